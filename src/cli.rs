@@ -1,0 +1,117 @@
+//! The command line: `serve` (the default), `migrate` and `schema`.
+
+mod migrate;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::{crypto, graphql, telemetry};
+
+/// GraphQL backend for a todo application, on PostgreSQL.
+///
+/// Without DATABASE_URL the service starts a PostgreSQL of its own. Every setting can be given as a flag, in the
+/// environment or in a file .env in the current directory.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API; the default
+    Serve,
+    /// Run or revert the database's migrations, or list them
+    Migrate {
+        #[command(subcommand)]
+        action: migrate::Action,
+    },
+    /// Print the GraphQL schema
+    Schema,
+}
+
+/// Runs the command line and says how it went: 0 well, 1 failed, 2 wrongly called or configured.
+pub fn main() -> ExitCode {
+    if let Err(error) = load_dotenv() {
+        return fail(2, &error);
+    }
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    telemetry::init(&cli.config.log);
+    crypto::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error.into()),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Misconfigured>() => fail(2, &error),
+        Err(error) => fail(1, &error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(cli.config).await,
+        Command::Migrate { action } => migrate::migrate(&cli.config, action).await,
+        Command::Schema => {
+            print(&graphql::sdl());
+            Ok(())
+        }
+    }
+}
+
+/// Marks an error as one of configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct Misconfigured(anyhow::Error);
+
+fn parse() -> Result<Cli, clap::Error> {
+    // What is set to nothing counts as not set, as in `PORT= todo-api` and in files for containers.
+    let command = Cli::command().mut_args(|arg| {
+        let blank =
+            arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+        if blank { arg.env(clap::builder::Resettable::Reset) } else { arg }
+    });
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+/// The parser's own error would repeat the line, which may hold a secret.
+fn load_dotenv() -> anyhow::Result<()> {
+    match dotenvy::dotenv() {
+        Err(dotenvy::Error::LineParse(..)) => {
+            anyhow::bail!(
+                ".env has a line that is not of the form NAME=value (values with spaces need quotes)"
+            )
+        }
+        Err(dotenvy::Error::Io(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            anyhow::bail!(".env can't be read: {error}")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command")]
+fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(code)
+}
+
+/// Writes a command's result; a reader that has gone away, such as `head`, is no error.
+fn print(text: &str) {
+    use std::io::Write;
+
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

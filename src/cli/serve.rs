@@ -1,0 +1,132 @@
+use anyhow::{Context, bail};
+use secrecy::SecretSlice;
+use tokio::net::TcpListener;
+
+use super::Misconfigured;
+use crate::Clock;
+use crate::auth::AccessTokens;
+use crate::config::{AppEnv, AuthSettings, Config};
+use crate::data_dir::DataDir;
+#[cfg(feature = "embedded-postgres")]
+use crate::db::embedded::EmbeddedPostgres;
+use crate::db::{Connector, DatabaseUrl, migrations};
+use crate::http::{self, Shutdown};
+use crate::state::AppState;
+
+/// Serves until the process is told to stop.
+pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+    // From here on a signal stops the service in order, and with it its PostgreSQL.
+    let shutdown = Shutdown::on_signal()?;
+    let secret = jwt_secret(&config).map_err(Misconfigured)?;
+    let address = (config.http.host, config.http.port);
+    // Before anything that takes time: a port in use is a common mistake.
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("can't listen on {}:{}; HOST and PORT choose another address", address.0, address.1)
+    })?;
+    let backend = tokio::select! {
+        backend = Backend::open(&config) => backend?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let result = serve_on(&config, &backend, listener, secret, shutdown).await;
+    backend.close().await;
+    result
+}
+
+async fn serve_on(
+    config: &Config,
+    backend: &Backend,
+    listener: TcpListener,
+    secret: SecretSlice<u8>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let connector = backend.connector(config)?;
+    prepare_database(config, backend, &connector).await?;
+    let state = AppState::new(config, connector, &secret, Clock::system())?;
+    let address = listener.local_addr()?;
+    tracing::info!("todo-api {} is ready: http://{address}/graphiql", env!("CARGO_PKG_VERSION"));
+    http::serve(listener, state, &config.http, shutdown).await
+}
+
+/// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.
+async fn prepare_database(config: &Config, backend: &Backend, connector: &Connector) -> anyhow::Result<()> {
+    if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
+        for name in migrations::run(connector).await? {
+            tracing::info!("ran migration {name}");
+        }
+        return Ok(());
+    }
+    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
+    let pending: Vec<_> = status.into_iter().filter(|migration| !migration.applied).map(|m| m.name).collect();
+    if !pending.is_empty() {
+        bail!(
+            "the database lacks {} migration(s): {}\nRun them with: todo-api migrate run\n\
+             or set MIGRATE_ON_START=true to have the service run them when it starts.",
+            pending.len(),
+            pending.join(", "),
+        );
+    }
+    Ok(())
+}
+
+/// `JWT_SECRET`, or in development one that is generated once and kept in the data directory.
+fn jwt_secret(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
+    if let Some(secret) = AuthSettings::jwt_secret()? {
+        return Ok(secret);
+    }
+    if config.app_env == AppEnv::Production {
+        bail!(
+            "JWT_SECRET is not set; production needs one of at least {} bytes, for example from: openssl rand -base64 48",
+            AccessTokens::MIN_SECRET_BYTES,
+        );
+    }
+    DataDir::open(config.data_dir.as_deref())?.secret("jwt-secret")
+}
+
+/// The PostgreSQL to work on: one that runs elsewhere, or the service's own for as long as this lives.
+pub(super) enum Backend {
+    External(Box<DatabaseUrl>),
+    #[cfg(feature = "embedded-postgres")]
+    Embedded(Box<EmbeddedPostgres>),
+}
+
+impl Backend {
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        match config.database.url().map_err(Misconfigured)? {
+            Some(url) => Ok(Self::External(Box::new(url))),
+            None => Self::embedded(config).await,
+        }
+    }
+
+    #[cfg(feature = "embedded-postgres")]
+    async fn embedded(config: &Config) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(config.data_dir.as_deref())?;
+        let bin_dir = config.database.postgres_bin_dir.as_deref();
+        Ok(Self::Embedded(Box::new(EmbeddedPostgres::start(data_dir, bin_dir).await?)))
+    }
+
+    #[cfg(not(feature = "embedded-postgres"))]
+    async fn embedded(_: &Config) -> anyhow::Result<Self> {
+        let message =
+            "DATABASE_URL is not set; a URL such as postgresql://user:password@host/database is needed";
+        Err(Misconfigured(anyhow::anyhow!(message)).into())
+    }
+
+    pub(super) fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
+        let url = match self {
+            Self::External(url) => url,
+            #[cfg(feature = "embedded-postgres")]
+            Self::Embedded(postgres) => postgres.url(),
+        };
+        Ok(Connector::new(url, config.database.connect_timeout()).map_err(Misconfigured)?)
+    }
+
+    fn is_embedded(&self) -> bool {
+        !matches!(self, Self::External(_))
+    }
+
+    /// Stops the service's own PostgreSQL.
+    pub(super) async fn close(self) {
+        // Dropping it stops it; that waits, so not on an async thread.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+}

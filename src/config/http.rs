@@ -1,0 +1,75 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Uri};
+use clap::Args;
+
+use super::values::{duration, seconds, size};
+
+/// How the service is reached.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpSettings {
+    /// Address to listen on; 0.0.0.0 for all of IPv4, :: for all
+    #[arg(long, env = "HOST", global = true, hide_env_values = true, default_value = "127.0.0.1", value_parser = host)]
+    pub host: IpAddr,
+
+    /// Port to listen on; 0 for any free one
+    #[arg(long, env = "PORT", global = true, hide_env_values = true, default_value = "8000",
+        value_parser = super::values::whole(0..=u16::MAX))]
+    pub port: u16,
+
+    /// Origins whose pages may call the service, separated by commas, such as https://app.example.com; * for all
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", global = true, hide_env_values = true, value_delimiter = ',',
+        value_parser = origin)]
+    pub cors_allowed_origins: Vec<HeaderValue>,
+
+    /// How long a request may take
+    #[arg(long, env = "REQUEST_TIMEOUT", global = true, hide_env_values = true, default_value = "30s",
+        value_parser = duration(seconds(1)..=seconds(600)))]
+    pub request_timeout: Duration,
+
+    /// How large a request's body may be
+    #[arg(long, env = "BODY_LIMIT", global = true, hide_env_values = true, default_value = "256KiB",
+        value_parser = size(1024..=16 << 20))]
+    pub body_limit: usize,
+
+    /// How long requests that have begun may go on when the service stops
+    #[arg(long, env = "SHUTDOWN_TIMEOUT", global = true, hide_env_values = true, default_value = "30s",
+        value_parser = duration(seconds(0)..=seconds(600)))]
+    pub shutdown_timeout: Duration,
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    let text = if text == "localhost" { "127.0.0.1" } else { text };
+    text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or :: is needed".into())
+}
+
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let text = text.trim();
+    let plain = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| text.ends_with(authority.as_str()))
+    };
+    if text != "*" && !text.parse().as_ref().is_ok_and(plain) {
+        return Err("an origin such as https://app.example.com, without a path, or * is needed".into());
+    }
+    HeaderValue::from_str(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_have_scheme_and_host_and_nothing_else() {
+        for text in ["https://app.example.com", "http://localhost:3000", " http://127.0.0.1:5173", "*"] {
+            assert!(origin(text).is_ok(), "{text}");
+        }
+        for text in
+            ["", "app.example.com", "https://app.example.com/", "https://a.example/path", "ftp://a", "null"]
+        {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+}

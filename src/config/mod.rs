@@ -1,0 +1,56 @@
+//! Settings from flags, the environment and `.env`, in this order of precedence, parsed and checked.
+//!
+//! Each group is a struct that clap fills; `todo-api --help` lists them all. A bad value stops the start with
+//! the name of the setting and what is allowed. Secrets are kept in types that can't be printed.
+
+mod auth;
+mod database;
+mod http;
+mod log;
+mod values;
+
+use std::path::PathBuf;
+
+pub use auth::AuthSettings;
+use clap::{Args, ValueEnum};
+pub use database::DatabaseSettings;
+pub use http::HttpSettings;
+pub use log::{LogFormat, LogSettings};
+
+/// All settings.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// What the service runs for
+    #[arg(long, env = "APP_ENV", global = true, hide_env_values = true, default_value = "development")]
+    pub app_env: AppEnv,
+
+    /// Where the embedded PostgreSQL and generated secrets are kept [default: /var/lib/todo-api for root, or else
+    /// ~/.local/share/todo-api]
+    #[arg(long, env = "TODO_DATA_DIR", global = true, hide_env_values = true, value_name = "TODO_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// See [`HttpSettings`].
+    #[command(flatten)]
+    pub http: HttpSettings,
+
+    /// See [`DatabaseSettings`].
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+
+    /// See [`AuthSettings`].
+    #[command(flatten)]
+    pub auth: AuthSettings,
+
+    /// See [`LogSettings`].
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// What the service runs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AppEnv {
+    /// Convenient: secrets that are missing are generated and kept in the data directory
+    Development,
+    /// Strict: no start without JWT_SECRET
+    Production,
+}

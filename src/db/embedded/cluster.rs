@@ -1,0 +1,217 @@
+use std::fs::{self, DirBuilder, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, ensure};
+use rustix::fs::{Mode, OFlags};
+use secrecy::ExposeSecret;
+
+use super::account::Account;
+use super::binaries::Binaries;
+use crate::data_dir::{DataDir, write_private};
+use crate::db::DatabaseUrl;
+
+/// Name of the role and of the database.
+const NAME: &str = "todo_api";
+/// Case of letters beyond ASCII; order stays that of bytes, as on Neon.
+const CHARACTER_TYPE: &str = if cfg!(target_os = "macos") { "UTF-8" } else { "C.UTF-8" };
+/// Size at which the server's log begins anew, at a start, in bytes.
+const LOG_LIMIT: u64 = 8 << 20;
+
+/// The files of a server.
+pub(super) struct Cluster {
+    data_dir: DataDir,
+    path: PathBuf,
+    account: Account,
+    password: String,
+}
+
+/// The major version that made the cluster, if there is one.
+pub(super) fn version_of(data_dir: &DataDir) -> anyhow::Result<Option<u32>> {
+    let path = data_dir.path().join("postgres/PG_VERSION");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().parse().with_context(|| path.display().to_string())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+impl Cluster {
+    /// Opens the cluster; makes it on the first start.
+    pub(super) fn open(data_dir: &DataDir, binaries: &Binaries) -> anyhow::Result<Self> {
+        let path = data_dir.path().join("postgres");
+        let password = data_dir.secret("postgres-password")?;
+        let password = String::from_utf8(password.expose_secret().to_vec())?;
+        let account = Account::for_directory(&path)?;
+        let cluster = Self { data_dir: data_dir.clone(), path, account, password };
+        if !cluster.path.exists() {
+            cluster.create(binaries)?;
+        }
+        Ok(cluster)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the cluster under another name first, so that a half-made one is never taken for a whole one.
+    fn create(&self, binaries: &Binaries) -> anyhow::Result<()> {
+        tracing::info!("making a PostgreSQL {} cluster in {}", binaries.version(), self.path.display());
+        let draft = self.path.with_extension("new");
+        if draft.exists() {
+            fs::remove_dir_all(&draft).with_context(|| draft.display().to_string())?;
+        }
+        DirBuilder::new().mode(0o700).create(&draft).with_context(|| draft.display().to_string())?;
+        self.account.give(&draft)?;
+        let directory = Reachable::new(&draft, self.account)?;
+        self.initdb(binaries, &directory)?;
+        self.create_database(binaries, &directory)?;
+        fs::rename(&draft, &self.path)?;
+        Ok(())
+    }
+
+    fn initdb(&self, binaries: &Binaries, directory: &Reachable) -> anyhow::Result<()> {
+        let mut password_file = tempfile::NamedTempFile::new()?;
+        password_file.write_all(self.password.as_bytes())?;
+        self.account.give(password_file.path())?;
+        let output = self
+            .account
+            .command(&binaries.program("initdb"))
+            .arg("--pgdata")
+            .arg(directory.path())
+            .arg("--pwfile")
+            .arg(password_file.path())
+            .args(["--username", NAME, "--auth", "scram-sha-256", "--encoding", "UTF8"])
+            .args(["--locale", "C", "--lc-ctype", CHARACTER_TYPE])
+            .output()
+            .context("initdb can't be run")?;
+        ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
+    fn create_database(&self, binaries: &Binaries, directory: &Reachable) -> anyhow::Result<()> {
+        let mut single = self
+            .account
+            .command(&binaries.program("postgres"))
+            .args(["--single", "-D"])
+            .arg(directory.path())
+            .args(["-c", "exit_on_error=true", "postgres"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("postgres can't be run")?;
+        if let Some(mut input) = single.stdin.take() {
+            input.write_all(format!("CREATE DATABASE {NAME}\n").as_bytes())?;
+        }
+        let output = single.wait_with_output()?;
+        ensure!(
+            output.status.success(),
+            "making the database failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
+    /// Starts the server on a port of the loopback interface.
+    pub(super) fn spawn(&self, binaries: &Binaries, port: u16) -> anyhow::Result<Child> {
+        let directory = Reachable::new(&self.path, self.account)?;
+        let log = self.open_log()?;
+        self.account
+            .command(&binaries.program("postgres"))
+            .arg("-D")
+            .arg(directory.path())
+            .args(["-p", &port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            // What requests hold stays out of the log.
+            .args(["-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("postgres can't be run")
+    }
+
+    /// Whether the server says that it accepts connections, as `pg_ctl` finds out.
+    pub(super) fn is_ready(&self) -> bool {
+        let status = fs::read_to_string(self.path.join("postmaster.pid")).unwrap_or_default();
+        status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+    }
+
+    /// Writes down, for the owner alone, how other programs reach the server.
+    pub(super) fn publish_url(&self, port: u16) -> anyhow::Result<DatabaseUrl> {
+        let url = format!("postgresql://{NAME}:{}@127.0.0.1:{port}/{NAME}?sslmode=disable", self.password);
+        write_private(&self.url_file(), &format!("{url}\n"))?;
+        DatabaseUrl::parse(&url).map_err(anyhow::Error::msg)
+    }
+
+    pub(super) fn withdraw_url(&self) {
+        let _ = fs::remove_file(self.url_file());
+    }
+
+    fn url_file(&self) -> PathBuf {
+        self.data_dir.path().join("database-url")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.data_dir.path().join("postgres.log")
+    }
+
+    fn open_log(&self) -> anyhow::Result<File> {
+        let path = self.log_file();
+        if fs::metadata(&path).is_ok_and(|log| log.len() > LOG_LIMIT) {
+            fs::rename(&path, path.with_extension("log.1"))?;
+        }
+        let log = File::options().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("{} can't be written", path.display()))?;
+        log.set_permissions(fs::Permissions::from_mode(0o600))?;
+        Ok(log)
+    }
+
+    pub(super) fn log_mentions(&self, text: &str) -> bool {
+        self.end_of_log().contains(text)
+    }
+
+    /// The last lines of the server's log.
+    pub(super) fn end_of_log(&self) -> String {
+        let read = || {
+            let mut log = File::open(self.log_file())?;
+            let length = log.metadata()?.len();
+            log.seek(SeekFrom::Start(length.saturating_sub(2000)))?;
+            let mut bytes = Vec::new();
+            log.read_to_end(&mut bytes)?;
+            Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        read().unwrap_or_default()
+    }
+}
+
+/// A directory by a name under which the account can reach it.
+///
+/// Root's service may keep its data where the account can't enter, below /root for example. On Linux a directory
+/// that is open already can be entered through `/proc/self/fd`, whatever lies above it; PostgreSQL and its
+/// children inherit the descriptor.
+struct Reachable {
+    path: PathBuf,
+    _open: Option<OwnedFd>,
+}
+
+impl Reachable {
+    fn new(path: &Path, account: Account) -> anyhow::Result<Self> {
+        if account == Account::Same || !cfg!(target_os = "linux") {
+            return Ok(Self { path: path.to_owned(), _open: None });
+        }
+        // Without CLOEXEC: the child is to have it.
+        let open = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        let open = open.with_context(|| path.display().to_string())?;
+        let path = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
+        Ok(Self { path, _open: Some(open) })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,254 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tokio_postgres::config::{Config, Host, SslMode as DriverSslMode};
+
+/// A PostgreSQL URL as libpq spells it, checked and split into what the driver and TLS need.
+///
+/// `Debug` shows host and database only.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    pub(super) config: Config,
+    pub(super) ssl_mode: SslMode,
+    pub(super) root_certificates: RootCertificates,
+}
+
+/// How far a connection is protected, in libpq's words, once the host has been considered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// No TLS.
+    Disable,
+    /// TLS with a verified certificate, or else none. For hosts on this machine only.
+    Prefer,
+    /// TLS with a certificate from a trusted authority, for any host name.
+    VerifyCa,
+    /// TLS with a certificate from a trusted authority for this host name.
+    VerifyFull,
+}
+
+/// Whose certificates are trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RootCertificates {
+    /// The authorities of the web, as Mozilla lists them.
+    Web,
+    /// The operating system's.
+    System,
+    /// Those in a PEM file.
+    File(PathBuf),
+}
+
+/// Parameters of libpq that change nothing here: TLS always sends SNI, and text is always UTF-8.
+const IGNORED: [&str; 5] =
+    ["client_encoding", "fallback_application_name", "gssencmode", "pgbouncer", "sslsni"];
+
+/// What an unknown parameter's error names as allowed.
+const ALLOWED: &str = "sslmode, sslrootcert, channel_binding, sslnegotiation, options, application_name, \
+    connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, keepalives_retries, \
+    hostaddr, target_session_attrs, load_balance_hosts";
+
+impl DatabaseUrl {
+    /// Parses a URL; the error says what is wrong without repeating anything secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err("must begin with postgresql:// or postgres://".into());
+        }
+        let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        let mut kept = Vec::new();
+        let (mut mode, mut root) = (None, RootCertificates::Web);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').ok_or("has a parameter without a value")?;
+            match key {
+                "sslmode" => mode = Some(LibpqSslMode::from_str(value)?),
+                "sslrootcert" if value == "system" => root = RootCertificates::System,
+                "sslrootcert" => root = RootCertificates::File(percent_decode(value)?.into()),
+                _ if IGNORED.contains(&key) => {}
+                _ if ALLOWED.split(", ").any(|allowed| allowed == key) => kept.push(pair),
+                _ => return Err(unknown_parameter(key)),
+            }
+        }
+        let driver_url = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+        let mut config = Config::from_str(&driver_url).map_err(|error| driver_message(&error))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err("names no host".into());
+        }
+        let ssl_mode = SslMode::resolve(mode, is_local(&config));
+        config.ssl_mode(match ssl_mode {
+            SslMode::Disable => DriverSslMode::Disable,
+            SslMode::Prefer => DriverSslMode::Prefer,
+            SslMode::VerifyCa | SslMode::VerifyFull => DriverSslMode::Require,
+        });
+        Ok(Self { config, ssl_mode, root_certificates: root })
+    }
+
+    /// How far connections are protected.
+    pub fn ssl_mode(&self) -> SslMode {
+        self.ssl_mode
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseUrl")
+            .field("hosts", &self.config.get_hosts())
+            .field("database", &self.config.get_dbname())
+            .field("ssl_mode", &self.ssl_mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `sslmode` as it may be written.
+#[derive(Clone, Copy)]
+enum LibpqSslMode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl FromStr for LibpqSslMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "disable" => Self::Disable,
+            "allow" => Self::Allow,
+            "prefer" => Self::Prefer,
+            "require" => Self::Require,
+            "verify-ca" => Self::VerifyCa,
+            "verify-full" => Self::VerifyFull,
+            _ => {
+                return Err("has a wrong sslmode: disable, allow, prefer, require, verify-ca or \
+                            verify-full"
+                    .into());
+            }
+        })
+    }
+}
+
+impl SslMode {
+    /// `require` verifies as `verify-full` does: encryption towards nobody in particular protects nothing.
+    /// For the same reason `prefer`, the default, means that too wherever the traffic leaves this machine.
+    fn resolve(written: Option<LibpqSslMode>, local: bool) -> Self {
+        match written.unwrap_or(LibpqSslMode::Prefer) {
+            LibpqSslMode::Disable => Self::Disable,
+            LibpqSslMode::Allow | LibpqSslMode::Prefer if local => Self::Prefer,
+            LibpqSslMode::VerifyCa => Self::VerifyCa,
+            _ => Self::VerifyFull,
+        }
+    }
+}
+
+/// Whether every host of the URL is this machine.
+fn is_local(config: &Config) -> bool {
+    let named = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    });
+    named && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+}
+
+/// The key is shown only where it can't be the rest of a password with a `?` or `&` in it.
+fn unknown_parameter(key: &str) -> String {
+    let plain = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let shown = if plain {
+        format!(" {key}")
+    } else {
+        " (special characters in a password are written %3F, %26, ...)".into()
+    };
+    format!("has an unknown parameter{shown}; allowed are {ALLOWED}")
+}
+
+/// The driver's reason, which names options but never their values.
+fn driver_message(error: &tokio_postgres::Error) -> String {
+    let reason = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    format!("is not a PostgreSQL URL: {reason}")
+}
+
+fn percent_decode(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+        match (digit(rest.next()), digit(rest.next())) {
+            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
+            _ => return Err("has a broken percent sign in sslrootcert".into()),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| "has an sslrootcert that is not UTF-8".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> SslMode {
+        DatabaseUrl::parse(url).unwrap().ssl_mode()
+    }
+
+    #[test]
+    fn away_from_this_machine_tls_is_required_unless_disabled_in_so_many_words() {
+        let neon = "postgresql://u:p@ep-x-pooler.eu-central-1.aws.neon.tech/db";
+        assert_eq!(mode(neon), SslMode::VerifyFull);
+        for (written, meant) in [
+            ("disable", SslMode::Disable),
+            ("allow", SslMode::VerifyFull),
+            ("prefer", SslMode::VerifyFull),
+            ("require", SslMode::VerifyFull),
+            ("verify-ca", SslMode::VerifyCa),
+            ("verify-full", SslMode::VerifyFull),
+        ] {
+            assert_eq!(
+                mode(&format!("{neon}?sslmode={written}&channel_binding=require")),
+                meant,
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn on_this_machine_tls_is_optional() {
+        for host in ["localhost", "127.0.0.1", "[::1]", "%2Fvar%2Frun%2Fpostgresql"] {
+            assert_eq!(mode(&format!("postgres://u:p@{host}:5433/db")), SslMode::Prefer, "{host}");
+        }
+        assert_eq!(mode("postgres://localhost/db?sslmode=require"), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://localhost/db?hostaddr=192.0.2.1"), SslMode::VerifyFull);
+    }
+
+    #[test]
+    fn what_libpq_takes_is_taken() {
+        let url = "postgresql://u:p@h/db?sslmode=verify-full&sslrootcert=%2Ftmp%2Froot%20ca.pem\
+            &options=endpoint%3Dep-x&application_name=a&connect_timeout=5&gssencmode=disable";
+        let url = DatabaseUrl::parse(url).unwrap();
+        assert_eq!(url.root_certificates, RootCertificates::File("/tmp/root ca.pem".into()));
+        assert_eq!(url.config.get_options(), Some("endpoint=ep-x"));
+    }
+
+    #[test]
+    fn errors_name_the_mistake_and_no_secret() {
+        for (url, expected) in [
+            ("mysql://root:hunter2@h/db", "must begin with"),
+            ("postgres://u:hunter2@h/db?sslmode=full", "verify-full"),
+            ("postgres://u:hunter2@h/db?statement_timeout=5", "statement_timeout"),
+            ("postgres://u:hunter2@h:port/db", "port"),
+            ("postgres://u:pass?hunter2@h/db", "without a value"),
+            ("postgres://u:pass?hunter2=@h/db", "%3F"),
+            ("postgres:///db", "no host"),
+        ] {
+            let message = DatabaseUrl::parse(url).unwrap_err();
+            assert!(message.contains(expected), "{url}: {message}");
+            assert!(!message.contains("hunter2"), "{url}: {message}");
+        }
+        let url = DatabaseUrl::parse("postgres://u:hunter2@h/db").unwrap();
+        assert!(!format!("{url:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,115 @@
+use secrecy::{ExposeSecret, SecretString};
+use zxcvbn::{Score, zxcvbn};
+
+use super::Problem;
+
+/// A password that somebody claims to have: any text of at most 1,024 bytes without NUL.
+#[derive(Clone, Debug)]
+pub struct Password(SecretString);
+
+impl Password {
+    /// The longest password, in bytes; longer ones would let a request buy hashing time by the megabyte.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Takes what somebody typed, as it is: passwords are neither trimmed nor normalised.
+    pub fn parse(text: String) -> Result<Self, Problem> {
+        if text.len() > Self::MAX_BYTES {
+            return Err(Problem::new(
+                "TOO_LONG",
+                format!("A password has at most {} bytes.", Self::MAX_BYTES),
+            ));
+        }
+        if text.contains('\0') {
+            return Err(Problem::new("INVALID", "A password has no NUL characters."));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The password as bytes, for hashing.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret().as_bytes()
+    }
+}
+
+/// A password good enough to be set: 8 to 1,024 bytes and not easily guessed.
+#[derive(Clone, Debug)]
+pub struct NewPassword(Password);
+
+impl NewPassword {
+    /// The shortest password, in bytes (NIST SP 800-63B, section 5.1.1.1).
+    pub const MIN_BYTES: usize = 8;
+
+    /// Judges a password; `context` is what is known of the person, such as the email address and the name.
+    ///
+    /// Takes some milliseconds of computing, so not on an async thread.
+    pub fn parse(password: Password, context: &[&str]) -> Result<Self, Problem> {
+        let text = password.0.expose_secret();
+        if text.len() < Self::MIN_BYTES {
+            return Err(Problem::new(
+                "TOO_SHORT",
+                format!("A password has at least {} characters.", Self::MIN_BYTES),
+            ));
+        }
+        let context: Vec<&str> = context.iter().flat_map(|text| words(text)).collect();
+        let estimate = zxcvbn(text, &context);
+        if estimate.score() < Score::Three {
+            let advice = estimate.feedback().and_then(zxcvbn::feedback::Feedback::warning);
+            let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
+            let message = format!("This password is too easy to guess.{advice} Try several uncommon words.");
+            return Err(Problem::new("TOO_GUESSABLE", message));
+        }
+        Ok(Self(password))
+    }
+
+    /// The password itself.
+    pub fn password(&self) -> &Password {
+        &self.0
+    }
+}
+
+/// A text and the words in it, so that "Ada Lovelace" makes "lovelace" guessable too.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(text).chain(text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(text: &str, context: &[&str]) -> Result<NewPassword, Problem> {
+        NewPassword::parse(Password::parse(text.to_owned())?, context)
+    }
+
+    #[test]
+    fn uncommon_words_are_taken() {
+        assert!(judge("correct horse battery staple", &[]).is_ok());
+    }
+
+    #[test]
+    fn short_common_and_guessable_passwords_are_refused() {
+        assert_eq!(judge("Xq9$kk1", &[]).unwrap_err().code, "TOO_SHORT");
+        for text in ["password1", "12345678901234", "qwertyuiop", "aaaaaaaaaaaaaaaa", "iloveyou2024"] {
+            assert_eq!(judge(text, &[]).unwrap_err().code, "TOO_GUESSABLE", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_person_makes_a_password_guessable() {
+        let context = ["grzegorz.brzeczyszczykiewicz@example.com", "Grzegorz Brzeczyszczykiewicz"];
+        assert!(judge("brzeczyszczykiewicz", &[]).is_ok());
+        assert_eq!(judge("brzeczyszczykiewicz", &context).unwrap_err().code, "TOO_GUESSABLE");
+    }
+
+    #[test]
+    fn the_limit_is_counted_in_bytes_and_nul_is_refused() {
+        assert!(Password::parse("é".repeat(512)).is_ok());
+        assert_eq!(Password::parse("é".repeat(513)).unwrap_err().code, "TOO_LONG");
+        assert_eq!(Password::parse("correct\0horse".to_owned()).unwrap_err().code, "INVALID");
+    }
+
+    #[test]
+    fn cannot_be_printed() {
+        let password = Password::parse("correct horse battery staple".to_owned()).unwrap();
+        assert!(!format!("{password:?}").contains("horse"));
+    }
+}

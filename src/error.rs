@@ -1,0 +1,176 @@
+//! The failures that a client may see, and the one map from them to GraphQL errors.
+//!
+//! Which error type goes where: queries return `QueryResult`, [`db::Error`] judges it, resolvers and the
+//! rules in [`crate::auth`] return [`AppError`], and `anyhow` serves what runs outside a request.
+
+use std::sync::Arc;
+
+use async_graphql::resolver_utils::EnumType;
+use async_graphql::{Enum, ErrorExtensionValues, Name, Value};
+
+use crate::{db, domain::Problem};
+
+/// Stands in `extensions.code` of every error. Whether a repetition can help is said with each value.
+#[derive(Clone, Copy, Debug, Enum, Eq, PartialEq)]
+pub enum ErrorCode {
+    /// A value breaks a rule. `extensions.fields` lists all problems, each as `{ path, code, message }`.
+    /// Repeat only with other values.
+    BadUserInput,
+    /// Login failed: no account has this email address, or the password is wrong. Which one is not told.
+    InvalidCredentials,
+    /// The operation needs a valid access token. `extensions.reason` says what is wrong with the one sent: see
+    /// `UnauthenticatedReason`. Log in or refresh the session, then repeat.
+    Unauthenticated,
+    /// An account with this email address exists already. Repeat only with another address.
+    EmailTaken,
+    /// The service or its database is busy or out of reach. Repeat after `extensions.retryAfter` seconds.
+    ServiceUnavailable,
+    /// Something went wrong in the service; quote `extensions.requestId` when reporting it.
+    /// A repetition may help.
+    InternalServerError,
+    /// The request is no GraphQL request, for example because its body is no JSON. Repeat only a mended one.
+    BadRequest,
+    /// The document is no GraphQL. Repeat only a mended one.
+    GraphqlParseFailed,
+    /// The document does not fit the schema, or is more than the service is willing to execute.
+    /// Repeat only a mended one.
+    GraphqlValidationFailed,
+    /// The request took longer than the service allows. Whether a mutation took effect is not known.
+    RequestTimeout,
+    /// The request is larger than the service allows.
+    PayloadTooLarge,
+}
+
+impl ErrorCode {
+    /// The code as clients read it, such as `BAD_USER_INPUT`.
+    pub fn as_str(self) -> &'static str {
+        let items = <Self as EnumType>::items().iter();
+        items.clone().find(|item| item.value == self).map_or("INTERNAL_SERVER_ERROR", |item| item.name)
+    }
+}
+
+/// Stands in `extensions.reason` of an `UNAUTHENTICATED` error.
+#[derive(Clone, Copy, Debug, Enum, Eq, PartialEq)]
+pub enum UnauthenticatedReason {
+    /// No token was sent.
+    Missing,
+    /// What was sent is not a bearer token of this service, or it was tampered with.
+    Malformed,
+    /// The token was good once; refresh the session.
+    Expired,
+    /// The session or the account has ended; log in again.
+    Revoked,
+}
+
+/// A field of an input that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// Where the value is, from the argument inwards, such as `input`, `email`.
+    pub path: Vec<&'static str>,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// A failure of an operation.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppError {
+    /// Values break rules: all of them.
+    #[error("{}", summary(.0))]
+    BadUserInput(Vec<FieldProblem>),
+    /// Login failed, for a reason that is not told.
+    #[error("The email address or the password is wrong.")]
+    InvalidCredentials,
+    /// A token is needed, or the one sent is bad.
+    #[error("{}", explain(*.0))]
+    Unauthenticated(UnauthenticatedReason),
+    /// The address is taken.
+    #[error("An account with this email address exists already.")]
+    EmailTaken,
+    /// Busy or out of reach; the text is for the log.
+    #[error("The service is busy. Please try again in a moment.")]
+    Unavailable(String),
+    /// A mistake of ours; the source is for the log.
+    #[error("Something went wrong. Please try again, and report it if it stays.")]
+    Internal(Arc<anyhow::Error>),
+}
+
+/// Seconds after which a client may try again while the service is unavailable.
+const RETRY_AFTER: u64 = 1;
+
+impl AppError {
+    /// A mistake of ours.
+    pub fn internal(source: impl Into<anyhow::Error>) -> Self {
+        Self::Internal(Arc::new(source.into()))
+    }
+
+    /// The stable code of this failure.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadUserInput(_) => ErrorCode::BadUserInput,
+            Self::InvalidCredentials => ErrorCode::InvalidCredentials,
+            Self::Unauthenticated(_) => ErrorCode::Unauthenticated,
+            Self::EmailTaken => ErrorCode::EmailTaken,
+            Self::Unavailable(_) => ErrorCode::ServiceUnavailable,
+            Self::Internal(_) => ErrorCode::InternalServerError,
+        }
+    }
+
+    fn extensions(&self) -> ErrorExtensionValues {
+        let mut values = ErrorExtensionValues::default();
+        values.set("code", self.code().as_str());
+        match self {
+            Self::BadUserInput(fields) => {
+                values.set("fields", fields.iter().map(field_value).collect::<Vec<_>>());
+            }
+            Self::Unauthenticated(reason) => {
+                values.set("reason", async_graphql::resolver_utils::enum_value(*reason));
+            }
+            Self::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),
+            _ => {}
+        }
+        values
+    }
+}
+
+impl From<AppError> for async_graphql::Error {
+    fn from(error: AppError) -> Self {
+        let mut wire = Self::new(error.to_string());
+        wire.extensions = Some(error.extensions());
+        wire.source = Some(Arc::new(error));
+        wire
+    }
+}
+
+impl From<db::Error> for AppError {
+    fn from(error: db::Error) -> Self {
+        match error {
+            db::Error::Unavailable(reason) => Self::Unavailable(reason),
+            error => Self::internal(error),
+        }
+    }
+}
+
+fn field_value(field: &FieldProblem) -> Value {
+    let path = field.path.iter().map(|part| Value::from(*part)).collect::<Vec<_>>();
+    Value::Object(
+        [
+            (Name::new("path"), Value::List(path)),
+            (Name::new("code"), Value::from(field.problem.code)),
+            (Name::new("message"), Value::from(field.problem.message.clone())),
+        ]
+        .into(),
+    )
+}
+
+fn summary(fields: &[FieldProblem]) -> String {
+    fields.iter().map(|field| field.problem.message.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn explain(reason: UnauthenticatedReason) -> &'static str {
+    match reason {
+        UnauthenticatedReason::Missing => "Log in first: this needs an access token.",
+        UnauthenticatedReason::Malformed => "The Authorization header holds no valid access token.",
+        UnauthenticatedReason::Expired => "The access token has expired.",
+        UnauthenticatedReason::Revoked => "The access token has been revoked.",
+    }
+}

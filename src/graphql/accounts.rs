@@ -1,0 +1,142 @@
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use secrecy::ExposeSecret;
+
+use super::context::ContextExt;
+use super::scalars::DateTime;
+use crate::auth::{self, Credentials, OpenedSession, Registration};
+use crate::error::{AppError, UnauthenticatedReason};
+use crate::models;
+
+/// Reads of one's own account.
+#[derive(Default)]
+pub struct AccountQuery;
+
+/// Read operations.
+#[Object(name = "Query")]
+impl AccountQuery {
+    /// The user whose access token the request carries; null when it carries none. A bad or expired token is an
+    /// `UNAUTHENTICATED` error.
+    async fn me(&self, ctx: &Context<'_>) -> Option<Result<User, AppError>> {
+        requesting_user(ctx).await.transpose()
+    }
+}
+
+async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
+    let Some(id) = ctx.requester().user_id()? else {
+        return Ok(None);
+    };
+    let user = ctx.state()?.database.run(async |conn| models::User::find(conn, id).await).await?;
+    // Without a user the token has outlived its account.
+    let user = user.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Revoked))?;
+    Ok(Some(user.into()))
+}
+
+/// Making accounts and logging in.
+#[derive(Default)]
+pub struct AccountMutation;
+
+/// Write operations.
+#[Object(name = "Mutation")]
+impl AccountMutation {
+    /// Makes an account and opens its first session. Fails with `BAD_USER_INPUT` or `EMAIL_TAKEN`.
+    async fn register(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who registers.")] input: RegisterInput,
+    ) -> Result<AuthPayload, AppError> {
+        Ok(auth::register(ctx.state()?, input.into()).await?.into())
+    }
+
+    /// Opens a session for the owner of an account. Fails with `INVALID_CREDENTIALS`, for an unknown address and
+    /// a wrong password alike.
+    async fn login(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who logs in.")] input: LoginInput,
+    ) -> Result<AuthPayload, AppError> {
+        Ok(auth::login(ctx.state()?, input.into()).await?.into())
+    }
+}
+
+/// What a new account needs.
+#[derive(InputObject)]
+struct RegisterInput {
+    /// Email address, at most 254 bytes. Upper and lower case make no difference.
+    email: String,
+    /// Password: 8 to 1,024 bytes, and not easily guessed.
+    password: String,
+    /// Name shown to people: 1 to 255 characters.
+    name: String,
+}
+
+impl From<RegisterInput> for Registration {
+    fn from(input: RegisterInput) -> Self {
+        Self { email: input.email, password: input.password, name: input.name }
+    }
+}
+
+/// What proves whose account it is.
+#[derive(InputObject)]
+struct LoginInput {
+    /// Email address of the account. Upper and lower case make no difference.
+    email: String,
+    /// Password of the account.
+    password: String,
+}
+
+impl From<LoginInput> for Credentials {
+    fn from(input: LoginInput) -> Self {
+        Self { email: input.email, password: input.password }
+    }
+}
+
+/// A session that has just begun.
+#[derive(SimpleObject)]
+struct AuthPayload {
+    /// Whose session it is.
+    user: User,
+    /// Proves who asks: send it as `Authorization: Bearer <accessToken>`.
+    access_token: String,
+    /// Continues the session when the access token has expired. Keep it secret.
+    refresh_token: String,
+    /// When the access token expires.
+    expires_at: DateTime,
+}
+
+impl From<OpenedSession> for AuthPayload {
+    fn from(session: OpenedSession) -> Self {
+        Self {
+            access_token: session.access_token.expose_secret().to_owned(),
+            refresh_token: session.refresh_token.expose().to_owned(),
+            expires_at: DateTime(session.expires_at),
+            user: session.user.into(),
+        }
+    }
+}
+
+/// A person with an account.
+#[derive(SimpleObject)]
+struct User {
+    /// Identifier, a UUID.
+    id: ID,
+    /// Email address as it was entered.
+    email: String,
+    /// Name shown to people.
+    name: String,
+    /// When the account was made.
+    created_at: DateTime,
+    /// When the account last changed.
+    updated_at: DateTime,
+}
+
+impl From<models::User> for User {
+    fn from(user: models::User) -> Self {
+        Self {
+            id: user.id.into(),
+            email: user.email,
+            name: user.name,
+            created_at: DateTime(user.created_at),
+            updated_at: DateTime(user.updated_at),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+use async_graphql::{Response, ServerError};
+
+use super::RequestId;
+use crate::error::{AppError, ErrorCode};
+
+/// An error that does not come from a resolver, such as one of the transport.
+pub fn wire_error(code: ErrorCode, message: impl Into<String>) -> ServerError {
+    coded(ServerError::new(message, None), code)
+}
+
+/// Gives every error its code, logs what the client is not told, and names the request in internal errors.
+///
+/// The executor's extensions could do this too, but having any costs an allocation for every field.
+pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
+    for error in &mut response.errors {
+        match error.source::<AppError>() {
+            Some(AppError::Internal(source)) => {
+                tracing::error!(error = format!("{source:#}"), path = ?error.path, "internal error");
+                error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+            }
+            Some(AppError::Unavailable(reason)) => tracing::warn!(reason, "unavailable"),
+            Some(_) => {}
+            // Resolvers fail with codes only. What is left is the executor's own: about the document as a whole
+            // before it runs, about the arguments of a field afterwards.
+            None if error.path.is_empty() => {
+                *error = coded(error.clone(), ErrorCode::GraphqlValidationFailed);
+            }
+            None => *error = coded(error.clone(), ErrorCode::BadUserInput),
+        }
+    }
+}
+
+/// Sets the code unless there is one.
+pub(super) fn coded(mut error: ServerError, code: ErrorCode) -> ServerError {
+    let extensions = error.extensions.get_or_insert_default();
+    if extensions.get("code").is_none() {
+        extensions.set("code", code.as_str());
+    }
+    error
+}

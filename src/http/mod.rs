@@ -1,0 +1,10 @@
+//! Routes and middleware, from a connection to the GraphQL executor and back.
+
+mod graphiql;
+mod graphql;
+mod health;
+mod request_id;
+mod router;
+mod server;
+
+pub use server::{Shutdown, serve};

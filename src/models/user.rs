@@ -1,0 +1,98 @@
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use crate::db::schema::users;
+use crate::domain::{Email, Name};
+
+diesel::define_sql_function! {
+    /// PostgreSQL's `lower`: both sides of a comparison go through the same one.
+    fn lower(text: Text) -> Text;
+}
+
+/// An account as everybody but the password check sees it.
+#[derive(Clone, Debug, HasQuery)]
+#[diesel(table_name = users)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub struct User {
+    /// Identifier, the subject of access tokens.
+    pub id: Uuid,
+    /// Address as entered.
+    pub email: String,
+    /// Name shown to people.
+    pub name: String,
+    /// When the account was made.
+    pub created_at: DateTime<Utc>,
+    /// When the row last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl User {
+    /// The user with this id.
+    pub async fn find(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Option<Self>> {
+        Self::query().find(id).first(conn).await.optional()
+    }
+
+    /// The user with this address, whatever its case, and the hash of the password.
+    pub async fn find_for_login(
+        conn: &mut AsyncPgConnection,
+        email: &Email,
+    ) -> QueryResult<Option<(Self, SecretString)>> {
+        let found: Option<(Self, String)> = users::table
+            .filter(lower(users::email).eq(lower(email.as_str())))
+            .select((Self::as_select(), users::hashed_password))
+            .first(conn)
+            .await
+            .optional()?;
+        Ok(found.map(|(user, hash)| (user, hash.into())))
+    }
+
+    /// Replaces a password's hash by another of the same password, unless it was replaced meanwhile.
+    pub async fn rehash_password(
+        conn: &mut AsyncPgConnection,
+        id: Uuid,
+        old: &SecretString,
+        new: &SecretString,
+    ) -> QueryResult<()> {
+        let unchanged = users::hashed_password.eq(old.expose_secret());
+        diesel::update(users::table.find(id).filter(unchanged))
+            .set(users::hashed_password.eq(new.expose_secret()))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+}
+
+/// An account to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewUser<'a> {
+    /// Address; the database refuses one that is taken.
+    pub email: &'a Email,
+    /// Name shown to people.
+    pub name: &'a Name,
+    /// argon2id in PHC format.
+    pub hashed_password: &'a SecretString,
+}
+
+impl NewUser<'_> {
+    /// The unique index that says an address is taken.
+    pub const EMAIL_INDEX: &'static str = "idx_user_email";
+    /// The check that an address is stored normalised.
+    pub const EMAIL_CHECK: &'static str = "users_email_normalised";
+
+    /// Inserts the account.
+    pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<User> {
+        diesel::insert_into(users::table)
+            .values((
+                users::email.eq(self.email.as_str()),
+                users::name.eq(self.name.as_str()),
+                users::hashed_password.eq(self.hashed_password.expose_secret()),
+            ))
+            .returning(User::as_returning())
+            .get_result(conn)
+            .await
+    }
+}

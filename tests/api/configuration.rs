@@ -1,0 +1,108 @@
+//! Settings that are wrong stop the start, with their name and what is allowed.
+
+use std::process::Output;
+
+use crate::support::Service;
+
+fn start_with(settings: &[(&str, &str)]) -> Output {
+    let mut command = Service::command();
+    command.env("TODO_DATA_DIR", "/nowhere/at/all").envs(settings.iter().copied());
+    Service::run(&mut command)
+}
+
+#[test]
+fn a_bad_value_is_named_with_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("PORT", "70000", "from 0 to 65535"),
+        ("PORT", "http", "from 0 to 65535"),
+        ("HOST", "example.com", "127.0.0.1"),
+        ("APP_ENV", "staging", "production"),
+        ("LOG_FORMAT", "xml", "json"),
+        ("RUST_LOG", "todo_api=loud", "debug"),
+        ("ACCESS_TOKEN_TTL", "15", "15m"),
+        ("ACCESS_TOKEN_TTL", "2d", "1day"),
+        ("REFRESH_TOKEN_TTL", "soon", "30d"),
+        ("BODY_LIMIT", "1GB", "64KiB"),
+        ("REQUEST_TIMEOUT", "0s", "30s"),
+        ("CORS_ALLOWED_ORIGINS", "app.example.com", "https://app.example.com"),
+        ("MIGRATE_ON_START", "perhaps", "true"),
+        ("DATABASE_POOL_SIZE", "0", "from 1 to 1000"),
+        ("DATABASE_POOL_OVERFLOW", "-1", "from 0 to 1000"),
+        ("DATABASE_CONNECT_TIMEOUT", "10", "30s"),
+        ("PASSWORD_HASH_CONCURRENCY", "many", "from 1 to 256"),
+        ("JWT_SECRET", "short", "at least 32"),
+        ("DATABASE_URL", "mysql://root:hunter2@localhost/todo", "postgresql://"),
+        ("DATABASE_URL", "postgres://u:hunter2@localhost/db?sslmode=on", "verify-full"),
+        (
+            "DATABASE_URL",
+            "postgres://u:hunter2@localhost/db?sslmode=verify-full&sslrootcert=/none.pem",
+            "/none.pem",
+        ),
+    ] {
+        // What comes after the check would fail too, but with another status.
+        let secret = ("JWT_SECRET", "a secret of the tests, 32 bytes or more");
+        let output = start_with(&[secret, (name, value)]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}={value}: {message}");
+        assert!(message.contains(name) && message.contains(allowed), "{name}={value}: {message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn production_needs_a_secret() {
+    let output = start_with(&[("APP_ENV", "production")]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("JWT_SECRET is not set"), "{message}");
+}
+
+#[test]
+fn what_is_set_to_nothing_is_not_set() {
+    let output = start_with(&[("PORT", ""), ("HOST", ""), ("APP_ENV", "production"), ("JWT_SECRET", "")]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("JWT_SECRET is not set"), "{message}");
+}
+
+#[test]
+fn a_dotenv_file_counts_and_a_broken_one_is_not_repeated() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let run = |text: &str| {
+        std::fs::write(dir.path().join(".env"), text).unwrap();
+        let mut command = Service::command();
+        let output = Service::run(command.current_dir(dir.path()).env_remove("PORT").arg("serve"));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run("PORT=70000\n").contains("PORT"));
+    let message = run("JWT_SECRET=hunter2 hunter2 hunter2\n");
+    assert!(message.contains(".env") && !message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn help_lists_every_setting_and_shows_no_value() {
+    let mut command = Service::command();
+    let output = Service::run(command.arg("--help").env("DATABASE_URL", "postgres://u:hunter2@h/db"));
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !help.contains("hunter2"));
+    for name in settings_of(include_str!("../../.env.example")) {
+        assert!(help.contains(&name), "{name} is in .env.example but not in --help");
+    }
+    for name in help.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next()) {
+        assert!(
+            settings_of(include_str!("../../.env.example")).any(|known| known == name),
+            "{name} is not in .env.example"
+        );
+    }
+}
+
+fn settings_of(example: &str) -> impl Iterator<Item = String> {
+    let names = example.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));
+    let names: Vec<_> = names.map(|(name, _)| name.to_owned()).collect();
+    names.into_iter().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+}
+
+#[test]
+fn the_schema_is_printed() {
+    let output = Service::run(Service::command().arg("schema"));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), include_str!("../../schema.graphql"));
+}

@@ -1,0 +1,166 @@
+//! The service's own PostgreSQL, through the real binary.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{OwnServer, Service};
+
+const REGISTER: &str = "mutation { register(input: { email: \"ada@example.com\", name: \"Ada\",
+    password: \"correct horse battery staple\" }) { accessToken } }";
+const LOGIN: &str = "mutation { login(input: { email: \"ada@example.com\",
+    password: \"correct horse battery staple\" }) { accessToken } }";
+
+fn postmaster(data_dir: &Path) -> Option<i32> {
+    let text = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
+    text.lines().next()?.parse().ok()
+}
+
+fn runs(process: i32) -> bool {
+    Command::new("kill")
+        .args(["-0", &process.to_string()])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap()
+        .success()
+}
+
+fn assert_token(answer: &Value) {
+    let data = answer["data"].as_object().unwrap_or_else(|| panic!("{answer:#}"));
+    assert!(data.values().all(|payload| payload["accessToken"].is_string()));
+}
+
+#[tokio::test]
+async fn accounts_and_tokens_survive_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let service = Service::start(dir.path());
+    let registered = service.ask(REGISTER).await;
+    assert_token(&registered);
+    service.stop();
+    assert_eq!(postmaster(dir.path()), None);
+
+    let began = Instant::now();
+    let service = Service::start(dir.path());
+    assert_token(&service.ask(LOGIN).await);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "the second start took {took:?}");
+    let token = registered["data"]["register"]["accessToken"].as_str().unwrap();
+    let me = reqwest::Client::new()
+        .post(format!("http://{}/graphql", service.address))
+        .bearer_auth(token)
+        .json(&serde_json::json!({ "query": "{ me { name } }" }));
+    let me: Value = me.send().await.unwrap().json().await.unwrap();
+    assert_eq!(me["data"]["me"]["name"], "Ada");
+}
+
+#[tokio::test]
+async fn signals_stop_the_service_and_its_postgresql() {
+    let dir = TempDir::new().unwrap();
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut service = Service::start(dir.path());
+        let postgres = postmaster(dir.path()).unwrap();
+        service.signal(signal);
+        let (status, log) = service.wait();
+        assert!(status.success(), "{signal}: {status} {log:#?}");
+        assert!(!runs(postgres), "PostgreSQL outlived {signal}");
+        assert!(!dir.path().join("database-url").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_crash_of_the_service_is_survived() {
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::start(dir.path());
+    assert_token(&service.ask(REGISTER).await);
+    service.signal("KILL");
+    service.wait();
+    assert!(postmaster(dir.path()).is_some());
+
+    let service = Service::start(dir.path());
+    assert_token(&service.ask(LOGIN).await);
+}
+
+#[tokio::test]
+async fn a_stale_pid_file_with_a_strangers_number_is_survived() {
+    let dir = TempDir::new().unwrap();
+    let service = Service::start(dir.path());
+    assert_token(&service.ask(REGISTER).await);
+    let pid_file = dir.path().join("postgres/postmaster.pid");
+    let left_behind = std::fs::read_to_string(&pid_file).unwrap();
+    service.stop();
+    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    let rest = left_behind.split_once('\n').unwrap().1;
+    std::fs::write(&pid_file, format!("{}\n{rest}", stranger.id())).unwrap();
+
+    let service = Service::start(dir.path());
+    assert_token(&service.ask(LOGIN).await);
+    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_data_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let service = Service::start(dir.path());
+    let output = Service::run(Service::command().env("TODO_DATA_DIR", dir.path()));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("another todo-api") && message.contains("TODO_DATA_DIR"), "{message}");
+    assert_eq!(service.ask("{ __typename }").await["data"]["__typename"], "Query");
+}
+
+#[tokio::test]
+async fn a_panic_stops_postgresql() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().to_owned();
+    let panicked = tokio::spawn(async move {
+        let data_dir = todo_api::data_dir::DataDir::open(Some(&path)).unwrap();
+        let _postgres = todo_api::db::embedded::EmbeddedPostgres::start(data_dir, None).await.unwrap();
+        std::panic::resume_unwind(Box::new(postmaster(&path).unwrap()));
+    });
+    let payload = panicked.await.unwrap_err().into_panic();
+    assert!(!runs(*payload.downcast::<i32>().unwrap()));
+}
+
+#[tokio::test]
+async fn a_directory_below_one_that_others_can_not_enter_works() {
+    let dir = TempDir::new().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let service = Service::start(&dir.path().join("below/it"));
+    assert_token(&service.ask(REGISTER).await);
+}
+
+#[tokio::test]
+async fn secrets_in_the_data_directory_are_for_the_owner_alone() {
+    let server = OwnServer::start().await;
+    let data_dir = todo_api::data_dir::DataDir::open(Some(server.dir.path())).unwrap();
+    data_dir.secret("jwt-secret").unwrap();
+    for name in ["jwt-secret", "postgres-password", "database-url", "postgres.log"] {
+        let mode = std::fs::metadata(server.dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} has mode {mode:o}");
+    }
+}
+
+#[test]
+fn a_wrong_directory_of_programs_is_named() {
+    let dir = TempDir::new().unwrap();
+    let mut command = Service::command();
+    let output = Service::run(command.env("TODO_DATA_DIR", dir.path()).env("POSTGRES_BIN_DIR", "/nowhere"));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && message.contains("POSTGRES_BIN_DIR=/nowhere"), "{message}");
+}
+
+#[test]
+fn data_of_another_major_version_is_not_touched() {
+    let dir = TempDir::new().unwrap();
+    std::fs::create_dir(dir.path().join("postgres")).unwrap();
+    std::fs::write(dir.path().join("postgres/PG_VERSION"), "9\n").unwrap();
+    let output = Service::run(Service::command().env("TODO_DATA_DIR", dir.path()));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("made by PostgreSQL 9") && message.contains("POSTGRES_BIN_DIR"), "{message}");
+}

@@ -1,0 +1,180 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{TimeDelta, Utc};
+use clap::{Args, FromArgMatches};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use serde_json::{Value, json};
+use todo_api::config::Config;
+use todo_api::http::{Shutdown, serve};
+use todo_api::state::AppState;
+use todo_api::{Clock, crypto};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::TestDatabase;
+
+/// A password that nobody objects to.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// What the test apps sign tokens with.
+pub const SECRET: &str = "a secret of the tests, 32 bytes or more";
+
+/// The service on a socket and a database of its own.
+pub struct TestApp {
+    pub address: SocketAddr,
+    pub database: TestDatabase,
+    pub state: AppState,
+    pub http: reqwest::Client,
+    seconds_ahead: Arc<AtomicI64>,
+    stop: Box<dyn Fn() + Send + Sync>,
+    server: JoinHandle<anyhow::Result<()>>,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts with flags, such as `--body-limit=1KiB`.
+    pub async fn with(flags: &[&str]) -> Self {
+        let database = TestDatabase::new().await;
+        let url = database.url.clone();
+        Self::on(&url, flags, database).await
+    }
+
+    /// Starts on a URL that leads to the database, through a proxy for example.
+    pub async fn on(url: &str, flags: &[&str], database: TestDatabase) -> Self {
+        crypto::install_provider();
+        let config = config(flags);
+        let seconds_ahead = Arc::new(AtomicI64::new(0));
+        let clock = clock(Arc::clone(&seconds_ahead));
+        let secret = SECRET.as_bytes().to_vec().into();
+        let state = AppState::new(&config, connector_within(url, &config), &secret, clock).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, shutdown) = Shutdown::manual();
+        let shared = state.clone();
+        let server = tokio::spawn(async move { serve(listener, shared, &config.http, shutdown).await });
+        Self {
+            address,
+            database,
+            state,
+            http: reqwest::Client::new(),
+            seconds_ahead,
+            stop: Box::new(stop),
+            server,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Lets time pass for the service.
+    pub fn pass(&self, seconds: i64) {
+        self.seconds_ahead.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Asks without a token.
+    pub async fn ask(&self, query: &str, variables: Value) -> Answer {
+        self.ask_with(HeaderMap::new(), query, variables).await
+    }
+
+    /// Asks with a token.
+    pub async fn ask_as(&self, token: &str, query: &str, variables: Value) -> Answer {
+        let headers = [(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())];
+        self.ask_with(HeaderMap::from_iter(headers), query, variables).await
+    }
+
+    pub async fn ask_with(&self, headers: HeaderMap, query: &str, variables: Value) -> Answer {
+        let body = json!({ "query": query, "variables": variables });
+        let response =
+            self.http.post(self.url("/graphql")).headers(headers).json(&body).send().await.unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.json().await.unwrap(),
+        }
+    }
+
+    pub async fn register(&self, email: &str) -> Answer {
+        self.register_with(email, PASSWORD, "Ada Lovelace").await
+    }
+
+    pub async fn register_with(&self, email: &str, password: &str, name: &str) -> Answer {
+        let query = "mutation Register($input: RegisterInput!) { register(input: $input) {
+            user { id email name createdAt updatedAt } accessToken refreshToken expiresAt } }";
+        self.ask(query, json!({ "input": { "email": email, "password": password, "name": name } })).await
+    }
+
+    pub async fn login(&self, email: &str, password: &str) -> Answer {
+        let query = "mutation Login($input: LoginInput!) { login(input: $input) {
+            user { id email name } accessToken refreshToken expiresAt } }";
+        self.ask(query, json!({ "input": { "email": email, "password": password } })).await
+    }
+
+    pub async fn me(&self, token: &str) -> Answer {
+        self.ask_as(token, "{ me { id email name } }", Value::Null).await
+    }
+
+    /// Tells the service to stop and waits until it has.
+    pub async fn stop(self) {
+        (self.stop)();
+        self.server.await.unwrap().unwrap();
+    }
+}
+
+fn connector_within(url: &str, config: &Config) -> todo_api::db::Connector {
+    let url = todo_api::db::DatabaseUrl::parse(url).unwrap();
+    todo_api::db::Connector::new(&url, config.database.connect_timeout()).unwrap()
+}
+
+/// Settings from flags alone: the environment of whoever runs the tests stays out.
+fn config(flags: &[&str]) -> Config {
+    let command = Config::augment_args(clap::Command::new("test")).mut_args(|arg| arg.env(None::<&str>));
+    Config::from_arg_matches(&command.get_matches_from(["test"].iter().chain(flags))).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' clock")]
+fn clock(seconds_ahead: Arc<AtomicI64>) -> Clock {
+    Clock::new(move || Utc::now() + TimeDelta::seconds(seconds_ahead.load(Ordering::SeqCst)))
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The data of an answer without errors, from a field inwards.
+    #[track_caller]
+    pub fn data(&self, field: &str) -> &Value {
+        assert!(self.body.get("errors").is_none(), "errors: {:#}", self.body);
+        &self.body["data"][field]
+    }
+
+    /// The one error of an answer.
+    #[track_caller]
+    pub fn error(&self) -> &Value {
+        let errors = self.body["errors"].as_array();
+        let errors = errors.unwrap_or_else(|| panic!("no errors: {:#}", self.body));
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        &errors[0]
+    }
+
+    #[track_caller]
+    pub fn code(&self) -> &str {
+        self.error()["extensions"]["code"].as_str().expect("the error has a code")
+    }
+
+    /// The access token of a register or login.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        let data = self.body["data"].as_object().unwrap_or_else(|| panic!("no data: {:#}", self.body));
+        data.values().next().unwrap()["accessToken"].as_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,106 @@
+//! TLS towards PostgreSQL, with a certificate authority of the tests' own.
+
+use std::path::PathBuf;
+
+use diesel_async::RunQueryDsl;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use todo_api::db::{Connector, DatabaseUrl};
+
+use crate::support::OwnServer;
+
+struct TlsServer {
+    server: OwnServer,
+    authority: PathBuf,
+    other_authority: PathBuf,
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+impl TlsServer {
+    /// A server whose certificate is for `localhost`, and that takes nobody without TLS.
+    async fn start() -> Self {
+        todo_api::crypto::install_provider();
+        let mut server = OwnServer::start().await;
+        let (trusted, other) = (authority(), authority());
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &trusted).unwrap();
+        server.write("server.crt", &certificate.pem());
+        server.write("server.key", &key.serialize_pem());
+        server.write("pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+        server.sql("ALTER SYSTEM SET ssl = on").await;
+        server.start_again().await;
+        let write = |name: &str, pem: String| {
+            let path = server.dir.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        let (authority, other_authority) = (write("ca.pem", trusted.pem()), write("other.pem", other.pem()));
+        Self { server, authority, other_authority }
+    }
+
+    async fn connect(&self, host: &str, parameters: &str) -> Result<bool, String> {
+        let url = self.server.url().replace("127.0.0.1", host).replace("sslmode=disable", parameters);
+        let url = DatabaseUrl::parse(&url)?;
+        let connector =
+            Connector::new(&url, std::time::Duration::from_secs(5)).map_err(|error| format!("{error:#}"))?;
+        let mut connection = connector.connect().await.map_err(|error| error.to_string())?;
+        let query = diesel::sql_query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+        Ok(query.get_result::<Ssl>(&mut connection).await.unwrap().ssl)
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Ssl {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    ssl: bool,
+}
+
+#[tokio::test]
+async fn certificates_are_verified_as_the_url_says() {
+    let tls = TlsServer::start().await;
+    let root = format!("sslrootcert={}", tls.authority.display());
+    let other = format!("sslrootcert={}", tls.other_authority.display());
+    for (host, parameters, expected) in [
+        ("localhost", format!("sslmode=require&{root}"), Ok(true)),
+        ("localhost", format!("sslmode=require&channel_binding=require&{root}"), Ok(true)),
+        ("localhost", format!("sslmode=verify-full&{root}"), Ok(true)),
+        ("127.0.0.1", format!("sslmode=verify-ca&{root}"), Ok(true)),
+        ("localhost", format!("{root}"), Ok(true)),
+        ("127.0.0.1", format!("sslmode=verify-full&{root}"), Err("certificate")),
+        ("127.0.0.1", format!("sslmode=require&{root}"), Err("certificate")),
+        ("localhost", format!("sslmode=require&{other}"), Err("certificate")),
+        ("localhost", format!("sslmode=verify-ca&{other}"), Err("certificate")),
+        ("localhost", "sslmode=require".to_owned(), Err("certificate")),
+        ("localhost", "sslmode=verify-full&sslrootcert=/nowhere.pem".to_owned(), Err("/nowhere.pem")),
+        ("localhost", "sslmode=disable".to_owned(), Err("no encryption")),
+        ("localhost", format!("sslmode=prefer&{other}"), Err("no encryption")),
+    ] {
+        match (tls.connect(host, &parameters).await, expected) {
+            (Ok(encrypted), Ok(wanted)) => assert_eq!(encrypted, wanted, "{host} {parameters}"),
+            (Err(message), Err(wanted)) => {
+                assert!(message.contains(wanted), "{host} {parameters}: {message}")
+            }
+            (result, wanted) => panic!("{host} {parameters}: {result:?} instead of {wanted:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_where_tls_is_required_and_used_where_it_is_preferred() {
+    todo_api::crypto::install_provider();
+    let server = OwnServer::start().await;
+    let connect = async |parameters: &str| {
+        let url = server.url().replace("sslmode=disable", parameters);
+        let connector =
+            Connector::new(&DatabaseUrl::parse(&url).unwrap(), std::time::Duration::from_secs(5)).unwrap();
+        connector.connect().await.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(connect("").await, Ok(()));
+    assert_eq!(connect("sslmode=prefer").await, Ok(()));
+    assert!(connect("sslmode=require").await.unwrap_err().contains("TLS"));
+}
