@@ -91,24 +91,20 @@ pub(super) enum Backend {
 
 impl Backend {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        match config.database.url().map_err(Misconfigured)? {
-            Some(url) => Ok(Self::External(Box::new(url))),
-            None => Self::embedded(config).await,
+        if let Some(url) = config.database.url().map_err(Misconfigured)? {
+            return Ok(Self::External(Box::new(url)));
         }
-    }
-
-    #[cfg(feature = "embedded-postgres")]
-    async fn embedded(config: &Config) -> anyhow::Result<Self> {
-        let data_dir = DataDir::open(config.data_dir.as_deref())?;
-        let bin_dir = config.database.postgres_bin_dir.as_deref();
-        Ok(Self::Embedded(Box::new(EmbeddedPostgres::start(data_dir, bin_dir).await?)))
-    }
-
-    #[cfg(not(feature = "embedded-postgres"))]
-    async fn embedded(_: &Config) -> anyhow::Result<Self> {
-        let message =
-            "DATABASE_URL is not set; a URL such as postgresql://user:password@host/database is needed";
-        Err(Misconfigured(anyhow::anyhow!(message)).into())
+        #[cfg(feature = "embedded-postgres")]
+        {
+            let data_dir = DataDir::open(config.data_dir.as_deref())?;
+            let bin_dir = config.database.postgres_bin_dir.as_deref();
+            Ok(Self::Embedded(Box::new(EmbeddedPostgres::start(data_dir, bin_dir).await?)))
+        }
+        #[cfg(not(feature = "embedded-postgres"))]
+        {
+            let message = "DATABASE_URL is not set; a URL such as postgresql://user:password@host/database is needed";
+            Err(Misconfigured(anyhow::anyhow!(message)).into())
+        }
     }
 
     pub(super) fn connector(&self, config: &Config) -> anyhow::Result<Connector> {

@@ -18,7 +18,7 @@ pub struct DatabaseSettings {
 
     /// Whether to run pending migrations before serving [default: true for the service's own PostgreSQL, or else
     /// false]
-    #[arg(long, env = "MIGRATE_ON_START", global = true, hide_env_values = true, value_name = "true|false")]
+    #[arg(long, env = "MIGRATE_ON_START", global = true, hide_env_values = true)]
     pub migrate_on_start: Option<bool>,
 
     /// Where initdb and postgres are, for the service's own PostgreSQL [default: found, or else downloaded]

@@ -71,7 +71,10 @@ async fn read(state: &GraphqlState, headers: &HeaderMap, body: Body) -> Result<R
         let message = format!("The body is larger than {} bytes.", state.body_limit);
         refuse(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::PayloadTooLarge, message)
     })?;
-    serde_json::from_slice(&body).map_err(|_| {
+    // serde would take an array of the fields, too.
+    let object =
+        body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(&body).ok()).flatten();
+    object.ok_or_else(|| {
         let message =
             "The body is no GraphQL request: {\"query\": ..., \"variables\": ..., \"operationName\": ...}.";
         refuse(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message)

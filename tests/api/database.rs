@@ -181,11 +181,15 @@ async fn errors_of_the_server_are_classified() {
     );
     for sql in [
         "SELECT pg_terminate_backend(pg_backend_pid())",
-        "DO $$ BEGIN SET LOCAL statement_timeout = 10; PERFORM pg_sleep(5); END $$",
         "DO $$ BEGIN RAISE read_only_sql_transaction; END $$",
         "DO $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device'; END $$",
     ] {
         let error = run(sql).await;
         assert!(matches!(error, Error::Unavailable(_)), "{sql}: {error:?}");
     }
+    let cut_short = app.state.database.run(async |conn| {
+        conn.batch_execute("SET statement_timeout = 10").await?;
+        conn.batch_execute(SLEEP).await
+    });
+    assert!(matches!(cut_short.await, Err(Error::Unavailable(_))));
 }

@@ -1,4 +1,12 @@
 //! The service as its clients see it: over real sockets, on a real PostgreSQL.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::format_collect,
+    reason = "a test ends where something is not as expected"
+)]
 
 mod accounts;
 mod configuration;

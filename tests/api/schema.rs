@@ -23,7 +23,8 @@ async fn every_item_of_the_schema_has_a_description() {
     let mut bare = Vec::new();
     for kind in answer.data("__schema")["types"].as_array().unwrap() {
         let name = kind["name"].as_str().unwrap();
-        if !name.starts_with("__") {
+        // Introspection and ID are the executor's own.
+        if !name.starts_with("__") && name != "ID" {
             collect_bare(kind, name, &mut bare);
         }
     }

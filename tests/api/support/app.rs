@@ -16,35 +16,35 @@ use tokio::task::JoinHandle;
 use super::TestDatabase;
 
 /// A password that nobody objects to.
-pub const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// What the test apps sign tokens with.
-pub const SECRET: &str = "a secret of the tests, 32 bytes or more";
+pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 
 /// The service on a socket and a database of its own.
-pub struct TestApp {
-    pub address: SocketAddr,
-    pub database: TestDatabase,
-    pub state: AppState,
-    pub http: reqwest::Client,
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    pub(crate) database: TestDatabase,
+    pub(crate) state: AppState,
+    pub(crate) http: reqwest::Client,
     seconds_ahead: Arc<AtomicI64>,
     stop: Box<dyn Fn() + Send + Sync>,
     server: JoinHandle<anyhow::Result<()>>,
 }
 
 impl TestApp {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(&[]).await
     }
 
     /// Starts with flags, such as `--body-limit=1KiB`.
-    pub async fn with(flags: &[&str]) -> Self {
+    pub(crate) async fn with(flags: &[&str]) -> Self {
         let database = TestDatabase::new().await;
         let url = database.url.clone();
         Self::on(&url, flags, database).await
     }
 
     /// Starts on a URL that leads to the database, through a proxy for example.
-    pub async fn on(url: &str, flags: &[&str], database: TestDatabase) -> Self {
+    pub(crate) async fn on(url: &str, flags: &[&str], database: TestDatabase) -> Self {
         crypto::install_provider();
         let config = config(flags);
         let seconds_ahead = Arc::new(AtomicI64::new(0));
@@ -67,27 +67,27 @@ impl TestApp {
         }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Lets time pass for the service.
-    pub fn pass(&self, seconds: i64) {
+    pub(crate) fn pass(&self, seconds: i64) {
         self.seconds_ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// Asks without a token.
-    pub async fn ask(&self, query: &str, variables: Value) -> Answer {
+    pub(crate) async fn ask(&self, query: &str, variables: Value) -> Answer {
         self.ask_with(HeaderMap::new(), query, variables).await
     }
 
     /// Asks with a token.
-    pub async fn ask_as(&self, token: &str, query: &str, variables: Value) -> Answer {
+    pub(crate) async fn ask_as(&self, token: &str, query: &str, variables: Value) -> Answer {
         let headers = [(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())];
         self.ask_with(HeaderMap::from_iter(headers), query, variables).await
     }
 
-    pub async fn ask_with(&self, headers: HeaderMap, query: &str, variables: Value) -> Answer {
+    pub(crate) async fn ask_with(&self, headers: HeaderMap, query: &str, variables: Value) -> Answer {
         let body = json!({ "query": query, "variables": variables });
         let response =
             self.http.post(self.url("/graphql")).headers(headers).json(&body).send().await.unwrap();
@@ -98,28 +98,28 @@ impl TestApp {
         }
     }
 
-    pub async fn register(&self, email: &str) -> Answer {
+    pub(crate) async fn register(&self, email: &str) -> Answer {
         self.register_with(email, PASSWORD, "Ada Lovelace").await
     }
 
-    pub async fn register_with(&self, email: &str, password: &str, name: &str) -> Answer {
+    pub(crate) async fn register_with(&self, email: &str, password: &str, name: &str) -> Answer {
         let query = "mutation Register($input: RegisterInput!) { register(input: $input) {
             user { id email name createdAt updatedAt } accessToken refreshToken expiresAt } }";
         self.ask(query, json!({ "input": { "email": email, "password": password, "name": name } })).await
     }
 
-    pub async fn login(&self, email: &str, password: &str) -> Answer {
+    pub(crate) async fn login(&self, email: &str, password: &str) -> Answer {
         let query = "mutation Login($input: LoginInput!) { login(input: $input) {
             user { id email name } accessToken refreshToken expiresAt } }";
         self.ask(query, json!({ "input": { "email": email, "password": password } })).await
     }
 
-    pub async fn me(&self, token: &str) -> Answer {
+    pub(crate) async fn me(&self, token: &str) -> Answer {
         self.ask_as(token, "{ me { id email name } }", Value::Null).await
     }
 
     /// Tells the service to stop and waits until it has.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         (self.stop)();
         self.server.await.unwrap().unwrap();
     }
@@ -143,23 +143,23 @@ fn clock(seconds_ahead: Arc<AtomicI64>) -> Clock {
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// The data of an answer without errors, from a field inwards.
     #[track_caller]
-    pub fn data(&self, field: &str) -> &Value {
+    pub(crate) fn data(&self, field: &str) -> &Value {
         assert!(self.body.get("errors").is_none(), "errors: {:#}", self.body);
         &self.body["data"][field]
     }
 
     /// The one error of an answer.
     #[track_caller]
-    pub fn error(&self) -> &Value {
+    pub(crate) fn error(&self) -> &Value {
         let errors = self.body["errors"].as_array();
         let errors = errors.unwrap_or_else(|| panic!("no errors: {:#}", self.body));
         assert_eq!(errors.len(), 1, "{errors:#?}");
@@ -167,13 +167,13 @@ impl Answer {
     }
 
     #[track_caller]
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.error()["extensions"]["code"].as_str().expect("the error has a code")
     }
 
     /// The access token of a register or login.
     #[track_caller]
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let data = self.body["data"].as_object().unwrap_or_else(|| panic!("no data: {:#}", self.body));
         data.values().next().unwrap()["accessToken"].as_str().unwrap().to_owned()
     }

@@ -4,18 +4,18 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The real binary, serving.
-pub struct Service {
+pub(crate) struct Service {
     process: Child,
-    pub address: String,
+    pub(crate) address: String,
     log: mpsc::Receiver<String>,
 }
 
 impl Service {
     /// A command with nothing of the environment that would change what it does.
-    pub fn command() -> Command {
+    pub(crate) fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_todo-api"));
         command.env_clear().current_dir("/").env("PORT", "0");
         for name in ["PATH", "HOME", "POSTGRES_BIN_DIR"] {
@@ -27,11 +27,11 @@ impl Service {
     }
 
     /// Starts on a data directory and waits until it says that it is ready.
-    pub fn start(data_dir: &Path) -> Self {
+    pub(crate) fn start(data_dir: &Path) -> Self {
         Self::start_command(Self::command().env("TODO_DATA_DIR", data_dir))
     }
 
-    pub fn start_command(command: &mut Command) -> Self {
+    pub(crate) fn start_command(command: &mut Command) -> Self {
         let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
@@ -44,34 +44,35 @@ impl Service {
             }
             seen.push(line);
         }
-        panic!("the service did not become ready:\n{}", seen.join("\n"));
+        let status = process.wait();
+        panic!("the service did not become ready: {status:?}\n{}", seen.join("\n"));
     }
 
     /// Runs a command to its end.
-    pub fn run(command: &mut Command) -> Output {
+    pub(crate) fn run(command: &mut Command) -> Output {
         command.output().unwrap()
     }
 
-    pub async fn ask(&self, query: &str) -> serde_json::Value {
+    pub(crate) async fn ask(&self, query: &str) -> serde_json::Value {
         let request = reqwest::Client::new().post(format!("http://{}/graphql", self.address));
         let body = serde_json::json!({ "query": query });
         request.json(&body).send().await.unwrap().json().await.unwrap()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let signal =
             Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
         assert!(signal.unwrap().success());
     }
 
     /// Waits until the process has ended; returns its status and the rest of its log.
-    pub fn wait(&mut self) -> (std::process::ExitStatus, Vec<String>) {
+    pub(crate) fn wait(&mut self) -> (std::process::ExitStatus, Vec<String>) {
         let status = self.process.wait().unwrap();
         (status, self.log.iter().collect())
     }
 
     /// Stops it as an operator does.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal("TERM");
         let (status, log) = self.wait();
         assert!(status.success(), "{status}: {log:#?}");

@@ -14,20 +14,20 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
 
 /// A database of a test's own, dropped with it.
-pub struct TestDatabase {
-    pub url: String,
+pub(crate) struct TestDatabase {
+    pub(crate) url: String,
     name: String,
 }
 
 impl TestDatabase {
     /// A database with all migrations, copied from a template that is migrated once a run.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         TEMPLATE_MADE.get_or_init(make_template).await;
         Self::create(&format!("TEMPLATE {}", full_name(TEMPLATE))).await
     }
 
     /// A database without anything in it.
-    pub async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         Self::create("").await
     }
 
@@ -38,15 +38,15 @@ impl TestDatabase {
         Self { url, name }
     }
 
-    pub fn connector(&self) -> Connector {
+    pub(crate) fn connector(&self) -> Connector {
         connector(&self.url)
     }
 
-    pub async fn connect(&self) -> AsyncPgConnection {
+    pub(crate) async fn connect(&self) -> AsyncPgConnection {
         self.connector().connect().await.unwrap()
     }
 
-    pub async fn sql(&self, sql: &str) {
+    pub(crate) async fn sql(&self, sql: &str) {
         self.connect().await.batch_execute(sql).await.unwrap();
     }
 }
@@ -63,7 +63,7 @@ impl Drop for TestDatabase {
     }
 }
 
-pub fn connector(url: &str) -> Connector {
+pub(crate) fn connector(url: &str) -> Connector {
     Connector::new(&DatabaseUrl::parse(url).unwrap(), LIMIT).unwrap()
 }
 

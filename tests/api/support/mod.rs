@@ -6,8 +6,8 @@ mod database;
 mod proxy;
 mod server;
 
-pub use app::{Answer, PASSWORD, SECRET, TestApp};
-pub use binary::Service;
-pub use database::{TestDatabase, connector};
-pub use proxy::Proxy;
-pub use server::OwnServer;
+pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
+pub(crate) use binary::Service;
+pub(crate) use database::{TestDatabase, connector};
+pub(crate) use proxy::Proxy;
+pub(crate) use server::OwnServer;

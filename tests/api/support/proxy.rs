@@ -7,14 +7,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Passes connections on to a port of this machine that can change, as a server does that restarts.
-pub struct Proxy {
-    pub address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     target: Arc<AtomicU16>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Proxy {
-    pub async fn to(port: u16) -> Self {
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let target = Arc::new(AtomicU16::new(port));
@@ -32,7 +32,7 @@ impl Proxy {
         Self { address, target, _task: AbortOnDropHandle::new(task) }
     }
 
-    pub fn retarget(&self, port: u16) {
+    pub(crate) fn retarget(&self, port: u16) {
         self.target.store(port, Ordering::SeqCst);
     }
 }

@@ -17,7 +17,7 @@ struct Shared {
 }
 
 /// The URL of a database on the shared server.
-pub fn url(database: &str) -> String {
+pub(crate) fn url(database: &str) -> String {
     let shared = SHARED.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
         Ok(url) => Shared { url, _server: None },
         Err(_) => start(),
@@ -48,6 +48,7 @@ fn start() -> Shared {
 
 /// The test runner ends its process without dropping statics. This shell learns of it by the end of its input,
 /// stops the server and removes the directory, also when the run was killed.
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
 fn clean_up_after_this_process(dir: &Path) -> ChildStdin {
     use std::os::unix::process::CommandExt;
 
@@ -78,41 +79,41 @@ fn published_url(dir: &Path) -> String {
 }
 
 /// A server of a test's own, to be stopped, killed or set up in an unusual way.
-pub struct OwnServer {
-    pub dir: TempDir,
+pub(crate) struct OwnServer {
+    pub(crate) dir: TempDir,
     server: Option<EmbeddedPostgres>,
 }
 
 impl OwnServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut server = Self { dir: TempDir::new().unwrap(), server: None };
         server.start_again().await;
         server
     }
 
     /// Starts the server again, on another port, as after a crash.
-    pub async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.server = None;
         let data_dir = DataDir::open(Some(self.dir.path())).unwrap();
         self.server = Some(EmbeddedPostgres::start(data_dir, None).await.unwrap());
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         published_url(self.dir.path())
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let url = self.url();
         let (_, after) = url.rsplit_once("127.0.0.1:").unwrap();
         after.split('/').next().unwrap().parse().unwrap()
     }
 
-    pub fn cluster(&self) -> std::path::PathBuf {
+    pub(crate) fn cluster(&self) -> std::path::PathBuf {
         self.dir.path().join("postgres")
     }
 
     /// Writes a file into the cluster, as the server's own.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
         let path = self.cluster().join(name);
@@ -122,17 +123,17 @@ impl OwnServer {
         chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
-    pub async fn sql(&self, sql: &str) {
+    pub(crate) async fn sql(&self, sql: &str) {
         execute(&self.url(), sql).await;
     }
 
-    pub fn process(&self) -> i32 {
+    pub(crate) fn process(&self) -> i32 {
         let text = std::fs::read_to_string(self.cluster().join("postmaster.pid")).unwrap();
         text.lines().next().unwrap().parse().unwrap()
     }
 
     /// Kills the server without warning.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let killed = Command::new("kill").args(["-KILL", &self.process().to_string()]).status().unwrap();
         assert!(killed.success());
     }
