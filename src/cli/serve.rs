@@ -90,6 +90,10 @@ pub(super) enum Backend {
 }
 
 impl Backend {
+    #[cfg_attr(
+        not(feature = "embedded-postgres"),
+        expect(clippy::unused_async, reason = "the other kind waits")
+    )]
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = config.database.url().map_err(Misconfigured)? {
             return Ok(Self::External(Box::new(url)));
@@ -102,7 +106,8 @@ impl Backend {
         }
         #[cfg(not(feature = "embedded-postgres"))]
         {
-            let message = "DATABASE_URL is not set; a URL such as postgresql://user:password@host/database is needed";
+            let message =
+                "DATABASE_URL is not set; a URL such as postgresql://user:password@host/database is needed";
             Err(Misconfigured(anyhow::anyhow!(message)).into())
         }
     }

@@ -19,7 +19,7 @@ pub struct HttpSettings {
         value_parser = super::values::whole(0..=u16::MAX))]
     pub port: u16,
 
-    /// Origins whose pages may call the service, separated by commas, such as https://app.example.com; * for all
+    /// Origins whose pages may call the service, separated by commas; * for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", global = true, hide_env_values = true, value_delimiter = ',',
         value_parser = origin)]
     pub cors_allowed_origins: Vec<HeaderValue>,

@@ -6,11 +6,12 @@ use diesel_async::SimpleAsyncConnection;
 use todo_api::db::migrations;
 use tokio::task::JoinSet;
 
-use crate::support::{Service, TestApp, TestDatabase};
+use crate::support::{Service, TestApp, TestDatabase, program};
 
 /// The schema and the rows as `pg_dump` writes them.
 fn dump(database: &TestDatabase) -> String {
-    let output = Command::new("pg_dump").args(["--no-owner", "--dbname", &database.url]).output().unwrap();
+    let output =
+        Command::new(program("pg_dump")).args(["--no-owner", "--dbname", &database.url]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     // Newer versions of pg_dump write a random key that means nothing.

@@ -10,7 +10,7 @@ mod download;
 mod stale;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ const PORT_TRIES: u32 = 3;
 pub struct EmbeddedPostgres {
     server: Child,
     cluster: Cluster,
+    binaries: Binaries,
     url: DatabaseUrl,
     // Held for as long as the server runs; the system frees it when the process dies.
     _lock: File,
@@ -48,21 +49,21 @@ impl EmbeddedPostgres {
             Some(binaries) => binaries,
             None => download::fetch().await?,
         };
-        tokio::task::spawn_blocking(move || Self::start_blocking(&data_dir, &binaries, lock)).await?
+        tokio::task::spawn_blocking(move || Self::start_blocking(&data_dir, binaries, lock)).await?
     }
 
-    fn start_blocking(data_dir: &DataDir, binaries: &Binaries, lock: File) -> anyhow::Result<Self> {
-        let cluster = Cluster::open(data_dir, binaries)?;
+    fn start_blocking(data_dir: &DataDir, binaries: Binaries, lock: File) -> anyhow::Result<Self> {
+        let cluster = Cluster::open(data_dir, &binaries)?;
         stale::clear(cluster.path())?;
         let mut attempt = 1;
         loop {
             let port = free_port()?;
-            let mut server = cluster.spawn(binaries, port)?;
+            let mut server = cluster.spawn(&binaries, port)?;
             match wait_until_ready(&mut server, &cluster) {
                 Ok(()) => {
                     let url = cluster.publish_url(port)?;
                     tracing::info!("PostgreSQL {} serves {}", binaries.version(), cluster.path().display());
-                    return Ok(Self { server, cluster, url, _lock: lock });
+                    return Ok(Self { server, cluster, binaries, url, _lock: lock });
                 }
                 Err(error) => {
                     stop(&mut server);
@@ -78,6 +79,11 @@ impl EmbeddedPostgres {
     /// How to reach the server.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
+    }
+
+    /// Where a program that comes with the server is, such as `pg_dump`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.program(name)
     }
 }
 

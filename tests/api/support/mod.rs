@@ -10,4 +10,4 @@ pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;
 pub(crate) use database::{TestDatabase, connector};
 pub(crate) use proxy::Proxy;
-pub(crate) use server::OwnServer;
+pub(crate) use server::{OwnServer, program};

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -13,15 +13,24 @@ static SHARED: OnceLock<Shared> = OnceLock::new();
 /// The server that all tests share: `TEST_DATABASE_URL`'s, or one that is started for the run.
 struct Shared {
     url: String,
-    _server: Option<(EmbeddedPostgres, ChildStdin)>,
+    server: Option<(EmbeddedPostgres, ChildStdin)>,
+}
+
+fn shared() -> &'static Shared {
+    SHARED.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
+        Ok(url) => Shared { url, server: None },
+        Err(_) => start(),
+    })
+}
+
+/// A program of PostgreSQL's, of the shared server's version where it was started for the run.
+pub(crate) fn program(name: &str) -> PathBuf {
+    shared().server.as_ref().map_or_else(|| name.into(), |(server, _)| server.program(name))
 }
 
 /// The URL of a database on the shared server.
 pub(crate) fn url(database: &str) -> String {
-    let shared = SHARED.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
-        Ok(url) => Shared { url, _server: None },
-        Err(_) => start(),
-    });
+    let shared = shared();
     let (base, query) = shared.url.split_once('?').unwrap_or((&shared.url, ""));
     let (server, _) = base.rsplit_once('/').expect("the URL names a database");
     format!("{server}/{database}?{query}")
@@ -40,7 +49,7 @@ fn start() -> Shared {
             }
             execute(&url, "SELECT pg_reload_conf()").await;
             let cleaner = clean_up_after_this_process(&dir);
-            Shared { url, _server: Some((server, cleaner)) }
+            Shared { url, server: Some((server, cleaner)) }
         })
     });
     started.join().unwrap()
