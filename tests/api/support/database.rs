@@ -1,41 +1,39 @@
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use todo_api::db::{Connector, DatabaseUrl, migrations};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::server;
 
-const TEMPLATE: &str = "template";
 const LIMIT: Duration = Duration::from_secs(30);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
-static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
+/// A database with all migrations, for as long as a test has a copy of it.
+static TEMPLATE: Mutex<Weak<Owned>> = Mutex::const_new(Weak::new());
 
 /// A database of a test's own, dropped with it.
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
-    name: String,
+    // In this order: the copy goes before what it was copied from.
+    _database: Owned,
+    _template: Option<Arc<Owned>>,
 }
 
 impl TestDatabase {
-    /// A database with all migrations, copied from a template that is migrated once a run.
+    /// A database with all migrations.
     pub(crate) async fn new() -> Self {
-        TEMPLATE_MADE.get_or_init(make_template).await;
-        Self::create(&format!("TEMPLATE {}", full_name(TEMPLATE))).await
+        let template = template().await;
+        let database = Owned::create(&format!("TEMPLATE {}", template.0)).await;
+        Self { url: server::url(&database.0), _database: database, _template: Some(template) }
     }
 
     /// A database without anything in it.
     pub(crate) async fn empty() -> Self {
-        Self::create("").await
-    }
-
-    async fn create(options: &str) -> Self {
-        let name = full_name(&NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
-        let url = server::url(&name);
-        execute(&server::url("postgres"), &format!("CREATE DATABASE {name} {options}")).await;
-        Self { url, name }
+        let database = Owned::create("").await;
+        Self { url: server::url(&database.0), _database: database, _template: None }
     }
 
     pub(crate) fn connector(&self) -> Connector {
@@ -47,13 +45,36 @@ impl TestDatabase {
     }
 
     pub(crate) async fn sql(&self, sql: &str) {
-        self.connect().await.batch_execute(sql).await.unwrap();
+        execute(&self.url, sql).await;
     }
 }
 
-impl Drop for TestDatabase {
+async fn template() -> Arc<Owned> {
+    let mut current = TEMPLATE.lock().await;
+    if let Some(template) = current.upgrade() {
+        return template;
+    }
+    let template = Arc::new(Owned::create("").await);
+    migrations::run(&connector(&server::url(&template.0))).await.unwrap();
+    *current = Arc::downgrade(&template);
+    template
+}
+
+/// The name of a database that goes with it.
+struct Owned(String);
+
+impl Owned {
+    async fn create(options: &str) -> Self {
+        // Runs on one server stay apart by their process.
+        let name = format!("todo_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        execute(&server::url("postgres"), &format!("CREATE DATABASE {name} {options}")).await;
+        Self(name)
+    }
+}
+
+impl Drop for Owned {
     fn drop(&mut self) {
-        let drop_it = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let drop_it = format!("DROP DATABASE {} WITH (FORCE)", self.0);
         // The test's runtime may be ending: this work has its own.
         let done = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -67,19 +88,6 @@ pub(crate) fn connector(url: &str) -> Connector {
     Connector::new(&DatabaseUrl::parse(url).unwrap(), LIMIT).unwrap()
 }
 
-async fn make_template() {
-    let name = full_name(TEMPLATE);
-    let admin = server::url("postgres");
-    execute(&admin, &format!("DROP DATABASE IF EXISTS {name}")).await;
-    execute(&admin, &format!("CREATE DATABASE {name}")).await;
-    migrations::run(&connector(&server::url(&name))).await.unwrap();
-}
-
 async fn execute(url: &str, sql: &str) {
     connector(url).connect().await.unwrap().batch_execute(sql).await.unwrap();
-}
-
-/// Runs on one server stay apart by their process.
-fn full_name(name: &str) -> String {
-    format!("todo_test_{}_{name}", std::process::id())
 }
