@@ -32,13 +32,52 @@ pub enum ErrorCode {
     BadRequest,
     /// The document is no GraphQL. Repeat only a mended one.
     GraphqlParseFailed,
-    /// The document does not fit the schema, or is more than the service is willing to execute.
-    /// Repeat only a mended one.
+    /// The document does not fit the schema. Repeat only a mended one.
     GraphqlValidationFailed,
+    /// Which operation of the document is meant is not said, or there is no such one. Repeat only a mended one.
+    OperationResolutionFailure,
+    /// The document is larger than `extensions.limit` bytes. Repeat only a smaller one.
+    DocumentTooLarge,
+    /// The document has more than `extensions.limit` tokens. Repeat only a smaller one.
+    TooManyTokens,
+    /// The operation has more than `extensions.limit` levels. Repeat only a flatter one.
+    OperationTooDeep,
+    /// The operation asks for more than `extensions.limit` fields, those of lists counted for each item of the page.
+    /// Repeat only with fewer fields or smaller pages.
+    OperationTooComplex,
+    /// The operation has more than `extensions.limit` aliases. Repeat only with fewer.
+    TooManyAliases,
+    /// The operation has more than `extensions.limit` fields at its root. Repeat only with fewer.
+    TooManyRootFields,
+    /// The operation has more than `extensions.limit` directives. Repeat only with fewer.
+    TooManyDirectives,
+    /// One field is asked for more than `extensions.limit` times at one place. Repeat only with fewer.
+    TooManyDuplicateFields,
+    /// The operation has more than `extensions.limit` lists within each other in introspection.
+    /// Repeat only a flatter one.
+    IntrospectionTooDeep,
+    /// This service does not describe its schema. A repetition does not help.
+    IntrospectionDisabled,
+    /// The variables are larger than `extensions.limit` bytes. Repeat only with smaller ones.
+    VariablesTooLarge,
+    /// The batch has more than `extensions.limit` operations. Repeat only with fewer.
+    BatchTooLarge,
+    /// The document with this hash is not known, or no longer. Repeat with the hash and the document.
+    PersistedQueryNotFound,
+    /// The service runs listed documents only, and this hash is not among them. A repetition does not help.
+    PersistedQueryNotInList,
+    /// The service runs listed documents only, and this one is not among them. A repetition does not help.
+    QueryNotInSafelist,
+    /// Mutations are sent by POST, subscriptions over the WebSocket. Repeat only that way.
+    MethodNotAllowed,
+    /// None of the media types that `Accept` names can be given. Repeat with `application/json`.
+    NotAcceptable,
+    /// The body's media type is not taken. Repeat with `Content-Type: application/json`.
+    UnsupportedMediaType,
+    /// The request's body is larger than `extensions.limit` bytes. Repeat only a smaller one.
+    PayloadTooLarge,
     /// The request took longer than the service allows. Whether a mutation took effect is not known.
     RequestTimeout,
-    /// The request is larger than the service allows.
-    PayloadTooLarge,
 }
 
 impl ErrorCode {

@@ -10,6 +10,7 @@ use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
 use crate::db::{Connector, DatabaseUrl, migrations};
+use crate::graphql::{self, Engine};
 use crate::http::{self, Shutdown};
 use crate::state::AppState;
 
@@ -42,9 +43,11 @@ async fn serve_on(
     let connector = backend.connector(config)?;
     prepare_database(config, backend, &connector).await?;
     let state = AppState::new(config, connector, &secret, Clock::system())?;
+    let schema = graphql::schema(state.clone(), config.introspection());
+    let engine = Engine::new(schema, &graphql::sdl(), config).map_err(Misconfigured)?;
     let address = listener.local_addr()?;
     tracing::info!("todo-api {} is ready: http://{address}/graphiql", env!("CARGO_PKG_VERSION"));
-    http::serve(listener, state, &config.http, shutdown).await
+    http::serve(listener, state, engine, config, shutdown).await
 }
 
 /// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
 
-use super::values::{duration, seconds, size};
+use super::values::{duration, seconds};
 
 /// How the service is reached.
 #[derive(Args, Clone, Debug)]
@@ -29,10 +29,10 @@ pub struct HttpSettings {
         value_parser = duration(seconds(1)..=seconds(600)))]
     pub request_timeout: Duration,
 
-    /// How large a request's body may be
-    #[arg(long, env = "BODY_LIMIT", global = true, hide_env_values = true, default_value = "256KiB",
-        value_parser = size(1024..=16 << 20))]
-    pub body_limit: usize,
+    /// How long a client may take to send a request's head, and again to send its body
+    #[arg(long, env = "READ_TIMEOUT", global = true, hide_env_values = true, default_value = "10s",
+        value_parser = duration(Duration::from_millis(100)..=seconds(600)))]
+    pub read_timeout: Duration,
 
     /// How long requests that have begun may go on when the service stops
     #[arg(long, env = "SHUTDOWN_TIMEOUT", global = true, hide_env_values = true, default_value = "30s",

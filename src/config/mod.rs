@@ -5,7 +5,9 @@
 
 mod auth;
 mod database;
+mod graphql;
 mod http;
+mod limits;
 mod log;
 mod values;
 
@@ -14,7 +16,9 @@ use std::path::PathBuf;
 pub use auth::AuthSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
+pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
+pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
 
 /// All settings.
@@ -32,6 +36,14 @@ pub struct Config {
     /// See [`HttpSettings`].
     #[command(flatten)]
     pub http: HttpSettings,
+
+    /// See [`GraphqlSettings`].
+    #[command(flatten)]
+    pub graphql: GraphqlSettings,
+
+    /// See [`Limits`].
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// See [`DatabaseSettings`].
     #[command(flatten)]
@@ -51,6 +63,33 @@ pub struct Config {
 pub enum AppEnv {
     /// Convenient: secrets that are missing are generated and kept in the data directory
     Development,
-    /// Strict: no start without JWT_SECRET
+    /// Strict: no start without JWT_SECRET; no introspection, suggestions or IDE unless asked for
     Production,
+}
+
+impl Config {
+    /// Whether the schema describes itself, in answers to introspection and in suggestions.
+    pub fn introspection(&self) -> bool {
+        self.graphql.introspection.map_or(self.app_env == AppEnv::Development, Switch::is_on)
+    }
+
+    /// Whether the IDE is served.
+    pub fn graphiql(&self) -> bool {
+        self.graphql.graphiql.map_or(self.app_env == AppEnv::Development, Switch::is_on)
+    }
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is
+    On,
+    /// It is not
+    Off,
+}
+
+impl Switch {
+    fn is_on(self) -> bool {
+        self == Self::On
+    }
 }

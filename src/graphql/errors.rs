@@ -1,4 +1,4 @@
-use async_graphql::{Response, ServerError};
+use async_graphql::{Response, ServerError, Value, parser};
 
 use super::RequestId;
 use crate::error::{AppError, ErrorCode};
@@ -28,6 +28,22 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
             None => *error = coded(error.clone(), ErrorCode::BadUserInput),
         }
     }
+}
+
+/// Whether a response is about the request as a whole, so that nothing was executed.
+pub fn is_request_error(response: &Response) -> bool {
+    response.data == Value::Null
+        && !response.errors.is_empty()
+        && response.errors.iter().all(|error| error.path.is_empty())
+}
+
+/// What the parser says, in one line.
+pub(super) fn syntax_error(error: &parser::Error) -> ServerError {
+    let mut wire = coded(ServerError::from(error.clone()), ErrorCode::GraphqlParseFailed);
+    if let Some((_, reason)) = wire.message.rsplit_once("= ") {
+        wire.message = format!("Syntax error: {reason}");
+    }
+    wire
 }
 
 /// Sets the code unless there is one.

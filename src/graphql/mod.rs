@@ -1,15 +1,23 @@
-//! The GraphQL schema: thin resolvers over [`crate::auth`] and [`crate::models`], one file per topic.
+//! The GraphQL schema: thin resolvers over [`crate::auth`] and [`crate::models`], one file per topic; and the engine
+//! that executes requests, whatever transport they come by.
 
 mod accounts;
 mod context;
+mod documents;
+mod engine;
 mod errors;
+mod extension;
+mod limits;
+mod request;
 mod scalars;
 
-use async_graphql::parser::parse_query;
-use async_graphql::{EmptySubscription, Request, Response, SDLExportOptions, SchemaBuilder, ServerError};
+use async_graphql::{EmptySubscription, SDLExportOptions, SchemaBuilder};
 
 pub use context::RequestId;
-pub use errors::wire_error;
+pub use engine::{Engine, Operation};
+pub use errors::{is_request_error, wire_error};
+pub(crate) use limits::beyond;
+pub use request::GraphqlRequest;
 
 use crate::error::{ErrorCode, UnauthenticatedReason};
 use crate::state::AppState;
@@ -21,29 +29,22 @@ fn builder() -> SchemaBuilder<accounts::AccountQuery, accounts::AccountMutation,
     Schema::build(accounts::AccountQuery, accounts::AccountMutation, EmptySubscription)
         .register_output_type::<ErrorCode>()
         .register_output_type::<UnauthenticatedReason>()
+        .limit_recursive_depth(limits::MAX_RECURSION)
+        .extension(extension::SkipKnownValidation)
 }
 
-/// The schema with all that its resolvers may reach.
-pub fn schema(state: AppState) -> Schema {
-    builder().data(state).finish()
+/// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.
+pub fn schema(state: AppState, introspection: bool) -> Schema {
+    let builder = builder().data(state);
+    if introspection {
+        builder.finish()
+    } else {
+        builder.disable_introspection().disable_suggestions().finish()
+    }
 }
 
 /// The schema in GraphQL's schema definition language, as committed in `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
     builder().finish().sdl_with_options(options)
-}
-
-/// Executes a request; every error of the response carries a code.
-pub async fn execute(schema: &Schema, mut request: Request, request_id: RequestId) -> Response {
-    match parse_query(&request.query) {
-        Ok(document) => request.set_parsed_query(document),
-        Err(error) => {
-            let error = errors::coded(ServerError::from(error), ErrorCode::GraphqlParseFailed);
-            return Response::from_errors(vec![error]);
-        }
-    }
-    let mut response = schema.execute(request).await;
-    errors::finish(&mut response, &request_id);
-    response
 }

@@ -6,5 +6,7 @@ mod health;
 mod request_id;
 mod router;
 mod server;
+mod shutdown;
 
-pub use server::{Shutdown, serve};
+pub use server::serve;
+pub use shutdown::Shutdown;

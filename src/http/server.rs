@@ -1,87 +1,99 @@
-use std::future::IntoFuture;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use async_graphql::Executor;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use super::Shutdown;
 use super::router::router;
-use crate::config::HttpSettings;
+use crate::config::{Config, HttpSettings};
+use crate::graphql::Engine;
 use crate::state::AppState;
 
+/// Headers of a request, in number and in bytes.
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD_BYTES: usize = 32 << 10;
+/// How long accepting rests when the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Serves until `shutdown`, then finishes what it has begun within the limit of the settings.
-pub async fn serve(
+pub async fn serve<E: Executor>(
     listener: TcpListener,
     state: AppState,
-    settings: &HttpSettings,
+    engine: Engine<E>,
+    config: &Config,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let operations = TaskTracker::new();
-    let router = router(state.clone(), settings, operations.clone());
-    let signal = shutdown.clone();
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(async move { signal.requested().await });
-    let mut server = std::pin::pin!(server.into_future());
-    tokio::select! {
-        ended = &mut server => ended.context("the server stopped")?,
-        () = shutdown.requested() => {
-            tracing::info!("stopping: no new connections, finishing what has begun");
-            let finished = timeout(settings.shutdown_timeout, async {
-                let _ = server.await;
-                operations.close();
-                operations.wait().await;
-            });
-            if finished.await.is_err() {
-                tracing::warn!("stopped before everything was finished");
+    let tasks = TaskTracker::new();
+    let router = router(state.clone(), Arc::new(engine), config, tasks.clone());
+    let server = http_server(&config.http);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.requested() => break,
+        };
+        match accepted {
+            Ok((stream, _)) => connect(&server, &router, &tasks, &shutdown, stream),
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+    drop(listener);
+    tracing::info!("stopping: no new connections, finishing what has begun");
+    tasks.close();
+    if timeout(config.http.shutdown_timeout, tasks.wait()).await.is_err() {
+        tracing::warn!("stopped before everything was finished");
     }
     state.database.close();
     Ok(())
 }
 
-/// The wish to stop, shared by all who wait for it.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
+/// HTTP/1.1, as proxies speak it to what is behind them; TLS and HTTP/2 are theirs.
+fn http_server(settings: &HttpSettings) -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        // Also ends connections that ask for nothing more.
+        .header_read_timeout(settings.read_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    server
+}
 
-impl Shutdown {
-    /// A wish that comes true when the returned function is called.
-    pub fn manual() -> (impl Fn() + Send + Sync, Self) {
-        let (sender, receiver) = watch::channel(false);
-        (
-            move || {
-                sender.send_replace(true);
-            },
-            Self(receiver),
-        )
-    }
-
-    /// A wish that comes true on Ctrl-C, SIGTERM or the loss of the terminal. From now on these do not end
-    /// the process by themselves.
-    pub fn on_signal() -> anyhow::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let (request, shutdown) = Self::manual();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+/// Serves a connection on a task of its own, until its client is done or the service stops.
+fn connect(
+    server: &http1::Builder,
+    router: &Router,
+    tasks: &TaskTracker,
+    shutdown: &Shutdown,
+    stream: TcpStream,
+) {
+    // Answers are written whole: waiting for more of them only adds time.
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router.clone());
+    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
-            request();
-        });
-        Ok(shutdown)
-    }
-
-    /// Returns once somebody wishes to stop.
-    pub async fn requested(&self) {
-        // An error means that nobody is left to wish: then nobody ever will.
-        if self.0.clone().wait_for(|requested| *requested).await.is_err() {
-            std::future::pending::<()>().await;
+        };
+        // A client that goes away or is too slow is no event.
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
         }
-    }
+    });
 }

@@ -5,13 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, TestApp};
 
 async fn post(app: &TestApp, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-    let request = app.http.post(app.url("/graphql")).header("content-type", content_type).body(body);
-    let response = request.send().await.unwrap();
-    Answer {
-        status: response.status().as_u16(),
-        headers: response.headers().clone(),
-        body: response.json().await.unwrap(),
-    }
+    Answer::of(app.http.post(app.url("/graphql")).header("content-type", content_type).body(body)).await
 }
 
 #[tokio::test]
@@ -20,7 +14,7 @@ async fn content_types_that_a_form_can_send_are_refused() {
     let body = json!({ "query": "{ __typename }" }).to_string();
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
         let answer = post(&app, kind, body.clone()).await;
-        assert_eq!((answer.status, answer.code()), (415, "BAD_REQUEST"), "{kind}");
+        assert_eq!((answer.status, answer.code()), (415, "UNSUPPORTED_MEDIA_TYPE"), "{kind}");
     }
     let answer = post(&app, "application/json; charset=utf-8", body).await;
     assert_eq!(answer.data("__typename"), "Query");
@@ -29,7 +23,7 @@ async fn content_types_that_a_form_can_send_are_refused() {
 #[tokio::test]
 async fn a_body_that_is_no_request_gets_a_graphql_error() {
     let app = TestApp::start().await;
-    for body in ["", "{", "nonsense", "[]", "7", "\u{0}", "{\"query\": 7}"] {
+    for body in ["", "{", "nonsense", "[]", "7", "\u{0}", "{\"query\": 7}", "{\"query\": null}"] {
         let answer = post(&app, "application/json", body).await;
         assert_eq!((answer.status, answer.code()), (400, "BAD_REQUEST"), "{body}");
     }
@@ -37,7 +31,7 @@ async fn a_body_that_is_no_request_gets_a_graphql_error() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let app = TestApp::with(&["--body-limit=1KiB"]).await;
+    let app = TestApp::with(&["--max-body=1KiB"]).await;
     let body = json!({ "query": format!("{{ __typename }} #{}", "x".repeat(2000)) }).to_string();
     let answer = post(&app, "application/json", body.clone()).await;
     assert_eq!((answer.status, answer.code()), (413, "PAYLOAD_TOO_LARGE"));
@@ -78,6 +72,11 @@ async fn only_configured_origins_may_call_from_a_page() {
     assert_eq!(preflight("https://app.example.com").await.unwrap(), "https://app.example.com");
     assert_eq!(preflight("http://localhost:3000").await.unwrap(), "http://localhost:3000");
     assert_eq!(preflight("https://evil.example").await, None);
+
+    let app = TestApp::with(&["--cors-allowed-origins=*"]).await;
+    let answer =
+        app.http.get(app.url("/health/live")).header("origin", "https://evil.example").send().await.unwrap();
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
 }
 
 #[tokio::test]

@@ -8,12 +8,15 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod abuse;
 mod accounts;
 mod configuration;
 mod database;
 mod embedded;
+mod graphql_over_http;
 mod http;
 mod migrations;
+mod persisted;
 mod schema;
 mod support;
 mod tls;

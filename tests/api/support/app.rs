@@ -7,6 +7,7 @@ use clap::{Args, FromArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use todo_api::config::Config;
+use todo_api::graphql::{self, Engine};
 use todo_api::http::{Shutdown, serve};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
@@ -55,7 +56,10 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let (stop, shutdown) = Shutdown::manual();
         let shared = state.clone();
-        let server = tokio::spawn(async move { serve(listener, shared, &config.http, shutdown).await });
+        let engine =
+            Engine::new(graphql::schema(shared.clone(), config.introspection()), &graphql::sdl(), &config)
+                .unwrap();
+        let server = tokio::spawn(async move { serve(listener, shared, engine, &config, shutdown).await });
         Self {
             address,
             database,
@@ -89,13 +93,7 @@ impl TestApp {
 
     pub(crate) async fn ask_with(&self, headers: HeaderMap, query: &str, variables: Value) -> Answer {
         let body = json!({ "query": query, "variables": variables });
-        let response =
-            self.http.post(self.url("/graphql")).headers(headers).json(&body).send().await.unwrap();
-        Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: response.json().await.unwrap(),
-        }
+        Answer::of(self.http.post(self.url("/graphql")).headers(headers).json(&body)).await
     }
 
     pub(crate) async fn register(&self, email: &str) -> Answer {
@@ -150,6 +148,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// What a request is answered with.
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.json().await.unwrap() }
+    }
+
     /// The data of an answer without errors, from a field inwards.
     #[track_caller]
     pub(crate) fn data(&self, field: &str) -> &Value {

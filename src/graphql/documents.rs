@@ -1,0 +1,119 @@
+//! Documents that are known already: executed before, or listed as trusted.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use async_graphql::ServerError;
+use async_graphql::parser::types::ExecutableDocument;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde_json::Value;
+
+use super::errors::wire_error;
+use crate::crypto;
+use crate::error::ErrorCode;
+
+/// Text of documents that is kept, in bytes. What is parsed of it takes some ten times as much.
+const CAPACITY: u64 = 4 << 20;
+/// Documents that are expected; the cache sizes its tables by it.
+const EXPECTED: usize = 1024;
+
+/// SHA-256 of a document's text.
+pub(super) type Hash = [u8; 32];
+
+/// A document that has been parsed.
+pub(super) struct Document {
+    pub(super) text: String,
+    pub(super) parsed: ExecutableDocument,
+    /// Without variables the validation's verdict on a document is always the same.
+    pub(super) has_variables: bool,
+}
+
+impl Document {
+    pub(super) fn new(text: String, parsed: ExecutableDocument) -> Self {
+        let has_variables = parsed.operations.iter().any(|(_, op)| !op.node.variable_definitions.is_empty());
+        Self { text, parsed, has_variables }
+    }
+}
+
+#[derive(Clone)]
+struct Length;
+
+impl Weighter<Hash, Arc<Document>> for Length {
+    fn weight(&self, _: &Hash, document: &Arc<Document>) -> u64 {
+        document.text.len() as u64 + 64
+    }
+}
+
+/// The documents that have passed the validation lately. Those that are asked for by hash are among them: a hash
+/// can stand for nothing but its document, whoever sent it.
+pub(super) struct DocumentCache(Cache<Hash, Arc<Document>, Length>);
+
+impl DocumentCache {
+    pub(super) fn new() -> Self {
+        Self(Cache::with_weighter(EXPECTED, CAPACITY, Length))
+    }
+
+    pub(super) fn get(&self, hash: &Hash) -> Option<Arc<Document>> {
+        self.0.get(hash)
+    }
+
+    pub(super) fn keep(&self, hash: Hash, document: Arc<Document>) {
+        self.0.insert(hash, document);
+    }
+}
+
+/// The documents that are trusted, where only listed ones run: text by identifier.
+pub(super) struct TrustedDocuments {
+    by_id: HashMap<String, String>,
+    texts: std::collections::HashSet<Hash>,
+}
+
+impl TrustedDocuments {
+    /// Reads a manifest: `{"format": "apollo-persisted-query-manifest", "operations": [{"id", "body"}]}` as Apollo's
+    /// tools write it, or `{"<hash>": "<document>"}` as GraphQL Code Generator's do.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let read = || Self::parse(&serde_json::from_str(&std::fs::read_to_string(path)?)?);
+        read().with_context(|| format!("TRUSTED_DOCUMENTS={} is no manifest of documents", path.display()))
+    }
+
+    fn parse(manifest: &Value) -> anyhow::Result<Self> {
+        let Value::Object(entries) = manifest else { bail!("it must be a JSON object") };
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("a document must be text");
+        let by_id: HashMap<_, _> =
+            match (entries.get("format").and_then(Value::as_str), entries.get("operations")) {
+                (Some("apollo-persisted-query-manifest"), Some(Value::Array(operations))) => {
+                    let pair = |operation: &Value| Ok((text(&operation["id"])?, text(&operation["body"])?));
+                    operations.iter().map(pair).collect::<anyhow::Result<_>>()?
+                }
+                _ => entries
+                    .iter()
+                    .map(|(id, body)| Ok((id.clone(), text(body)?)))
+                    .collect::<anyhow::Result<_>>()?,
+            };
+        let texts = by_id.values().map(|text| crypto::sha256(text.as_bytes())).collect();
+        Ok(Self { by_id, texts })
+    }
+
+    /// The text of a request's document, if it is listed.
+    pub(super) fn resolve(&self, query: Option<String>, id: Option<&str>) -> Result<String, ServerError> {
+        match (query, id) {
+            (Some(query), _) if self.texts.contains(&crypto::sha256(query.as_bytes())) => Ok(query),
+            (Some(_), _) => Err(wire_error(
+                ErrorCode::QueryNotInSafelist,
+                "This document is not among those that may be run.",
+            )),
+            (None, id) => {
+                let text = id.and_then(|id| self.by_id.get(id.strip_prefix("sha256:").unwrap_or(id)));
+                text.cloned().ok_or_else(|| {
+                    wire_error(
+                        ErrorCode::PersistedQueryNotInList,
+                        "This hash is not among those that may be run.",
+                    )
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use async_graphql::ServerError;
+use axum::body::{Body, to_bytes};
+use axum::extract::Query;
+use axum::http::{HeaderMap, Uri, header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::error::ErrorCode;
+use crate::graphql::{GraphqlRequest, beyond, wire_error};
+
+/// What a body or a URL holds.
+pub(super) enum Requests {
+    Single(GraphqlRequest),
+    Batch(Vec<Result<GraphqlRequest, ServerError>>),
+}
+
+/// Reads the body of a POST.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &Limits,
+    time_limit: Duration,
+) -> Result<Requests, ServerError> {
+    check_content_type(headers)?;
+    let body = timeout(time_limit, to_bytes(body, limits.body)).await;
+    let body =
+        body.map_err(|_| wire_error(ErrorCode::RequestTimeout, "The body took too long to arrive."))?;
+    let body = body.map_err(|_| beyond(ErrorCode::PayloadTooLarge, limits.body, "bytes"))?;
+    let text = std::str::from_utf8(&body);
+    let text = text.map_err(|_| wire_error(ErrorCode::BadRequest, "The body is not UTF-8."))?;
+    if !text.trim_ascii_start().starts_with('[') {
+        return GraphqlRequest::from_json(text, limits).map(Requests::Single);
+    }
+    let batch: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
+    let batch = batch.map_err(|_| wire_error(ErrorCode::BadRequest, "The body is no JSON."))?;
+    if batch.is_empty() {
+        return Err(wire_error(ErrorCode::BadRequest, "The batch is empty."));
+    }
+    if batch.len() > limits.batch {
+        return Err(beyond(ErrorCode::BatchTooLarge, limits.batch, "operations in its batch"));
+    }
+    Ok(Requests::Batch(batch.iter().map(|json| GraphqlRequest::from_json(json.get(), limits)).collect()))
+}
+
+/// Types that a form can send are refused: they would let any web page call the service with its visitor's cookies.
+fn check_content_type(headers: &HeaderMap) -> Result<(), ServerError> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = value.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let json = matches!(
+        kind.as_str(),
+        "application/json" | "application/graphql+json" | "application/graphql-response+json"
+    );
+    let utf8 = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    if json && utf8 {
+        return Ok(());
+    }
+    let message = "Send the operation as JSON in UTF-8, with Content-Type: application/json.";
+    Err(wire_error(ErrorCode::UnsupportedMediaType, message))
+}
+
+/// The parameters of a GET; the two that are objects are JSON.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<String>,
+    extensions: Option<String>,
+    document_id: Option<String>,
+}
+
+/// Reads the parameters of a GET.
+pub(super) fn read_url(uri: &Uri, limits: &Limits) -> Result<Requests, ServerError> {
+    let Ok(Query(parameters)) = Query::<Parameters>::try_from_uri(uri) else {
+        return Err(wire_error(
+            ErrorCode::BadRequest,
+            "The URL's parameters can't be read, or one is there twice.",
+        ));
+    };
+    let (variables, extensions) = (parameters.variables.as_deref(), parameters.extensions.as_deref());
+    let variables = variables.filter(|json| !json.is_empty());
+    let extensions = extensions.filter(|json| !json.is_empty());
+    GraphqlRequest::new(
+        parameters.query,
+        parameters.operation_name,
+        variables,
+        extensions,
+        parameters.document_id,
+        limits,
+    )
+    .map(Requests::Single)
+}

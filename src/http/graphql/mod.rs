@@ -1,0 +1,166 @@
+//! GraphQL over HTTP, by its specification: <https://graphql.github.io/graphql-over-http/draft/>.
+
+mod accept;
+mod answer;
+mod body;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::Method;
+use axum::response::Response;
+use futures_util::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use self::accept::MediaType;
+use self::body::Requests;
+use crate::auth::Requester;
+use crate::config::Config;
+use crate::error::ErrorCode;
+use crate::graphql::{Engine, GraphqlRequest, RequestId, Schema, wire_error};
+use crate::state::AppState;
+
+/// What the transport needs.
+pub(super) struct GraphqlState<E = Schema> {
+    app: AppState,
+    engine: Arc<Engine<E>>,
+    /// What has begun, so that it can be finished when the service stops.
+    operations: TaskTracker,
+    /// One for each request that may be under way.
+    places: Arc<Semaphore>,
+    read_limit: Duration,
+    time_limit: Duration,
+}
+
+impl<E: Executor> GraphqlState<E> {
+    pub(super) fn new(
+        app: AppState,
+        engine: Arc<Engine<E>>,
+        config: &Config,
+        operations: TaskTracker,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(engine.limits().concurrent_requests));
+        let (read_limit, time_limit) = (config.http.read_timeout, config.http.request_timeout);
+        Self { app, engine, operations, places, read_limit, time_limit }
+    }
+}
+
+/// Answers GET and POST.
+pub(super) async fn handle<E: Executor>(
+    State(state): State<Arc<GraphqlState<E>>>,
+    Extension(request_id): Extension<RequestId>,
+    request: Request,
+) -> Response {
+    let Some(media_type) = MediaType::negotiate(request.headers()) else {
+        let message = "Accept application/graphql-response+json or application/json.";
+        return answer::refused(wire_error(ErrorCode::NotAcceptable, message), MediaType::Json);
+    };
+    // Before the body is read: what is turned away costs no memory.
+    let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
+        return answer::refused(overloaded(), media_type);
+    };
+    let work = Call { state: Arc::clone(&state), media_type, request_id, place: Arc::new(place) };
+    match timeout(state.time_limit, work.answer(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => answer::refused(error, media_type),
+        Err(_) => {
+            answer::refused(wire_error(ErrorCode::RequestTimeout, "The request took too long."), media_type)
+        }
+    }
+}
+
+/// A request on its way through the transport.
+struct Call<E> {
+    state: Arc<GraphqlState<E>>,
+    media_type: MediaType,
+    request_id: RequestId,
+    place: Arc<OwnedSemaphorePermit>,
+}
+
+impl<E: Executor> Call<E> {
+    async fn answer(&self, request: Request<Body>) -> Result<Response, ServerError> {
+        let (state, (parts, body)) = (&self.state, request.into_parts());
+        let get = parts.method != Method::POST;
+        let requests = if get {
+            body::read_url(&parts.uri, state.engine.limits())?
+        } else {
+            body::read(&parts.headers, body, state.engine.limits(), state.read_limit).await?
+        };
+        let requester =
+            Requester::from_headers(&parts.headers, &state.app.access_tokens, state.app.clock.now());
+        match requests {
+            Requests::Single(request) => {
+                let response = self.execute(request, requester, get).await?;
+                Ok(answer::single(&response, self.media_type))
+            }
+            Requests::Batch(requests) => {
+                let responses = requests.into_iter().map(async |request| match request {
+                    Ok(request) => self.execute(request, requester, get).await,
+                    Err(error) => Err(error),
+                });
+                let respond =
+                    |result: Result<_, _>| result.unwrap_or_else(|e| GraphqlResponse::from_errors(vec![e]));
+                let responses: Vec<_> = join_all(responses).await.into_iter().map(respond).collect();
+                Ok(answer::batch(&responses, self.media_type))
+            }
+        }
+    }
+
+    /// Executes on a task of its own: a client that goes away does not cut a write in half, and a panic ends
+    /// nothing but its own request.
+    async fn execute(
+        &self,
+        request: GraphqlRequest,
+        requester: Requester,
+        get: bool,
+    ) -> Result<GraphqlResponse, ServerError> {
+        let operation = match self.state.engine.prepare(request) {
+            Ok(operation) => operation,
+            Err(error) => return Ok(GraphqlResponse::from_errors(vec![error])),
+        };
+        match operation.kind() {
+            OperationType::Subscription => {
+                let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
+                return Err(wire_error(ErrorCode::MethodNotAllowed, message));
+            }
+            OperationType::Mutation if get => {
+                return Err(wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST."));
+            }
+            _ => {}
+        }
+        let (engine, place, id) =
+            (Arc::clone(&self.state.engine), Arc::clone(&self.place), self.request_id.clone());
+        let work = async move {
+            let _place = place;
+            engine.execute(operation, requester, &id).await
+        };
+        let task = self.state.operations.spawn(work.in_current_span());
+        task.await.map_err(|_| internal(&self.request_id))
+    }
+}
+
+fn overloaded() -> ServerError {
+    let mut error =
+        wire_error(ErrorCode::ServiceUnavailable, "The service is busy. Please try again in a moment.");
+    error.extensions.get_or_insert_default().set("retryAfter", 1);
+    error
+}
+
+fn internal(request_id: &RequestId) -> ServerError {
+    let mut error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
+    error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+    error
+}
+
+/// The answer to a request whose handler panicked. The panic itself has been logged by the hook.
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    answer::refused(wire_error(ErrorCode::InternalServerError, "Something went wrong."), MediaType::Json)
+}

@@ -1,0 +1,186 @@
+//! GraphQL over HTTP: methods, media types, status codes, parameters, batches.
+
+use reqwest::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApp};
+
+const JSON: &str = "application/json";
+const RESPONSE: &str = "application/graphql-response+json";
+
+async fn post(app: &TestApp, accept: &str, body: &Value) -> Answer {
+    let request = app.http.post(app.url("/graphql")).header(CONTENT_TYPE, JSON).header(ACCEPT, accept);
+    Answer::of(request.body(body.to_string())).await
+}
+
+async fn get(app: &TestApp, parameters: &[(&str, &str)]) -> Answer {
+    Answer::of(app.http.get(app.url("/graphql")).query(parameters).header(ACCEPT, RESPONSE)).await
+}
+
+#[tokio::test]
+async fn the_status_says_how_it_went_under_the_new_media_type_only() {
+    let app = TestApp::start().await;
+    for (query, code, status) in [
+        ("{", "GRAPHQL_PARSE_FAILED", 400),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED", 400),
+        ("query A { __typename } query B { __typename }", "OPERATION_RESOLUTION_FAILURE", 400),
+        ("query($x: Boolean!) { me @include(if: $x) { id } }", "BAD_USER_INPUT", 400),
+        ("mutation { login(input: { email: \"\", password: \"\" }) { accessToken } }", "BAD_USER_INPUT", 200),
+    ] {
+        let body = json!({ "query": query });
+        let answer = post(&app, RESPONSE, &body).await;
+        assert_eq!((answer.code(), answer.status), (code, status), "{query}");
+        assert_eq!(answer.body.get("data").is_some(), status == 200, "{query}");
+        let answer = post(&app, JSON, &body).await;
+        assert_eq!((answer.code(), answer.status), (code, 200), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_media_type_is_the_one_that_is_wanted_most() {
+    let app = TestApp::start().await;
+    let body = json!({ "query": "{ __typename }" });
+    for (accept, expected) in [
+        (JSON, JSON),
+        ("*/*", JSON),
+        (RESPONSE, RESPONSE),
+        ("application/graphql-response+json,application/json;q=0.9", RESPONSE),
+    ] {
+        let answer = post(&app, accept, &body).await;
+        assert_eq!(answer.headers[CONTENT_TYPE], format!("{expected}; charset=utf-8"));
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    let answer = post(&app, "text/html", &body).await;
+    assert_eq!((answer.status, answer.code()), (406, "NOT_ACCEPTABLE"));
+}
+
+#[tokio::test]
+async fn queries_go_by_get_and_mutations_do_not() {
+    let app = TestApp::start().await;
+    let query =
+        "query A($x: Boolean!) { me @include(if: $x) { id } a: __typename } query B { b: __typename }";
+    let answer = get(&app, &[("query", query), ("operationName", "A"), ("variables", "{\"x\":true}")]).await;
+    assert_eq!(answer.body, json!({ "data": { "me": null, "a": "Query" } }));
+    let answer = get(&app, &[("query", query), ("operationName", "B")]).await;
+    assert_eq!(answer.body, json!({ "data": { "b": "Query" } }));
+
+    let mutation = "mutation { login(input: { email: \"a@example.com\", password: \"b\" }) { accessToken } }";
+    let answer = get(&app, &[("query", mutation)]).await;
+    assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"));
+    assert_eq!(answer.headers[ALLOW], "POST");
+    // Also where the document holds both, by what is meant.
+    let both = format!("query Q {{ __typename }} {}", mutation.replace("mutation", "mutation M"));
+    assert_eq!(get(&app, &[("query", &both), ("operationName", "Q")]).await.data("__typename"), "Query");
+    assert_eq!(get(&app, &[("query", &both), ("operationName", "M")]).await.status, 405);
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_bad_requests() {
+    let app = TestApp::start().await;
+    for (name, values) in [
+        ("query", vec![json!({}), json!(0), json!(false), json!([]), Value::Null]),
+        ("operationName", vec![json!({}), json!(0), json!(false), json!([])]),
+        ("variables", vec![json!("x"), json!(0), json!(false), json!([])]),
+        ("extensions", vec![json!("x"), json!(0), json!(false), json!([])]),
+    ] {
+        for value in values {
+            let mut body = json!({ "query": "{ __typename }" });
+            body[name] = value.clone();
+            for accept in [JSON, RESPONSE] {
+                let answer = post(&app, accept, &body).await;
+                assert_eq!((answer.status, answer.code()), (400, "BAD_REQUEST"), "{name}: {value}");
+            }
+        }
+    }
+    for parameters in [
+        &[][..],
+        &[("query", "{ __typename }"), ("query", "{ __typename }")],
+        &[("query", "{ __typename }"), ("variables", "nonsense")],
+        &[("query", "{ __typename }"), ("extensions", "[]")],
+    ] {
+        assert_eq!(get(&app, parameters).await.status, 400, "{parameters:?}");
+    }
+}
+
+#[tokio::test]
+async fn null_parameters_are_as_absent_ones() {
+    let app = TestApp::start().await;
+    let body =
+        json!({ "query": "{ __typename }", "operationName": null, "variables": null, "extensions": null });
+    assert_eq!(post(&app, RESPONSE, &body).await.data("__typename"), "Query");
+    let empty = json!({ "query": "query A { __typename }", "operationName": "" });
+    assert_eq!(post(&app, RESPONSE, &empty).await.data("__typename"), "Query");
+}
+
+#[tokio::test]
+async fn only_utf8_is_read() {
+    let app = TestApp::start().await;
+    let request = |kind: &str| app.http.post(app.url("/graphql")).header(CONTENT_TYPE, kind);
+    let latin1 = b"{\"query\": \"{ a: __typename } # \xe9\"}".to_vec();
+    assert_eq!(Answer::of(request(JSON).body(latin1)).await.status, 400);
+    let utf16 = request("application/json; charset=utf-16").body("{}");
+    assert_eq!(Answer::of(utf16).await.code(), "UNSUPPORTED_MEDIA_TYPE");
+    let emoji = json!({ "query": "{ __typename } # ✓" }).to_string();
+    assert_eq!(Answer::of(request("application/json; charset=\"UTF-8\"").body(emoji)).await.status, 200);
+    assert_eq!(Answer::of(app.http.post(app.url("/graphql")).body("{}")).await.status, 415);
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_in_order_up_to_its_limit() {
+    let app = TestApp::start().await;
+    let batch = json!([{ "query": "{ a: __typename }" }, { "query": "{" }, ["query"], { "query": "{ b: __typename }" }]);
+    let answer = post(&app, JSON, &batch).await;
+    assert_eq!(answer.status, 200);
+    let codes: Vec<_> =
+        answer.body.as_array().unwrap().iter().map(|one| &one["errors"][0]["extensions"]["code"]).collect();
+    assert_eq!(codes, [&Value::Null, &json!("GRAPHQL_PARSE_FAILED"), &json!("BAD_REQUEST"), &Value::Null]);
+    assert_eq!(answer.body[3], json!({ "data": { "b": "Query" } }));
+
+    let eleven = Value::Array(vec![json!({ "query": "{ __typename }" }); 11]);
+    let answer = post(&app, JSON, &eleven).await;
+    assert_eq!((answer.code(), &answer.error()["extensions"]["limit"]), ("BATCH_TOO_LARGE", &json!(10)));
+    assert_eq!(post(&app, JSON, &json!([])).await.code(), "BAD_REQUEST");
+}
+
+#[tokio::test]
+async fn subscriptions_are_not_served_over_http() {
+    let app = TestApp::start().await;
+    let answer = post(&app, RESPONSE, &json!({ "query": "subscription { nothing }" })).await;
+    assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"));
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_and_every_answer_is_guarded() {
+    let app = TestApp::start().await;
+    let body = json!({ "query": "{ __schema { types { name description fields { name description } } } }" });
+    let request = app.http.post(app.url("/graphql")).json(&body).header("accept-encoding", "br, gzip");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "br");
+    for path in ["/graphql", "/health/live", "/graphiql", "/nowhere"] {
+        let headers = app.http.get(app.url(path)).send().await.unwrap().headers().clone();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn production_describes_nothing_unless_asked_to() {
+    let app = TestApp::with(&["--app-env=production"]).await;
+    for query in ["{ __schema { types { name } } }", "{ ... { __type(name: \"User\") { name } } }"] {
+        assert_eq!(app.ask(query, Value::Null).await.code(), "INTROSPECTION_DISABLED", "{query}");
+    }
+    assert_eq!(app.ask("{ __typename }", Value::Null).await.data("__typename"), "Query");
+    let misspelt = app.ask("{ me { emai } }", Value::Null).await;
+    assert!(!misspelt.body.to_string().contains("mean"), "{:#}", misspelt.body);
+    assert_eq!(app.http.get(app.url("/graphiql")).send().await.unwrap().status(), 404);
+
+    let app = TestApp::with(&["--app-env=production", "--introspection=on", "--graphiql=on"]).await;
+    app.ask("{ __schema { types { name } } }", Value::Null).await.data("__schema");
+    assert!(app.ask("{ me { emai } }", Value::Null).await.body.to_string().contains("mean"));
+    assert_eq!(app.http.get(app.url("/graphiql")).send().await.unwrap().status(), 200);
+}
