@@ -54,7 +54,8 @@ pub(super) fn router<E: Executor>(
     if config.graphiql() {
         router = router
             .route("/", get(|| async { Redirect::temporary("/graphiql") }))
-            .route("/graphiql", get(graphiql::page));
+            .route("/graphiql", get(graphiql::page))
+            .route("/graphiql/{file}", get(graphiql::file));
     }
     for (name, value) in SECURITY_HEADERS {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));

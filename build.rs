@@ -1,0 +1,51 @@
+//! Fetches GraphiQL, the IDE, from npm to be embedded in the binary.
+//!
+//! `npm ci` takes exactly the versions of `src/http/graphiql/package-lock.json` and verifies their integrity
+//! hashes. Where npm or its registry can't be reached the build goes on, and the page loads the same files from a
+//! CDN, pinned by their hashes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SOURCE: &str = "src/http/graphiql";
+/// Name under which a file is served, and where it is in `node_modules`.
+const FILES: [(&str, &str); 4] = [
+    ("react.js", "react/umd/react.production.min.js"),
+    ("react-dom.js", "react-dom/umd/react-dom.production.min.js"),
+    ("graphiql.js", "graphiql/graphiql.min.js"),
+    ("graphiql.css", "graphiql/graphiql.min.css"),
+];
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(graphiql_embedded)");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={SOURCE}/package-lock.json");
+    println!("cargo::rerun-if-changed=migrations");
+    let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else { return };
+    match fetch(&out) {
+        Ok(()) => println!("cargo::rustc-cfg=graphiql_embedded"),
+        Err(reason) => println!("cargo::warning=/graphiql will load from a CDN, as npm failed: {reason}"),
+    }
+}
+
+fn fetch(out: &Path) -> Result<(), String> {
+    let work = out.join("npm");
+    fs::create_dir_all(&work).map_err(|error| error.to_string())?;
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(Path::new(SOURCE).join(name), work.join(name)).map_err(|error| error.to_string())?;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&work);
+    let output = npm.output().map_err(|error| format!("npm can't be run: {error}"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(text.lines().next().unwrap_or("no reason given").to_owned());
+    }
+    for (name, path) in FILES {
+        fs::copy(work.join("node_modules").join(path), out.join(name)).map_err(|error| format!("{path}: {error}"))?;
+    }
+    // Some hundred megabytes of which four files are needed.
+    let _ = fs::remove_dir_all(work);
+    Ok(())
+}

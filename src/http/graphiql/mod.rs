@@ -1,0 +1,67 @@
+//! The IDE at `/graphiql`: GraphiQL, embedded by `build.rs`, under a policy that lets it talk to this service alone.
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+/// The page; its two placeholders are filled with where the files of others come from.
+const PAGE: &str = include_str!("index.html");
+/// Our own part of it.
+const SESSION: (&str, &str) = ("session.js", include_str!("session.js"));
+const STYLE: (&str, &str) = ("session.css", include_str!("session.css"));
+
+#[cfg(graphiql_embedded)]
+mod source {
+    //! Everything comes from the binary.
+
+    pub(super) const STYLES: &str = r#"<link rel="stylesheet" href="/graphiql/graphiql.css">"#;
+    pub(super) const SCRIPTS: &str = r#"<script src="/graphiql/react.js"></script>
+    <script src="/graphiql/react-dom.js"></script>
+    <script src="/graphiql/graphiql.js"></script>"#;
+    pub(super) const HOST: &str = "";
+    pub(super) const FILES: &[(&str, &str)] = &[
+        ("react.js", include_str!(concat!(env!("OUT_DIR"), "/react.js"))),
+        ("react-dom.js", include_str!(concat!(env!("OUT_DIR"), "/react-dom.js"))),
+        ("graphiql.js", include_str!(concat!(env!("OUT_DIR"), "/graphiql.js"))),
+        ("graphiql.css", include_str!(concat!(env!("OUT_DIR"), "/graphiql.css"))),
+    ];
+}
+
+#[cfg(not(graphiql_embedded))]
+mod source {
+    //! npm was missing when this was built: the same files from a CDN, pinned by their hashes.
+
+    pub(super) const STYLES: &str = r#"<link rel="stylesheet" crossorigin="anonymous" href="https://unpkg.com/graphiql@4.1.2/graphiql.min.css" integrity="sha384-1el1QShFBnnXTx9x/Cprg82hZWKt0ry29OAYIXt05swbi0KcZDFoj0CWguMpopJr">"#;
+    pub(super) const SCRIPTS: &str = r#"<p class="notice">npm was missing when this service was built, so the IDE is loaded from unpkg.com.</p>
+    <script crossorigin="anonymous" src="https://unpkg.com/react@18.3.1/umd/react.production.min.js" integrity="sha384-DGyLxAyjq0f9SPpVevD6IgztCFlnMF6oW/XQGmfe+IsZ8TqEiDrcHkMLKI6fiB/Z"></script>
+    <script crossorigin="anonymous" src="https://unpkg.com/react-dom@18.3.1/umd/react-dom.production.min.js" integrity="sha384-gTGxhz21lVGYNMcdJOyq01Edg0jhn/c22nsx0kyqP0TxaV5WVdsSH1fSDUf5YJj1"></script>
+    <script crossorigin="anonymous" src="https://unpkg.com/graphiql@4.1.2/graphiql.min.js" integrity="sha384-9XdHu7ajgGJziD4J1zNBKQ842Q/+zZfDv+ib1eMhZWBH6hPAs806x+Jbcf0yNO6B"></script>"#;
+    pub(super) const HOST: &str = " https://unpkg.com";
+    pub(super) const FILES: &[(&str, &str)] = &[];
+}
+
+/// The page itself.
+pub(super) async fn page() -> Response {
+    let host = source::HOST;
+    // The editor sizes its lines with style attributes, hence 'unsafe-inline' for those; scripts are files only.
+    let policy = format!(
+        "default-src 'none'; script-src 'self'{host}; style-src 'self' 'unsafe-inline'{host}; connect-src 'self'; \
+         img-src 'self' data:; font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let mut headers = HeaderMap::new();
+    headers.extend(HeaderValue::from_str(&policy).map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let page = PAGE.replace("<!-- styles -->", source::STYLES).replace("<!-- scripts -->", source::SCRIPTS);
+    (headers, Html(page)).into_response()
+}
+
+/// A file of the page.
+pub(super) async fn file(Path(name): Path<String>) -> Response {
+    let mut files = source::FILES.iter().chain([&SESSION, &STYLE]);
+    let Some((_, content)) = files.find(|(known, _)| *known == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let javascript = std::path::Path::new(&name).extension().is_some_and(|extension| extension == "js");
+    let kind = if javascript { "text/javascript; charset=utf-8" } else { "text/css; charset=utf-8" };
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")], *content).into_response()
+}
