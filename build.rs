@@ -43,7 +43,8 @@ fn fetch(out: &Path) -> Result<(), String> {
         return Err(text.lines().next().unwrap_or("no reason given").to_owned());
     }
     for (name, path) in FILES {
-        fs::copy(work.join("node_modules").join(path), out.join(name)).map_err(|error| format!("{path}: {error}"))?;
+        fs::copy(work.join("node_modules").join(path), out.join(name))
+            .map_err(|error| format!("{path}: {error}"))?;
     }
     // Some hundred megabytes of which four files are needed.
     let _ = fs::remove_dir_all(work);

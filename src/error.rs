@@ -62,6 +62,8 @@ pub enum ErrorCode {
     VariablesTooLarge,
     /// The batch has more than `extensions.limit` operations. Repeat only with fewer.
     BatchTooLarge,
+    /// The socket has `extensions.limit` operations under way already. Repeat when one of them has ended.
+    TooManyOperations,
     /// The document with this hash is not known, or no longer. Repeat with the hash and the document.
     PersistedQueryNotFound,
     /// The service runs listed documents only, and this hash is not among them. A repetition does not help.

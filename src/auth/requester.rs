@@ -3,7 +3,7 @@ use axum::http::header::AUTHORIZATION;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::AccessTokens;
+use super::{AccessTokens, Claims};
 use crate::error::{AppError, UnauthenticatedReason};
 
 /// Who asks, as far as the request's token says.
@@ -16,7 +16,12 @@ pub enum Requester {
     /// A token was sent that is not accepted.
     Rejected(UnauthenticatedReason),
     /// The token is genuine.
-    User(Uuid),
+    User {
+        /// Whose it is.
+        id: Uuid,
+        /// When it expires.
+        expires_at: DateTime<Utc>,
+    },
 }
 
 impl Requester {
@@ -36,7 +41,9 @@ impl Requester {
             .and_then(bearer_token)
             .ok_or(UnauthenticatedReason::Malformed)
             .and_then(|token| tokens.verify(token, now));
-        claims.map_or_else(Self::Rejected, |claims| Self::User(claims.sub))
+        let expiry = |claims: &Claims| DateTime::from_timestamp(claims.exp, 0).unwrap_or(now);
+        claims
+            .map_or_else(Self::Rejected, |claims| Self::User { id: claims.sub, expires_at: expiry(&claims) })
     }
 
     /// The user's id, or none for somebody without a token; a bad token is an error.
@@ -44,7 +51,7 @@ impl Requester {
         match self {
             Self::Anonymous => Ok(None),
             Self::Rejected(reason) => Err(AppError::Unauthenticated(reason)),
-            Self::User(id) => Ok(Some(id)),
+            Self::User { id, .. } => Ok(Some(id)),
         }
     }
 }

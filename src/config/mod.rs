@@ -9,6 +9,7 @@ mod graphql;
 mod http;
 mod limits;
 mod log;
+mod sockets;
 mod values;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
+pub use sockets::SocketSettings;
 
 /// All settings.
 #[derive(Args, Clone, Debug)]
@@ -44,6 +46,10 @@ pub struct Config {
     /// See [`Limits`].
     #[command(flatten)]
     pub limits: Limits,
+
+    /// See [`SocketSettings`].
+    #[command(flatten)]
+    pub sockets: SocketSettings,
 
     /// See [`DatabaseSettings`].
     #[command(flatten)]

@@ -7,6 +7,7 @@ mod request_id;
 mod router;
 mod server;
 mod shutdown;
+mod websocket;
 
 pub use server::serve;
 pub use shutdown::Shutdown;

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::Redirect;
-use axum::routing::get;
+use axum::routing::{any, get};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -15,7 +15,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::graphql::GraphqlState;
-use super::{graphiql, graphql, health, request_id};
+use super::{Shutdown, graphiql, graphql, health, request_id, websocket};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
@@ -42,11 +42,13 @@ pub(super) fn router<E: Executor>(
     state: AppState,
     engine: Arc<Engine<E>>,
     config: &Config,
-    operations: TaskTracker,
+    tasks: TaskTracker,
+    shutdown: Shutdown,
 ) -> Router {
-    let transport = Arc::new(GraphqlState::new(state.clone(), engine, config, operations));
+    let transport = Arc::new(GraphqlState::new(state.clone(), engine, config, tasks, shutdown));
     let mut router = Router::new()
         .route("/graphql", get(graphql::handle::<E>).post(graphql::handle::<E>))
+        .route("/graphql/ws", any(websocket::upgrade::<E>))
         .with_state(transport)
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -32,7 +32,7 @@ pub async fn serve<E: Executor>(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
-    let router = router(state.clone(), Arc::new(engine), config, tasks.clone());
+    let router = router(state.clone(), Arc::new(engine), config, tasks.clone(), shutdown.clone());
     let server = http_server(&config.http);
     loop {
         let accepted = tokio::select! {

@@ -236,3 +236,41 @@ async fn json_within_json_is_bounded() {
     assert_eq!(Answer::of(request).await.status, 400);
     still_answers(&app).await;
 }
+
+#[tokio::test]
+async fn a_panic_in_a_resolver_is_a_coded_error_and_the_next_request_works() {
+    let app = TestApp::with_test_schema(&[]).await;
+    for _ in 0..3 {
+        let answer = app.ask("{ panic }", Value::Null).await;
+        assert_eq!((answer.status, answer.code()), (500, "INTERNAL_SERVER_ERROR"));
+        assert_eq!(
+            answer.error()["extensions"]["requestId"],
+            answer.headers["x-request-id"].to_str().unwrap()
+        );
+        assert!(!answer.body.to_string().contains("resolver"));
+        assert_eq!(app.ask("{ hello }", Value::Null).await.data("hello"), "world");
+    }
+}
+
+#[tokio::test]
+async fn a_list_costs_its_page_times_its_children() {
+    let app = TestApp::with_test_schema(&["--max-complexity=1000"]).await;
+    for (query, variables, fits) in [
+        ("{ items(first: 100) { id } }", json!({}), true),
+        ("{ items(first: 100) { a: id b: id c: id d: id e: id f: id g: id h: id i: id } }", json!({}), true),
+        ("{ items(first: 30) { items(first: 30) { id } } }", json!({}), true),
+        ("{ items(first: 40) { items(first: 30) { id } } }", json!({}), false),
+        ("query($n: Int!) { items(first: $n) { items(first: $n) { id } } }", json!({ "n": 10 }), true),
+        ("query($n: Int!) { items(first: $n) { items(first: $n) { id } } }", json!({ "n": 40 }), false),
+        ("query($n: Int = 90) { items(first: $n) { items(first: 90) { id } } }", json!({}), false),
+        ("{ items { items { items { id } } } }", json!({}), false),
+        ("{ items(first: 100) { ...F } } fragment F on Item { items(first: 100) { id } }", json!({}), false),
+    ] {
+        let answer = app.ask(query, variables).await;
+        if fits {
+            assert!(answer.body.get("errors").is_none(), "{query}: {:#}", answer.body);
+        } else {
+            assert_eq!(answer.code(), "OPERATION_TOO_COMPLEX", "{query}");
+        }
+    }
+}

@@ -54,6 +54,8 @@ async fn a_killed_server_is_service_unavailable_and_recovers_by_itself() {
     let token = app.register("ada@example.com").await.token();
 
     server.kill();
+    // The server's children notice the death of their parent a moment later.
+    while app.me(&token).await.body.get("errors").is_none() {}
     for _ in 0..5 {
         let began = Instant::now();
         let answer = app.me(&token).await;

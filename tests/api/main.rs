@@ -21,3 +21,4 @@ mod schema;
 mod support;
 mod tls;
 mod tokens;
+mod websocket;

@@ -12,7 +12,7 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,19 +21,26 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::accept::MediaType;
+pub(super) use self::answer::to_json;
 use self::body::Requests;
+use super::Shutdown;
+use super::websocket::Sockets;
 use crate::auth::Requester;
-use crate::config::Config;
+use crate::config::{Config, SocketSettings};
 use crate::error::ErrorCode;
-use crate::graphql::{Engine, GraphqlRequest, RequestId, Schema, wire_error};
+use crate::graphql::{Engine, GraphqlRequest, Operation, RequestId, Schema, wire_error};
 use crate::state::AppState;
 
-/// What the transport needs.
+/// What the transports need, over HTTP and WebSocket.
 pub(super) struct GraphqlState<E = Schema> {
-    app: AppState,
-    engine: Arc<Engine<E>>,
+    pub(super) app: AppState,
+    pub(super) engine: Arc<Engine<E>>,
     /// What has begun, so that it can be finished when the service stops.
-    operations: TaskTracker,
+    pub(super) tasks: TaskTracker,
+    pub(super) shutdown: Shutdown,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) sockets_settings: SocketSettings,
+    pub(super) allowed_origins: Vec<HeaderValue>,
     /// One for each request that may be under way.
     places: Arc<Semaphore>,
     read_limit: Duration,
@@ -45,11 +52,55 @@ impl<E: Executor> GraphqlState<E> {
         app: AppState,
         engine: Arc<Engine<E>>,
         config: &Config,
-        operations: TaskTracker,
+        tasks: TaskTracker,
+        shutdown: Shutdown,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(engine.limits().concurrent_requests));
-        let (read_limit, time_limit) = (config.http.read_timeout, config.http.request_timeout);
-        Self { app, engine, operations, places, read_limit, time_limit }
+        let sockets_settings = config.sockets;
+        Self {
+            app,
+            tasks,
+            shutdown,
+            sockets: Sockets::new(sockets_settings.max_sockets, sockets_settings.max_sockets_per_user),
+            sockets_settings,
+            allowed_origins: config.http.cors_allowed_origins.clone(),
+            places: Arc::new(Semaphore::new(engine.limits().concurrent_requests)),
+            engine,
+            read_limit: config.http.read_timeout,
+            time_limit: config.http.request_timeout,
+        }
+    }
+
+    /// Executes on a task of its own: a client that goes away does not cut a write in half, and a panic ends
+    /// nothing but its own request.
+    async fn run(
+        &self,
+        operation: Operation,
+        requester: Requester,
+        request_id: &RequestId,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Result<GraphqlResponse, ServerError> {
+        let (engine, id) = (Arc::clone(&self.engine), request_id.clone());
+        let work = async move {
+            let _place = place;
+            engine.execute(operation, requester, &id).await
+        };
+        let task = self.tasks.spawn(work.in_current_span());
+        task.await.map_err(|_| internal(request_id))
+    }
+
+    /// Executes a query or mutation that did not come by HTTP, within the limits that it would have there.
+    pub(super) async fn execute(
+        &self,
+        operation: Operation,
+        requester: Requester,
+        request_id: &RequestId,
+    ) -> GraphqlResponse {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return GraphqlResponse::from_errors(vec![overloaded()]);
+        };
+        let run = timeout(self.time_limit, self.run(operation, requester, request_id, Arc::new(place)));
+        let response = run.await.unwrap_or_else(|_| Err(too_slow()));
+        response.unwrap_or_else(|error| GraphqlResponse::from_errors(vec![error]))
     }
 }
 
@@ -114,8 +165,6 @@ impl<E: Executor> Call<E> {
         }
     }
 
-    /// Executes on a task of its own: a client that goes away does not cut a write in half, and a panic ends
-    /// nothing but its own request.
     async fn execute(
         &self,
         request: GraphqlRequest,
@@ -129,22 +178,18 @@ impl<E: Executor> Call<E> {
         match operation.kind() {
             OperationType::Subscription => {
                 let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
-                return Err(wire_error(ErrorCode::MethodNotAllowed, message));
+                Err(wire_error(ErrorCode::MethodNotAllowed, message))
             }
             OperationType::Mutation if get => {
-                return Err(wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST."));
+                Err(wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST."))
             }
-            _ => {}
+            _ => self.state.run(operation, requester, &self.request_id, Arc::clone(&self.place)).await,
         }
-        let (engine, place, id) =
-            (Arc::clone(&self.state.engine), Arc::clone(&self.place), self.request_id.clone());
-        let work = async move {
-            let _place = place;
-            engine.execute(operation, requester, &id).await
-        };
-        let task = self.state.operations.spawn(work.in_current_span());
-        task.await.map_err(|_| internal(&self.request_id))
     }
+}
+
+fn too_slow() -> ServerError {
+    wire_error(ErrorCode::RequestTimeout, "The request took too long.")
 }
 
 fn overloaded() -> ServerError {
@@ -154,7 +199,7 @@ fn overloaded() -> ServerError {
     error
 }
 
-fn internal(request_id: &RequestId) -> ServerError {
+pub(super) fn internal(request_id: &RequestId) -> ServerError {
     let mut error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
     error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
     error

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use async_graphql::Executor;
 use chrono::{TimeDelta, Utc};
 use clap::{Args, FromArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::TestDatabase;
+use super::test_schema::test_schema;
 
 /// A password that nobody objects to.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -46,29 +48,39 @@ impl TestApp {
 
     /// Starts on a URL that leads to the database, through a proxy for example.
     pub(crate) async fn on(url: &str, flags: &[&str], database: TestDatabase) -> Self {
-        crypto::install_provider();
         let config = config(flags);
+        let schema = |state| graphql::schema(state, config.introspection());
+        Self::serve(url, &config, database, schema, &graphql::sdl()).await
+    }
+
+    /// Starts with the schema of the tests instead of the service's own.
+    pub(crate) async fn with_test_schema(flags: &[&str]) -> Self {
+        let database = TestDatabase::new().await;
+        let url = database.url.clone();
+        let schema = test_schema();
+        Self::serve(&url, &config(flags), database, |_| schema.clone(), &schema.sdl()).await
+    }
+
+    async fn serve<E: Executor>(
+        url: &str,
+        config: &Config,
+        database: TestDatabase,
+        executor: impl FnOnce(AppState) -> E,
+        sdl: &str,
+    ) -> Self {
+        crypto::install_provider();
         let seconds_ahead = Arc::new(AtomicI64::new(0));
         let clock = clock(Arc::clone(&seconds_ahead));
         let secret = SECRET.as_bytes().to_vec().into();
-        let state = AppState::new(&config, connector_within(url, &config), &secret, clock).unwrap();
+        let state = AppState::new(config, connector_within(url, config), &secret, clock).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, shutdown) = Shutdown::manual();
-        let shared = state.clone();
-        let engine =
-            Engine::new(graphql::schema(shared.clone(), config.introspection()), &graphql::sdl(), &config)
-                .unwrap();
+        let engine = Engine::new(executor(state.clone()), sdl, config).unwrap();
+        let (shared, config) = (state.clone(), config.clone());
         let server = tokio::spawn(async move { serve(listener, shared, engine, &config, shutdown).await });
-        Self {
-            address,
-            database,
-            state,
-            http: reqwest::Client::new(),
-            seconds_ahead,
-            stop: Box::new(stop),
-            server,
-        }
+        let (http, stop) = (reqwest::Client::new(), Box::new(stop));
+        Self { address, database, state, http, seconds_ahead, stop, server }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -116,9 +128,14 @@ impl TestApp {
         self.ask_as(token, "{ me { id email name } }", Value::Null).await
     }
 
+    /// Tells the service to stop.
+    pub(crate) fn ask_to_stop(&self) {
+        (self.stop)();
+    }
+
     /// Tells the service to stop and waits until it has.
     pub(crate) async fn stop(self) {
-        (self.stop)();
+        self.ask_to_stop();
         self.server.await.unwrap().unwrap();
     }
 }

@@ -5,6 +5,7 @@ mod binary;
 mod database;
 mod proxy;
 mod server;
+mod test_schema;
 
 pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;

@@ -1,0 +1,145 @@
+use async_graphql::{Response, ServerError};
+use axum::extract::ws::CloseFrame;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::graphql::is_request_error;
+use crate::http::graphql::to_json;
+
+/// The longest identifier of an operation, in bytes; clients use UUIDs or counters.
+const MAX_ID: usize = 128;
+
+/// What a client sends.
+pub(super) enum ClientMessage<'a> {
+    ConnectionInit(Option<&'a RawValue>),
+    Ping,
+    Pong,
+    Subscribe { id: String, payload: &'a str },
+    Complete { id: String },
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+}
+
+impl<'a> ClientMessage<'a> {
+    /// Reads a message; the error says what is wrong with it.
+    pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let envelope: Envelope<'a> =
+            serde_json::from_str(text).map_err(|_| "The message is no JSON object with a type")?;
+        let payload = envelope.payload.filter(|payload| payload.get() != "null");
+        let id = || match &envelope.id {
+            Some(id) if !id.is_empty() && id.len() <= MAX_ID => Ok(id.clone()),
+            _ => Err("The message must have an id of 1 to 128 bytes"),
+        };
+        let object = payload.is_none_or(|payload| payload.get().starts_with('{'));
+        if !object && matches!(envelope.kind.as_str(), "connection_init" | "ping" | "pong" | "subscribe") {
+            return Err("The payload must be an object");
+        }
+        Ok(match envelope.kind.as_str() {
+            "connection_init" => Self::ConnectionInit(payload),
+            "ping" => Self::Ping,
+            "pong" => Self::Pong,
+            "subscribe" => Self::Subscribe {
+                id: id()?,
+                payload: payload.ok_or("The message must have a payload")?.get(),
+            },
+            "complete" => Self::Complete { id: id()? },
+            _ => return Err("The message has an unknown type"),
+        })
+    }
+}
+
+/// The token that `connection_init` may carry, under one of the names that clients use.
+#[derive(Default, Deserialize)]
+pub(super) struct InitPayload {
+    #[serde(rename = "Authorization", default)]
+    capital: Option<String>,
+    #[serde(default)]
+    authorization: Option<String>,
+    #[serde(default)]
+    token: Option<String>,
+}
+
+impl InitPayload {
+    /// What would stand in the `Authorization` header.
+    pub(super) fn authorization(self) -> Option<String> {
+        let header = self.capital.or(self.authorization);
+        // A bare token is one of those under `token` that come without the scheme.
+        header.or(self.token.map(|token| if token.contains(' ') { token } else { format!("Bearer {token}") }))
+    }
+}
+
+pub(super) const ACK: &str = r#"{"type":"connection_ack"}"#;
+pub(super) const PING: &str = r#"{"type":"ping"}"#;
+pub(super) const PONG: &str = r#"{"type":"pong"}"#;
+
+/// One result of an operation; those of a request that could not be executed end it.
+pub(super) fn result(id: &str, response: &Response) -> (String, bool) {
+    if is_request_error(response) {
+        return (errors(id, &response.errors), true);
+    }
+    let id = json!(id);
+    (format!(r#"{{"id":{id},"type":"next","payload":{}}}"#, to_json(response)), false)
+}
+
+/// The errors that kept an operation from being executed.
+pub(super) fn errors(id: &str, errors: &[ServerError]) -> String {
+    json!({ "id": id, "type": "error", "payload": errors }).to_string()
+}
+
+/// The end of an operation.
+pub(super) fn complete(id: &str) -> String {
+    json!({ "id": id, "type": "complete" }).to_string()
+}
+
+/// Why a socket is closed, with the codes of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// The service stops; clients connect again.
+    GoingAway,
+    /// The user has too many sockets; clients try again later.
+    TryAgainLater,
+    /// A message that is none of the protocol.
+    BadRequest(&'static str),
+    /// An operation before the connection was acknowledged.
+    Unauthorized,
+    /// The token is bad, or has expired; clients connect again with another one.
+    Forbidden,
+    /// Another protocol than ours.
+    SubprotocolNotAcceptable,
+    /// `connection_init` did not come in time.
+    InitTimeout,
+    /// An identifier that is in use.
+    SubscriberExists(String),
+    /// A second `connection_init`.
+    TooManyInits,
+}
+
+impl From<Close> for CloseFrame {
+    fn from(close: Close) -> Self {
+        let (code, reason) = match close {
+            Close::GoingAway => (1001, "Going away".into()),
+            Close::TryAgainLater => (1013, "Too many sockets".into()),
+            Close::BadRequest(reason) => (4400, reason.into()),
+            Close::Unauthorized => (4401, "Unauthorized".into()),
+            Close::Forbidden => (4403, "Forbidden".into()),
+            Close::SubprotocolNotAcceptable => (4406, "Subprotocol not acceptable".into()),
+            Close::InitTimeout => (4408, "Connection initialisation timeout".into()),
+            // A reason has at most 123 bytes.
+            Close::SubscriberExists(id) if id.len() < 80 => {
+                (4409, format!("Subscriber for {id} already exists"))
+            }
+            Close::SubscriberExists(_) => (4409, "Subscriber already exists".into()),
+            Close::TooManyInits => (4429, "Too many initialisation requests".into()),
+        };
+        Self { code, reason: reason.into() }
+    }
+}

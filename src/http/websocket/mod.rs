@@ -1,0 +1,61 @@
+//! GraphQL over WebSocket, protocol `graphql-transport-ws`, by its specification:
+//! <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>.
+
+mod message;
+mod places;
+mod socket;
+
+use std::sync::Arc;
+
+use async_graphql::Executor;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+
+pub(super) use self::places::Sockets;
+use self::socket::Socket;
+use super::graphql::GraphqlState;
+use crate::graphql::RequestId;
+
+/// Name of the protocol.
+const PROTOCOL: &str = "graphql-transport-ws";
+
+/// Opens a socket.
+pub(super) async fn upgrade<E: Executor>(
+    State(state): State<Arc<GraphqlState<E>>>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if !from_allowed_origin(&headers, &state.allowed_origins) {
+        return (StatusCode::FORBIDDEN, "pages of this origin may not open sockets here\n").into_response();
+    }
+    let Some(place) = state.sockets.enter() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "too many sockets\n")
+            .into_response();
+    };
+    let limit = state.engine.limits().body;
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    let known = upgrade.selected_protocol().is_some();
+    let tasks = state.tasks.clone();
+    upgrade.on_upgrade(move |websocket| {
+        // On a task of the service's own: stopping waits for it.
+        let socket = Socket::new(websocket, state, headers, request_id, place);
+        let serving = tasks.spawn(socket.serve(known));
+        async move {
+            let _ = serving.await;
+        }
+    })
+}
+
+/// Pages of other origins could open sockets in their visitor's name: the rules of CORS do not cover sockets.
+fn from_allowed_origin(headers: &HeaderMap, allowed: &[HeaderValue]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let same = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    let same = same.and_then(|origin| origin.authority().map(|authority| Some(authority.as_str()) == host));
+    same == Some(true) || allowed.iter().any(|known| known == "*" || known == origin)
+}

@@ -1,0 +1,257 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Executor, Response as GraphqlResponse};
+use axum::extract::ws::{Message, WebSocket};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use futures_util::StreamExt;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, complete, errors, result};
+use super::places::Place;
+use crate::auth::Requester;
+use crate::error::ErrorCode;
+use crate::graphql::{GraphqlRequest, Operation, RequestId, beyond};
+use crate::http::graphql::GraphqlState;
+
+/// Results that wait to be sent, of all operations together; a client that reads slowly holds them up.
+const QUEUE: usize = 16;
+/// How long sending one message may take before the client counts as gone.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take to say goodbye.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How far ahead "never" is.
+const NEVER: Duration = Duration::from_hours(24 * 365);
+
+/// A socket and what runs on it.
+pub(super) struct Socket<E> {
+    websocket: WebSocket,
+    state: Arc<GraphqlState<E>>,
+    headers: HeaderMap,
+    request_id: RequestId,
+    place: Place,
+    /// Who asks, once the connection has been acknowledged.
+    requester: Option<Requester>,
+    /// When the socket has to end: the token expires, or the connection has not been initialised.
+    deadline: Instant,
+    operations: HashMap<String, AbortOnDropHandle<()>>,
+    results: mpsc::Receiver<Outcome>,
+    sender: mpsc::Sender<Outcome>,
+}
+
+/// What an operation has to say.
+enum Outcome {
+    Result { id: String, message: String },
+    End { id: String, message: Option<String> },
+}
+
+impl<E: Executor> Socket<E> {
+    pub(super) fn new(
+        websocket: WebSocket,
+        state: Arc<GraphqlState<E>>,
+        headers: HeaderMap,
+        request_id: RequestId,
+        place: Place,
+    ) -> Self {
+        let (sender, results) = mpsc::channel(QUEUE);
+        let deadline = Instant::now() + state.sockets_settings.init_timeout;
+        let operations = HashMap::new();
+        Self {
+            websocket,
+            state,
+            headers,
+            request_id,
+            place,
+            requester: None,
+            deadline,
+            operations,
+            results,
+            sender,
+        }
+    }
+
+    /// Serves the socket until it ends, and says goodbye.
+    pub(super) async fn serve(mut self, protocol_is_known: bool) {
+        let close = if protocol_is_known { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
+        // Those that wait for results; writes that have begun go on.
+        self.operations.clear();
+        let _ = timeout(CLOSE_LIMIT, async {
+            if let Some(close) = close {
+                let _ = self.websocket.send(Message::Close(Some(close.into()))).await;
+            }
+            // Reading on completes the closing handshake. Ending the connection with something unread would
+            // take back what was sent last.
+            while let Some(Ok(_)) = self.websocket.recv().await {}
+        })
+        .await;
+    }
+
+    /// The reason to close the socket; none if it is closed already.
+    async fn run(&mut self) -> Option<Close> {
+        let mut pings = interval(self.state.sockets_settings.ping_interval);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pings.reset();
+        let mut heard = true;
+        let shutdown = self.state.shutdown.clone();
+        loop {
+            tokio::select! {
+                received = self.websocket.recv() => {
+                    heard = true;
+                    match received? {
+                        Ok(Message::Text(text)) => {
+                            if let Err(close) = self.receive(text.as_str()).await {
+                                return close;
+                            }
+                        }
+                        Ok(Message::Binary(_)) => return Some(Close::BadRequest("Messages must be text")),
+                        Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                        Ok(Message::Close(_)) | Err(_) => return None,
+                    }
+                }
+                Some(outcome) = self.results.recv() => self.report(outcome).await?,
+                _ = pings.tick() => {
+                    // Neither an answer to the last ping nor anything else: nobody is there.
+                    if !std::mem::take(&mut heard) {
+                        return None;
+                    }
+                    self.send(PING).await?;
+                }
+                () = sleep_until(self.deadline) => {
+                    let initialised = self.requester.is_some();
+                    return Some(if initialised { Close::Forbidden } else { Close::InitTimeout });
+                }
+                () = shutdown.requested() => return Some(Close::GoingAway),
+            }
+        }
+    }
+
+    /// Acts on a message; an error ends the socket.
+    async fn receive(&mut self, text: &str) -> Result<(), Option<Close>> {
+        match ClientMessage::parse(text).map_err(Close::BadRequest)? {
+            ClientMessage::ConnectionInit(_) if self.requester.is_some() => Err(Some(Close::TooManyInits)),
+            ClientMessage::ConnectionInit(payload) => {
+                self.initialise(payload)?;
+                self.send(ACK).await.ok_or(None)
+            }
+            ClientMessage::Ping => self.send(PONG).await.ok_or(None),
+            ClientMessage::Pong => Ok(()),
+            ClientMessage::Subscribe { id, payload } => {
+                let requester = self.requester.ok_or(Close::Unauthorized)?;
+                if self.operations.contains_key(&id) {
+                    return Err(Some(Close::SubscriberExists(id)));
+                }
+                match self.prepare(payload) {
+                    Ok(operation) => {
+                        self.start(id, operation, requester);
+                        Ok(())
+                    }
+                    Err(error) => self.send(&errors(&id, &[error])).await.ok_or(None),
+                }
+            }
+            ClientMessage::Complete { id } => {
+                self.operations.remove(&id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds out who is there, by the payload or else by the header of the upgrade.
+    fn initialise(&mut self, payload: Option<&RawValue>) -> Result<(), Close> {
+        let payload: Option<InitPayload> = payload
+            .map(|payload| serde_json::from_str(payload.get()))
+            .transpose()
+            .map_err(|_| Close::BadRequest("The payload's token must be text"))?;
+        if let Some(authorization) = payload.and_then(InitPayload::authorization) {
+            let value = HeaderValue::from_str(&authorization).map_err(|_| Close::Forbidden)?;
+            self.headers.insert(AUTHORIZATION, value);
+        }
+        let (tokens, now) = (&self.state.app.access_tokens, self.state.app.clock.now());
+        let requester = Requester::from_headers(&self.headers, tokens, now);
+        let left = match requester {
+            Requester::Rejected(_) => return Err(Close::Forbidden),
+            Requester::User { id, .. } if !self.place.belongs_to(id) => return Err(Close::TryAgainLater),
+            Requester::User { expires_at, .. } => (expires_at - now).to_std().unwrap_or_default(),
+            Requester::Anonymous => NEVER,
+        };
+        self.deadline = Instant::now() + left;
+        self.requester = Some(requester);
+        Ok(())
+    }
+
+    fn prepare(&self, payload: &str) -> Result<Operation, async_graphql::ServerError> {
+        let limit = self.state.sockets_settings.max_operations_per_socket;
+        if self.operations.len() >= limit {
+            return Err(beyond(ErrorCode::TooManyOperations, limit, "operations on its socket"));
+        }
+        self.state.engine.prepare(GraphqlRequest::from_json(payload, self.state.engine.limits())?)
+    }
+
+    fn start(&mut self, id: String, operation: Operation, requester: Requester) {
+        let (state, sender) = (Arc::clone(&self.state), self.sender.clone());
+        let (request_id, task_id) = (self.request_id.clone(), id.clone());
+        let work = async move {
+            let id = task_id;
+            let message = if operation.kind() == OperationType::Subscription {
+                subscribe(&state, operation, requester, request_id, &id, &sender).await
+            } else {
+                let response = state.execute(operation, requester, &request_id).await;
+                let (message, ended) = result(&id, &response);
+                let _ = sender.send(Outcome::Result { id: id.clone(), message }).await;
+                (!ended).then(|| complete(&id))
+            };
+            let _ = sender.send(Outcome::End { id, message }).await;
+        };
+        let task = tokio::spawn(work.in_current_span());
+        self.operations.insert(id, AbortOnDropHandle::new(task));
+    }
+
+    /// Passes on what an operation has to say, unless the client has lost interest in it.
+    async fn report(&mut self, outcome: Outcome) -> Option<()> {
+        match outcome {
+            Outcome::Result { id, message } if self.operations.contains_key(&id) => self.send(&message).await,
+            Outcome::End { id, message } => match (self.operations.remove(&id), message) {
+                (Some(_), Some(message)) => self.send(&message).await,
+                _ => Some(()),
+            },
+            Outcome::Result { .. } => Some(()),
+        }
+    }
+
+    /// Sends a message; nothing if the client is gone.
+    async fn send(&mut self, text: &str) -> Option<()> {
+        let sent = timeout(SEND_LIMIT, self.websocket.send(Message::Text(text.into()))).await;
+        sent.ok()?.ok()
+    }
+}
+
+/// Passes on the results of a subscription; returns the message that ends it.
+async fn subscribe<E: Executor>(
+    state: &Arc<GraphqlState<E>>,
+    operation: Operation,
+    requester: Requester,
+    request_id: RequestId,
+    id: &str,
+    sender: &mpsc::Sender<Outcome>,
+) -> Option<String> {
+    let stream = Arc::clone(&state.engine).stream(operation, requester, request_id.clone());
+    // A panic in the stream ends this operation, not the socket.
+    let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
+    while let Some(response) = stream.next().await {
+        let response: GraphqlResponse = match response {
+            Ok(response) => response,
+            Err(_) => return Some(errors(id, &[crate::http::graphql::internal(&request_id)])),
+        };
+        let (message, ended) = result(id, &response);
+        if sender.send(Outcome::Result { id: id.to_owned(), message }).await.is_err() || ended {
+            return None;
+        }
+    }
+    Some(complete(id))
+}

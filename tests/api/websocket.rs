@@ -1,0 +1,344 @@
+//! GraphQL over WebSocket, by the letter of `graphql-transport-ws`.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::support::{SECRET, TestApp};
+
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    async fn try_open(app: &TestApp, headers: &[(&'static str, &str)]) -> Result<Self, tungstenite::Error> {
+        let mut request = format!("ws://{}/graphql/ws", app.address).into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        Ok(Self(connect_async(request).await?.0))
+    }
+
+    async fn open(app: &TestApp) -> Self {
+        Self::try_open(app, &[("sec-websocket-protocol", "graphql-transport-ws")]).await.unwrap()
+    }
+
+    /// A socket that has been acknowledged.
+    async fn ready(app: &TestApp, payload: Value) -> Self {
+        let mut client = Self::open(app).await;
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.receive().await, json!({ "type": "connection_ack" }));
+        client
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.send_text(&message.to_string()).await;
+    }
+
+    async fn send_text(&mut self, text: &str) {
+        self.0.send(Message::Text(text.into())).await.unwrap();
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str) {
+        self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
+    }
+
+    /// The next message other than a ping of the server.
+    async fn receive(&mut self) -> Value {
+        loop {
+            let message: Value = match self.0.next().await.unwrap().unwrap() {
+                Message::Text(text) => serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => continue,
+                other => panic!("{other:?}"),
+            };
+            if message["type"] != "ping" {
+                return message;
+            }
+        }
+    }
+
+    /// The code and reason with which the server closes the socket.
+    async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn queries_mutations_and_subscriptions_are_served() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let mut client = Client::ready(&app, json!({})).await;
+    client.subscribe("q", "{ hello }").await;
+    assert_eq!(
+        client.receive().await,
+        json!({ "id": "q", "type": "next", "payload": { "data": { "hello": "world" } } })
+    );
+    assert_eq!(client.receive().await, json!({ "id": "q", "type": "complete" }));
+
+    let payload = json!({ "query": "mutation A($a: Int!) { add(a: $a, b: 2) }", "variables": { "a": 1 }, "operationName": "A" });
+    client.send(json!({ "id": "m", "type": "subscribe", "payload": payload })).await;
+    assert_eq!(client.receive().await["payload"]["data"]["add"], 3);
+    assert_eq!(client.receive().await, json!({ "id": "m", "type": "complete" }));
+
+    client.subscribe("s", "subscription { count(to: 100) }").await;
+    for n in 1..=100 {
+        assert_eq!(
+            client.receive().await,
+            json!({ "id": "s", "type": "next", "payload": { "data": { "count": n } } })
+        );
+    }
+    assert_eq!(client.receive().await, json!({ "id": "s", "type": "complete" }));
+    // What has ended leaves its identifier free.
+    client.subscribe("s", "{ hello }").await;
+    assert_eq!(client.receive().await["type"], "next");
+}
+
+#[tokio::test]
+async fn what_can_not_be_executed_is_an_error_message() {
+    let app = TestApp::with_test_schema(&["--max-depth=2"]).await;
+    let mut client = Client::ready(&app, Value::Null).await;
+    for (query, code) in [
+        ("{", "GRAPHQL_PARSE_FAILED"),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ items { items { items { id } } } }", "OPERATION_TOO_DEEP"),
+    ] {
+        client.subscribe("1", query).await;
+        let message = client.receive().await;
+        assert_eq!(
+            (&message["type"], &message["payload"][0]["extensions"]["code"]),
+            (&json!("error"), &json!(code))
+        );
+    }
+    client.send(json!({ "id": "1", "type": "subscribe", "payload": { "query": 7 } })).await;
+    assert_eq!(client.receive().await["payload"][0]["extensions"]["code"], "BAD_REQUEST");
+    client.subscribe("1", "{ hello }").await;
+    assert_eq!(client.receive().await["type"], "next");
+}
+
+#[tokio::test]
+async fn panics_end_their_operation_alone() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let mut client = Client::ready(&app, json!({})).await;
+    for query in ["{ panic }", "subscription { panic }"] {
+        client.subscribe("p", query).await;
+        let mut message = client.receive().await;
+        if message["type"] == "next" {
+            message = client.receive().await;
+        }
+        assert_eq!(message["payload"][0]["extensions"]["code"], "INTERNAL_SERVER_ERROR", "{message:#}");
+    }
+    client.subscribe("q", "{ hello }").await;
+    assert_eq!(client.receive().await["type"], "next");
+}
+
+#[tokio::test]
+async fn a_completed_subscription_says_nothing_more() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let mut client = Client::ready(&app, json!({})).await;
+    client.subscribe("s", "subscription { silence }").await;
+    client.send(json!({ "id": "s", "type": "complete" })).await;
+    client.subscribe("s", "{ hello }").await;
+    assert_eq!(client.receive().await["payload"]["data"]["hello"], "world");
+    client.send(json!({ "id": "unknown", "type": "complete" })).await;
+    client.send(json!({ "type": "ping", "payload": { "a": 1 } })).await;
+    assert_eq!(client.receive().await["type"], "complete");
+    assert_eq!(client.receive().await, json!({ "type": "pong" }));
+}
+
+#[tokio::test]
+async fn the_close_codes_are_those_of_the_protocol() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let init = json!({ "type": "connection_init" }).to_string();
+    let subscribe =
+        json!({ "id": "1", "type": "subscribe", "payload": { "query": "subscription { silence }" } })
+            .to_string();
+    let no_payload = json!({ "id": "1", "type": "subscribe" }).to_string();
+    let no_id = json!({ "type": "subscribe", "payload": { "query": "{ hello }" } }).to_string();
+    let empty_id = json!({ "id": "", "type": "subscribe", "payload": { "query": "{ hello }" } }).to_string();
+    let odd_payload = json!({ "id": "1", "type": "subscribe", "payload": "{ hello }" }).to_string();
+    let long_id = json!({ "id": "x".repeat(129), "type": "complete" }).to_string();
+    for (messages, code) in [
+        (vec!["nonsense"], 4400),
+        (vec!["[]"], 4400),
+        (vec!["{}"], 4400),
+        (vec!["{\"type\": \"unknown\"}"], 4400),
+        (vec!["{\"type\": \"connection_init\", \"payload\": 7}"], 4400),
+        (vec![&init, &no_payload], 4400),
+        (vec![&init, &no_id], 4400),
+        (vec![&init, &empty_id], 4400),
+        (vec![&init, &odd_payload], 4400),
+        (vec![&init, &long_id], 4400),
+        (vec![&subscribe], 4401),
+        (vec![&init, &init], 4429),
+        (vec![&init, &subscribe, &subscribe], 4409),
+    ] {
+        let mut client = Client::open(&app).await;
+        for message in &messages {
+            client.send_text(message).await;
+        }
+        assert_eq!(client.closed().await.0, code, "{messages:?}");
+    }
+    let mut client = Client::ready(&app, json!({})).await;
+    client.0.send(Message::Binary(vec![1, 2, 3].into())).await.unwrap();
+    assert_eq!(client.closed().await.0, 4400);
+}
+
+#[tokio::test]
+async fn another_protocol_is_not_accepted() {
+    let app = TestApp::with_test_schema(&[]).await;
+    // The client library itself insists that a protocol it offers is chosen, so it offers none.
+    let mut client = Client::try_open(&app, &[]).await.unwrap();
+    assert_eq!(client.closed().await, (4406, "Subprotocol not acceptable".to_owned()));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_say_who_it_is_is_cut() {
+    let app = TestApp::with_test_schema(&["--socket-init-timeout=50ms"]).await;
+    let mut client = Client::open(&app).await;
+    assert_eq!(client.closed().await, (4408, "Connection initialisation timeout".to_owned()));
+}
+
+#[tokio::test]
+async fn the_token_comes_by_payload_or_header() {
+    let app = TestApp::start().await;
+    let token = app.register("ada@example.com").await.token();
+    let bearer = format!("Bearer {token}");
+    for payload in [
+        json!({ "Authorization": bearer }),
+        json!({ "authorization": bearer }),
+        json!({ "token": token }),
+        json!({ "token": bearer }),
+    ] {
+        let mut client = Client::ready(&app, payload.clone()).await;
+        client.subscribe("1", "{ me { name } }").await;
+        assert_eq!(client.receive().await["payload"]["data"]["me"]["name"], "Ada Lovelace", "{payload}");
+    }
+    let headers = [("sec-websocket-protocol", "graphql-transport-ws"), ("authorization", &bearer)];
+    let mut client = Client::try_open(&app, &headers).await.unwrap();
+    client.send(json!({ "type": "connection_init" })).await;
+    client.receive().await;
+    client.subscribe("1", "{ me { name } }").await;
+    assert_eq!(client.receive().await["payload"]["data"]["me"]["name"], "Ada Lovelace");
+
+    for payload in
+        [json!({ "authorization": "nonsense" }), json!({ "token": "nonsense" }), json!({ "token": "a\nb" })]
+    {
+        let mut client = Client::open(&app).await;
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.closed().await.0, 4403, "{payload}");
+    }
+    let mut client = Client::ready(&app, json!({})).await;
+    client.subscribe("1", "{ me { name } }").await;
+    assert_eq!(client.receive().await["payload"]["data"]["me"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_socket_ends_when_its_token_expires() {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+
+    let app = TestApp::with_test_schema(&[]).await;
+    let now = app.state.clock.now().timestamp();
+    let id = "6f3c1d9e-7f0e-4c1e-9d0a-0d6f5d0c7a11";
+    let claims =
+        json!({ "sub": id, "iss": "todo-api", "aud": "todo-api", "iat": now, "exp": now + 2, "jti": id });
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    let mut client = Client::ready(&app, json!({ "token": token })).await;
+    client.subscribe("1", "subscription { silence }").await;
+    assert_eq!(client.closed().await.0, 4403);
+}
+
+#[tokio::test]
+async fn operations_sockets_and_messages_are_bounded() {
+    let flags =
+        ["--max-operations-per-socket=2", "--max-sockets-per-user=2", "--max-sockets=3", "--max-body=1KiB"];
+    let app = TestApp::with_test_schema(&flags).await;
+    let token = app.state.access_tokens.issue(uuid::Uuid::new_v4(), app.state.clock.now()).unwrap().0;
+    let payload = json!({ "token": secrecy::ExposeSecret::expose_secret(&token) });
+
+    let mut first = Client::ready(&app, payload.clone()).await;
+    for id in ["1", "2", "3"] {
+        first.subscribe(id, "subscription { silence }").await;
+    }
+    let refused = &first.receive().await["payload"][0]["extensions"];
+    assert_eq!((&refused["code"], &refused["limit"]), (&json!("TOO_MANY_OPERATIONS"), &json!(2)));
+
+    let second = Client::ready(&app, payload.clone()).await;
+    let mut third = Client::open(&app).await;
+    third.send(json!({ "type": "connection_init", "payload": payload })).await;
+    assert_eq!(third.closed().await.0, 1013);
+    drop(third);
+
+    let _anonymous = Client::ready(&app, json!({})).await;
+    let headers = [("sec-websocket-protocol", "graphql-transport-ws")];
+    match Client::try_open(&app, &headers).await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    drop(second);
+    // A place is free once the service has seen the socket go.
+    let mut again = loop {
+        match Client::try_open(&app, &headers).await {
+            Ok(client) => break client,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    again.send(json!({ "type": "ping", "payload": { "a": "x".repeat(2000) } })).await;
+    assert!(!matches!(again.0.next().await, Some(Ok(Message::Text(_)))));
+}
+
+#[tokio::test]
+async fn the_server_pings_and_drops_who_does_not_answer() {
+    let app = TestApp::with_test_schema(&["--socket-ping-interval=50ms"]).await;
+    let mut client = Client::ready(&app, json!({})).await;
+    for _ in 0..3 {
+        assert_eq!(client.0.next().await.unwrap().unwrap(), Message::text("{\"type\":\"ping\"}"));
+        client.send(json!({ "type": "pong" })).await;
+    }
+    while let Some(Ok(message)) = client.0.next().await {
+        assert_eq!(message, Message::text("{\"type\":\"ping\"}"));
+    }
+}
+
+#[tokio::test]
+async fn sockets_are_told_when_the_service_stops_and_writes_are_finished() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let mut client = Client::ready(&app, json!({})).await;
+    client.subscribe("s", "subscription { silence }").await;
+    client.subscribe("m", "mutation { slow(milliseconds: 300) }").await;
+    client.subscribe("q", "{ hello }").await;
+    client.receive().await;
+    let began = std::time::Instant::now();
+    app.ask_to_stop();
+    assert_eq!(client.closed().await, (1001, "Going away".to_owned()));
+    app.stop().await;
+    assert!(began.elapsed() >= std::time::Duration::from_millis(200), "the mutation was not waited for");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_can_not_open_sockets() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let own = format!("http://{}", app.address);
+    let open = async |app: &TestApp, origin: &str| {
+        let headers = [("sec-websocket-protocol", "graphql-transport-ws"), ("origin", origin)];
+        Client::try_open(app, &headers).await.map(|_| ())
+    };
+    open(&app, &own).await.unwrap();
+    for origin in ["https://evil.example", "null", "http://127.0.0.1:1", ""] {
+        match open(&app, origin).await {
+            Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 403, "{origin}"),
+            other => panic!("{origin}: {other:?}"),
+        }
+    }
+    let app = TestApp::with_test_schema(&["--cors-allowed-origins=https://app.example.com"]).await;
+    open(&app, "https://app.example.com").await.unwrap();
+}

@@ -1,0 +1,34 @@
+//! Serves the schema of the tests, which has subscriptions, on the service's real transports.
+
+#[path = "../api/support/test_schema.rs"]
+mod test_schema;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::{Args, FromArgMatches};
+use todo_api::config::Config;
+use todo_api::db::{Connector, DatabaseUrl};
+use todo_api::graphql::Engine;
+use todo_api::http::{Shutdown, serve};
+use todo_api::state::AppState;
+use todo_api::{Clock, crypto};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+#[expect(clippy::print_stderr, reason = "the line that the tests wait for")]
+async fn main() -> anyhow::Result<()> {
+    crypto::install_provider();
+    let matches = Config::augment_args(clap::Command::new("test_schema")).get_matches();
+    let config = Config::from_arg_matches(&matches)?;
+    // No field of the schema asks for a connection.
+    let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").map_err(anyhow::Error::msg)?;
+    let secret = b"a secret of the tests, 32 bytes or more".to_vec().into();
+    let state =
+        AppState::new(&config, Connector::new(&url, Duration::from_secs(1))?, &secret, Clock::system())?;
+    let schema = test_schema::test_schema();
+    let engine = Engine::new(schema.clone(), &schema.sdl(), &config)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.http.port)).await?;
+    eprintln!("test_schema is ready: http://{}/graphql", listener.local_addr()?);
+    serve(listener, state, engine, &config, Shutdown::on_signal()?).await
+}
