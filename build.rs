@@ -21,7 +21,9 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(graphiql_embedded)");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={SOURCE}/package-lock.json");
+    // embed_migrations! does not notice new ones by itself.
     println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-env-changed=PATH");
     let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else { return };
     match fetch(&out) {
         Ok(()) => println!("cargo::rustc-cfg=graphiql_embedded"),
@@ -30,13 +32,21 @@ fn main() {
 }
 
 fn fetch(out: &Path) -> Result<(), String> {
+    let lock =
+        fs::read_to_string(Path::new(SOURCE).join("package-lock.json")).map_err(|error| error.to_string())?;
+    let fetched = out.join("fetched-package-lock.json");
+    if fs::read_to_string(&fetched).is_ok_and(|fetched| fetched == lock) {
+        return Ok(());
+    }
     let work = out.join("npm");
     fs::create_dir_all(&work).map_err(|error| error.to_string())?;
     for name in ["package.json", "package-lock.json"] {
         fs::copy(Path::new(SOURCE).join(name), work.join(name)).map_err(|error| error.to_string())?;
     }
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&work);
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .args(["--fetch-timeout=15000", "--fetch-retries=1"])
+        .current_dir(&work);
     let output = npm.output().map_err(|error| format!("npm can't be run: {error}"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
@@ -48,5 +58,5 @@ fn fetch(out: &Path) -> Result<(), String> {
     }
     // Some hundred megabytes of which four files are needed.
     let _ = fs::remove_dir_all(work);
-    Ok(())
+    fs::write(fetched, lock).map_err(|error| error.to_string())
 }

@@ -90,7 +90,7 @@ fn parse() -> Result<Cli, clap::Error> {
 
 /// The parser's own error would repeat the line, which may hold a secret.
 fn load_dotenv() -> anyhow::Result<()> {
-    match dotenvy::dotenv() {
+    match dotenvy::from_path(".env") {
         Err(dotenvy::Error::LineParse(..)) => {
             anyhow::bail!(
                 ".env has a line that is not of the form NAME=value (values with spaces need quotes)"

@@ -70,15 +70,18 @@ pub enum ErrorCode {
     PersistedQueryNotInList,
     /// The service runs listed documents only, and this one is not among them. A repetition does not help.
     QueryNotInSafelist,
-    /// Mutations are sent by POST, subscriptions over the WebSocket. Repeat only that way.
+    /// Mutations are sent by POST. Repeat only that way.
     MethodNotAllowed,
+    /// Subscriptions are served over the WebSocket. Repeat only there.
+    SubscriptionOverHttp,
     /// None of the media types that `Accept` names can be given. Repeat with `application/json`.
     NotAcceptable,
     /// The body's media type is not taken. Repeat with `Content-Type: application/json`.
     UnsupportedMediaType,
     /// The request's body is larger than `extensions.limit` bytes. Repeat only a smaller one.
     PayloadTooLarge,
-    /// The request took longer than the service allows. Whether a mutation took effect is not known.
+    /// The request took longer than the service allows, to arrive (status 408) or to be executed; in the latter case
+    /// it is not known whether a mutation took effect.
     RequestTimeout,
 }
 
@@ -136,7 +139,7 @@ pub enum AppError {
 }
 
 /// Seconds after which a client may try again while the service is unavailable.
-const RETRY_AFTER: u64 = 1;
+pub(crate) const RETRY_AFTER: u64 = 1;
 
 impl AppError {
     /// A mistake of ours.

@@ -1,16 +1,25 @@
 //! Logs: readable on a terminal, JSON for machines. Both go to standard error.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{LogFormat, LogSettings};
 
+/// The filter of the settings, but for the driver's account of each statement with its parameters, which hold
+/// hashes and what people wrote.
+fn filter(settings: &LogSettings) -> EnvFilter {
+    let quiet = Directive::from_str("tokio_postgres=info").ok();
+    quiet.into_iter().fold(EnvFilter::new(&settings.filter), EnvFilter::add_directive)
+}
+
 /// Starts logging; a second call in one process changes nothing.
 pub(crate) fn init(settings: &LogSettings) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&settings.filter))
+        .with_env_filter(filter(settings))
         .with_span_events(FmtSpan::NONE)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);

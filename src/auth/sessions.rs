@@ -45,6 +45,5 @@ pub(super) async fn store(
         created_at: now,
         expires_at: now + lifetime,
     };
-    session.insert(conn).await?;
-    Ok(())
+    session.insert(conn).await
 }

@@ -4,6 +4,7 @@ use super::print;
 use super::serve::Backend;
 use crate::config::Config;
 use crate::db::migrations;
+use crate::http::Shutdown;
 
 /// What to do with the migrations.
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -20,8 +21,19 @@ pub(super) enum Action {
 
 /// Does it, on the database that `serve` would use.
 pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<()> {
+    // A signal ends the work, and then the service's own PostgreSQL in order.
+    let shutdown = Shutdown::on_signal()?;
     let backend = Backend::open(config).await?;
-    let connector = backend.connector(config)?;
+    let result = tokio::select! {
+        result = act(config, &backend, action) => result,
+        () = shutdown.requested() => Err(anyhow::anyhow!("stopped before it was done")),
+    };
+    backend.close().await;
+    result
+}
+
+async fn act(config: &Config, backend: &Backend, action: Action) -> anyhow::Result<()> {
+    let connector = backend.direct_connector(config)?;
     match action {
         Action::Run => {
             let names = migrations::run(&connector).await?;
@@ -41,6 +53,5 @@ pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<(
             }
         }
     }
-    backend.close().await;
     Ok(())
 }

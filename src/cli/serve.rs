@@ -10,7 +10,7 @@ use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
 use crate::db::{Connector, DatabaseUrl, migrations};
-use crate::graphql::{self, Engine};
+use crate::graphql::{self, Engine, TrustedDocuments};
 use crate::http::{self, Shutdown};
 use crate::state::AppState;
 
@@ -19,6 +19,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     // From here on a signal stops the service in order, and with it its PostgreSQL.
     let shutdown = Shutdown::on_signal()?;
     let secret = jwt_secret(&config).map_err(Misconfigured)?;
+    let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
     let listener = TcpListener::bind(address).await.with_context(|| {
@@ -28,7 +29,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
         backend = Backend::open(&config) => backend?,
         () = shutdown.requested() => return Ok(()),
     };
-    let result = serve_on(&config, &backend, listener, secret, shutdown).await;
+    let result = serve_on(&config, &backend, listener, secret, trusted, shutdown).await;
     backend.close().await;
     result
 }
@@ -38,20 +39,22 @@ async fn serve_on(
     backend: &Backend,
     listener: TcpListener,
     secret: SecretSlice<u8>,
+    trusted: Option<TrustedDocuments>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let connector = backend.connector(config)?;
-    prepare_database(config, backend, &connector).await?;
+    prepare_database(config, backend).await?;
     let state = AppState::new(config, connector, &secret, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
-    let engine = Engine::new(schema, &graphql::sdl(), config).map_err(Misconfigured)?;
+    let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
     let address = listener.local_addr()?;
     tracing::info!("todo-api {} is ready: http://{address}/graphiql", env!("CARGO_PKG_VERSION"));
     http::serve(listener, state, engine, config, shutdown).await
 }
 
 /// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.
-async fn prepare_database(config: &Config, backend: &Backend, connector: &Connector) -> anyhow::Result<()> {
+async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<()> {
+    let connector = &backend.direct_connector(config)?;
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
         for name in migrations::run(connector).await? {
             tracing::info!("ran migration {name}");
@@ -115,13 +118,29 @@ impl Backend {
         }
     }
 
-    pub(super) fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
-        let url = match self {
+    /// For requests.
+    fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
+        Self::connect_to(self.url(), config)
+    }
+
+    /// For migrations, past a pooler.
+    pub(super) fn direct_connector(&self, config: &Config) -> anyhow::Result<Connector> {
+        match config.database.direct_url().map_err(Misconfigured)? {
+            Some(url) if !self.is_embedded() => Self::connect_to(&url, config),
+            _ => self.connector(config),
+        }
+    }
+
+    fn connect_to(url: &DatabaseUrl, config: &Config) -> anyhow::Result<Connector> {
+        Ok(Connector::new(url, config.database.connect_timeout()).map_err(Misconfigured)?)
+    }
+
+    fn url(&self) -> &DatabaseUrl {
+        match self {
             Self::External(url) => url,
             #[cfg(feature = "embedded-postgres")]
             Self::Embedded(postgres) => postgres.url(),
-        };
-        Ok(Connector::new(url, config.database.connect_timeout()).map_err(Misconfigured)?)
+        }
     }
 
     fn is_embedded(&self) -> bool {

@@ -16,6 +16,11 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_parser = secret)]
     database_url: Option<SecretString>,
 
+    /// URL that leads to PostgreSQL itself where DATABASE_URL leads to a pooler; for migrations [default: for Neon's
+    /// pooled host the one without -pooler, or else DATABASE_URL]
+    #[arg(long, env = "DATABASE_DIRECT_URL", global = true, hide_env_values = true, value_parser = secret)]
+    database_direct_url: Option<SecretString>,
+
     /// Whether to run pending migrations before serving [default: true for the service's own PostgreSQL, or else
     /// false]
     #[arg(long, env = "MIGRATE_ON_START", global = true, hide_env_values = true)]
@@ -74,11 +79,15 @@ pub struct DatabaseSettings {
 impl DatabaseSettings {
     /// The database to use, unless it is the service's own.
     pub fn url(&self) -> anyhow::Result<Option<DatabaseUrl>> {
-        let Some(text) = &self.database_url else {
-            return Ok(None);
-        };
-        let url = DatabaseUrl::parse(text.expose_secret().trim());
-        url.map(Some).map_err(|reason| anyhow!("DATABASE_URL {reason}"))
+        parse("DATABASE_URL", self.database_url.as_ref())
+    }
+
+    /// The database without a pooler in between, as far as that is known, unless it is the service's own.
+    pub fn direct_url(&self) -> anyhow::Result<Option<DatabaseUrl>> {
+        match parse("DATABASE_DIRECT_URL", self.database_direct_url.as_ref())? {
+            Some(url) => Ok(Some(url)),
+            None => Ok(self.url()?.map(DatabaseUrl::without_neon_pooler)),
+        }
     }
 
     /// How long opening a connection may take.
@@ -99,6 +108,11 @@ impl DatabaseSettings {
             work: self.database_work_timeout,
         }
     }
+}
+
+fn parse(name: &str, text: Option<&SecretString>) -> anyhow::Result<Option<DatabaseUrl>> {
+    let url = text.map(|text| DatabaseUrl::parse(text.expose_secret().trim())).transpose();
+    url.map_err(|reason| anyhow!("{name} {reason}"))
 }
 
 /// Takes anything, since clap would repeat a refused value; [`DatabaseSettings::url`] judges it.

@@ -29,7 +29,12 @@ pub struct HttpSettings {
         value_parser = duration(seconds(1)..=seconds(600)))]
     pub request_timeout: Duration,
 
-    /// How long a client may take to send a request's head, and again to send its body
+    /// Connections of this process; further ones wait until one has ended
+    #[arg(long, env = "MAX_CONNECTIONS", global = true, hide_env_values = true, default_value = "4000",
+        value_parser = super::values::whole(1..=1_000_000_usize))]
+    pub max_connections: usize,
+
+    /// How long a client may take to send a request's head, again to send its body, and to take what it gets
     #[arg(long, env = "READ_TIMEOUT", global = true, hide_env_values = true, default_value = "10s",
         value_parser = duration(Duration::from_millis(100)..=seconds(600)))]
     pub read_timeout: Duration,

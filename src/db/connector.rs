@@ -3,20 +3,12 @@ use std::time::Duration;
 use anyhow::Context;
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
-use tokio_postgres::{Config, NoTls};
+use tokio::time::timeout;
+use tokio_postgres::{CancelToken, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{DatabaseUrl, SslMode};
 use super::{Error, tls};
-
-/// How long data may wait for the server's acknowledgement before the connection counts as dead.
-///
-/// Without it a request into a black hole waits for TCP's own limit, about 15 minutes.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
-/// When an idle connection is first probed; the system's default is two hours.
-const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Opens connections to one database.
 #[derive(Clone)]
@@ -37,19 +29,9 @@ impl Connector {
             _ => Some(MakeRustlsConnect::new(tls::client_config(url).context("DATABASE_URL")?)),
         };
         let mut config = url.config.clone();
-        if config.get_application_name().is_none() {
-            config.application_name("todo-api");
-        }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(limit);
         }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(TCP_USER_TIMEOUT);
-        }
-        config
-            .keepalives_idle(KEEPALIVE_IDLE)
-            .keepalives_interval(KEEPALIVE_INTERVAL)
-            .keepalives_retries(KEEPALIVE_RETRIES);
         Ok(Self { config, tls, plain_too: url.ssl_mode == SslMode::Prefer, limit })
     }
 
@@ -59,9 +41,20 @@ impl Connector {
 
     /// Opens a connection.
     pub async fn connect(&self) -> Result<AsyncPgConnection, Error> {
-        match tokio::time::timeout(self.limit, self.attempt()).await {
+        match timeout(self.limit, self.attempt()).await {
             Ok(connection) => connection.map_err(|error| Error::Unavailable(error.to_string())),
             Err(_) => Err(Error::timeout("connecting")),
+        }
+    }
+
+    /// Asks the server to give up what a connection is busy with.
+    pub(super) async fn cancel(&self, token: CancelToken) {
+        let cancelled = match self.tls.clone() {
+            Some(tls) => timeout(self.limit, token.cancel_query(tls)).await,
+            None => timeout(self.limit, token.cancel_query(NoTls)).await,
+        };
+        if !matches!(cancelled, Ok(Ok(()))) {
+            tracing::debug!("a statement could not be cancelled");
         }
     }
 

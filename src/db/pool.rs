@@ -39,6 +39,7 @@ pub struct PoolSettings {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<Connections>,
+    connector: Connector,
     settings: PoolSettings,
     get_limit: Duration,
     _tidy: Arc<AbortOnDropHandle<()>>,
@@ -50,7 +51,7 @@ impl Database {
         // The connector bounds what it does itself. One get may have to try several dead connections in
         // turn, which deadpool's limits do not bound together, so there is one around it all.
         let get_limit = settings.wait + settings.check_limit + connector.limit();
-        let pool = Pool::builder(Connections { connector, settings })
+        let pool = Pool::builder(Connections { connector: connector.clone(), settings })
             .max_size(settings.size + settings.overflow)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
@@ -60,7 +61,7 @@ impl Database {
             })
             .build()?;
         let tidy = tokio::spawn(tidy(pool.clone(), settings));
-        Ok(Self { pool, settings, get_limit, _tidy: Arc::new(AbortOnDropHandle::new(tidy)) })
+        Ok(Self { pool, connector, settings, get_limit, _tidy: Arc::new(AbortOnDropHandle::new(tidy)) })
     }
 
     /// Does a unit of work on a connection, within the limits for getting one and for the work.
@@ -72,7 +73,8 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     {
         let get = timeout(self.get_limit, self.pool.get()).await;
-        let mut lease = Lease(Some(get.map_err(|_| Error::timeout("waiting for a connection"))??));
+        let connection = get.map_err(|_| Error::timeout("waiting for a connection"))??;
+        let mut lease = Lease { connection: Some(connection), connector: self.connector.clone() };
         let done = timeout(self.settings.work, work(lease.connection()?)).await;
         let result = done.map_err(|_| Error::timeout("at work"))?.map_err(Error::from);
         if !result.as_ref().is_err_and(Error::spoils_connection) {
@@ -92,22 +94,32 @@ impl Database {
     }
 }
 
-/// A connection on loan, closed when dropped unless it is given back.
-struct Lease(Option<Object<Connections>>);
+/// A connection on loan, closed when dropped unless it is given back; what it was busy with is cancelled.
+struct Lease {
+    connection: Option<Object<Connections>>,
+    connector: Connector,
+}
 
 impl Lease {
     fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
-        self.0.as_deref_mut().ok_or_else(|| Error::Unavailable("the connection was given back".into()))
+        self.connection
+            .as_deref_mut()
+            .ok_or_else(|| Error::Unavailable("the connection was given back".into()))
     }
 
     fn give_back(mut self) {
-        self.0.take();
+        self.connection.take();
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.take().map(Object::take);
+        let Some(connection) = self.connection.take().map(Object::take) else { return };
+        // Closing the connection alone would leave the statement running, and with it its locks.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (connector, token) = (self.connector.clone(), connection.cancel_token());
+            runtime.spawn(async move { connector.cancel(token).await });
+        }
     }
 }
 

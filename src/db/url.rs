@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::{Config, Host, SslMode as DriverSslMode};
 
 /// A PostgreSQL URL as libpq spells it, checked and split into what the driver and TLS need.
@@ -12,6 +13,7 @@ pub struct DatabaseUrl {
     pub(super) config: Config,
     pub(super) ssl_mode: SslMode,
     pub(super) root_certificates: RootCertificates,
+    text: SecretString,
 }
 
 /// How far a connection is protected, in libpq's words, once the host has been considered.
@@ -42,6 +44,17 @@ pub(super) enum RootCertificates {
 const IGNORED: [&str; 5] =
     ["client_encoding", "fallback_application_name", "gssencmode", "pgbouncer", "sslsni"];
 
+/// What holds unless the URL says otherwise: how a dead connection is noticed. An idle one is probed after a minute
+/// (the system's default is two hours); data that the server does not acknowledge for 5 seconds means that it is
+/// gone (without that, a request into a black hole waits for TCP's own limit, about 15 minutes).
+const DEFAULTS: [&str; 5] = [
+    "application_name=todo-api",
+    "keepalives_idle=60",
+    "keepalives_interval=10",
+    "keepalives_retries=3",
+    "tcp_user_timeout=5",
+];
+
 /// What an unknown parameter's error names as allowed.
 const ALLOWED: &str = "sslmode, sslrootcert, channel_binding, sslnegotiation, options, application_name, \
     connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, keepalives_retries, \
@@ -64,10 +77,16 @@ impl DatabaseUrl {
                 "sslrootcert" => root = RootCertificates::File(percent_decode(value)?.into()),
                 _ if IGNORED.contains(&key) => {}
                 _ if ALLOWED.split(", ").any(|allowed| allowed == key) => kept.push(pair),
-                _ => return Err(unknown_parameter(key)),
+                _ => return Err(unknown_parameter(key, query)),
             }
         }
-        let driver_url = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+        for default in DEFAULTS {
+            let names = |pair: &&str| pair.split('=').next() == default.split('=').next();
+            if !kept.iter().any(names) {
+                kept.push(default);
+            }
+        }
+        let driver_url = format!("{base}?{}", kept.join("&"));
         let mut config = Config::from_str(&driver_url).map_err(|error| driver_message(&error))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err("names no host".into());
@@ -78,7 +97,25 @@ impl DatabaseUrl {
             SslMode::Prefer => DriverSslMode::Prefer,
             SslMode::VerifyCa | SslMode::VerifyFull => DriverSslMode::Require,
         });
-        Ok(Self { config, ssl_mode, root_certificates: root })
+        Ok(Self { config, ssl_mode, root_certificates: root, text: text.into() })
+    }
+
+    /// The same database past Neon's pooler, which has the suffix `-pooler` in the first part of its host's name.
+    /// Locks of a session do not hold through it.
+    #[must_use]
+    pub fn without_neon_pooler(self) -> Self {
+        let Some((first, rest)) = self.config.get_hosts().first().and_then(|host| match host {
+            Host::Tcp(name) if name.ends_with(".neon.tech") => name.split_once('.'),
+            _ => None,
+        }) else {
+            return self;
+        };
+        let Some(direct) = first.strip_suffix("-pooler") else {
+            return self;
+        };
+        let host = format!("{direct}.{rest}");
+        let text = self.text.expose_secret().replacen(&format!("{first}.{rest}"), &host, 1);
+        Self::parse(&text).unwrap_or(self)
     }
 
     /// How far connections are protected.
@@ -154,8 +191,8 @@ fn is_local(config: &Config) -> bool {
 }
 
 /// The key is shown only where it can't be the rest of a password with a `?` or `&` in it.
-fn unknown_parameter(key: &str) -> String {
-    let plain = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+fn unknown_parameter(key: &str, query: &str) -> String {
+    let plain = !query.contains('@') && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let shown = if plain {
         format!(" {key}")
     } else {
@@ -234,6 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn past_neons_pooler_is_the_same_database_on_another_host() {
+        let host =
+            |url: &str| match &DatabaseUrl::parse(url).unwrap().without_neon_pooler().config.get_hosts()[0] {
+                Host::Tcp(name) => name.clone(),
+                Host::Unix(path) => panic!("{path:?}"),
+            };
+        let query = "sslmode=require&channel_binding=require";
+        let pooled = format!("postgresql://u:p@ep-x-1-pooler.eu-central-1.aws.neon.tech/db?{query}");
+        assert_eq!(host(&pooled), "ep-x-1.eu-central-1.aws.neon.tech");
+        assert_eq!(host(&pooled.replace("-pooler", "")), "ep-x-1.eu-central-1.aws.neon.tech");
+        assert_eq!(host("postgres://u:p@db-pooler.example.com/db"), "db-pooler.example.com");
+    }
+
+    #[test]
     fn errors_name_the_mistake_and_no_secret() {
         for (url, expected) in [
             ("mysql://root:hunter2@h/db", "must begin with"),
@@ -242,11 +293,12 @@ mod tests {
             ("postgres://u:hunter2@h:port/db", "port"),
             ("postgres://u:pass?hunter2@h/db", "without a value"),
             ("postgres://u:pass?hunter2=@h/db", "%3F"),
+            ("postgres://u:pass?hunter=two@h/db", "%3F"),
             ("postgres:///db", "no host"),
         ] {
             let message = DatabaseUrl::parse(url).unwrap_err();
             assert!(message.contains(expected), "{url}: {message}");
-            assert!(!message.contains("hunter2"), "{url}: {message}");
+            assert!(!message.contains("hunter"), "{url}: {message}");
         }
         let url = DatabaseUrl::parse("postgres://u:hunter2@h/db").unwrap();
         assert!(!format!("{url:?}").contains("hunter2"));

@@ -12,6 +12,7 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 
 use super::errors::wire_error;
+use crate::config::GraphqlSettings;
 use crate::crypto;
 use crate::error::ErrorCode;
 
@@ -66,15 +67,20 @@ impl DocumentCache {
 }
 
 /// The documents that are trusted, where only listed ones run: text by identifier.
-pub(super) struct TrustedDocuments {
+pub struct TrustedDocuments {
     by_id: HashMap<String, String>,
     texts: std::collections::HashSet<Hash>,
 }
 
 impl TrustedDocuments {
+    /// The list that the settings name, if they do.
+    pub fn from_settings(settings: &GraphqlSettings) -> anyhow::Result<Option<Self>> {
+        settings.trusted_documents.as_deref().map(Self::read).transpose()
+    }
+
     /// Reads a manifest: `{"format": "apollo-persisted-query-manifest", "operations": [{"id", "body"}]}` as Apollo's
     /// tools write it, or `{"<hash>": "<document>"}` as GraphQL Code Generator's do.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    fn read(path: &Path) -> anyhow::Result<Self> {
         let read = || Self::parse(&serde_json::from_str(&std::fs::read_to_string(path)?)?);
         read().with_context(|| format!("TRUSTED_DOCUMENTS={} is no manifest of documents", path.display()))
     }

@@ -43,8 +43,12 @@ impl Operation {
 
 impl<E: Executor> Engine<E> {
     /// An engine for an executor of the schema that `sdl` describes.
-    pub fn new(executor: E, sdl: &str, config: &Config) -> anyhow::Result<Self> {
-        let trusted = config.graphql.trusted_documents.as_deref().map(TrustedDocuments::read).transpose()?;
+    pub fn new(
+        executor: E,
+        sdl: &str,
+        config: &Config,
+        trusted: Option<TrustedDocuments>,
+    ) -> anyhow::Result<Self> {
         let (lists, known) = (Lists::new(sdl)?, DocumentCache::new());
         Ok(Self {
             executor,
@@ -170,7 +174,11 @@ fn check_variables(operation: &OperationDefinition, variables: &Variables) -> Re
         if required && !given {
             let (name, kind) = (&definition.name.node, &definition.var_type.node);
             let message = format!("The variable \"${name}\" of type \"{kind}\" is required.");
-            return Err(wire_error(ErrorCode::BadUserInput, message));
+            return Err(errors::bad_value(
+                ServerError::new(message.clone(), None),
+                vec![name.to_string()],
+                message,
+            ));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-use async_graphql::{Response, ServerError, Value, parser};
+use async_graphql::{Name, PathSegment, Response, ServerError, Value, parser};
 
 use super::RequestId;
 use crate::error::{AppError, ErrorCode};
@@ -25,9 +25,25 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
             None if error.path.is_empty() => {
                 *error = coded(error.clone(), ErrorCode::GraphqlValidationFailed);
             }
-            None => *error = coded(error.clone(), ErrorCode::BadUserInput),
+            None => {
+                let path = error.path.iter().map(|part| match part {
+                    PathSegment::Field(name) => name.clone(),
+                    PathSegment::Index(number) => number.to_string(),
+                });
+                *error = bad_value(error.clone(), path.collect(), error.message.clone());
+            }
         }
     }
+}
+
+/// An error about a value, in the form that all of them have.
+pub(super) fn bad_value(error: ServerError, path: Vec<String>, message: String) -> ServerError {
+    let mut error = coded(error, ErrorCode::BadUserInput);
+    let path = path.into_iter().map(Value::from).collect();
+    let field = [("path", Value::List(path)), ("code", "INVALID".into()), ("message", message.into())];
+    let field = field.into_iter().map(|(name, value)| (Name::new(name), value)).collect();
+    error.extensions.get_or_insert_default().set("fields", vec![Value::Object(field)]);
+    error
 }
 
 /// Whether a response is about the request as a whole, so that nothing was executed.

@@ -14,6 +14,7 @@ mod scalars;
 use async_graphql::{EmptySubscription, SDLExportOptions, SchemaBuilder};
 
 pub use context::RequestId;
+pub use documents::TrustedDocuments;
 pub use engine::{Engine, Operation};
 pub use errors::{is_request_error, wire_error};
 pub(crate) use limits::beyond;

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use diesel_async::RunQueryDsl;
+use tokio::time::timeout;
 
 use crate::state::AppState;
 
@@ -9,14 +12,17 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// Whether requests can be served: the database answers within the limits of any other work.
+/// How long the database may take to show that it is there.
+const READY_LIMIT: Duration = Duration::from_secs(2);
+
+/// Whether requests can be served: the database answers in time.
 pub(super) async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) {
     let asked = state.database.run(async |conn| diesel::sql_query("SELECT 1").execute(conn).await);
-    match asked.await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database is unavailable\n")
-        }
-    }
+    let reason = match timeout(READY_LIMIT, asked).await {
+        Ok(Ok(_)) => return (StatusCode::OK, "ready\n"),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {READY_LIMIT:?}"),
+    };
+    tracing::warn!(reason, "not ready");
+    (StatusCode::SERVICE_UNAVAILABLE, "the database is unavailable\n")
 }

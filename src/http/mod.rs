@@ -2,8 +2,8 @@
 
 mod graphiql;
 mod graphql;
+mod headers;
 mod health;
-mod request_id;
 mod router;
 mod server;
 mod shutdown;

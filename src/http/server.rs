@@ -1,4 +1,4 @@
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +7,11 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::task::TaskTracker;
 
 use super::Shutdown;
@@ -34,13 +37,17 @@ pub async fn serve<E: Executor>(
     let tasks = TaskTracker::new();
     let router = router(state.clone(), Arc::new(engine), config, tasks.clone(), shutdown.clone());
     let server = http_server(&config.http);
+    let places = Arc::new(Semaphore::new(config.http.max_connections));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &places) => accepted,
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(&server, &router, &tasks, &shutdown, stream),
+            Ok((stream, place)) => {
+                let stream = patient(stream, &config.http);
+                connect(&server, &router, &tasks, &shutdown, stream, place);
+            }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -55,6 +62,25 @@ pub async fn serve<E: Executor>(
     }
     state.database.close();
     Ok(())
+}
+
+/// The next connection, once there is a place for it: those beyond wait in the system's queue.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+/// A connection that ends when its client does not take what it asked for.
+fn patient(stream: TcpStream, settings: &HttpSettings) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    // Answers are written whole: waiting for more of them only adds time.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(settings.read_timeout));
+    Box::pin(stream)
 }
 
 /// HTTP/1.1, as proxies speak it to what is behind them; TLS and HTTP/2 are theirs.
@@ -75,14 +101,14 @@ fn connect(
     router: &Router,
     tasks: &TaskTracker,
     shutdown: &Shutdown,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    place: OwnedSemaphorePermit,
 ) {
-    // Answers are written whole: waiting for more of them only adds time.
-    let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router.clone());
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {
+        let _place = place;
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

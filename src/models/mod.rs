@@ -6,5 +6,5 @@
 mod session;
 mod user;
 
-pub use session::{NewSession, Session};
+pub use session::NewSession;
 pub use user::{NewUser, User};

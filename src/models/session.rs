@@ -5,21 +5,6 @@ use uuid::Uuid;
 
 use crate::db::schema::sessions;
 
-/// A sign-in.
-#[derive(Clone, Debug, HasQuery)]
-#[diesel(table_name = sessions)]
-#[diesel(check_for_backend(diesel::pg::Pg))]
-pub struct Session {
-    /// Identifier.
-    pub id: Uuid,
-    /// Whose it is.
-    pub user_id: Uuid,
-    /// When it was opened.
-    pub created_at: DateTime<Utc>,
-    /// When its refresh token stops working.
-    pub expires_at: DateTime<Utc>,
-}
-
 /// A sign-in to be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession<'a> {
@@ -35,7 +20,7 @@ pub struct NewSession<'a> {
 
 impl NewSession<'_> {
     /// Inserts the session.
-    pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<Session> {
+    pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
         diesel::insert_into(sessions::table)
             .values((
                 sessions::user_id.eq(self.user_id),
@@ -43,8 +28,8 @@ impl NewSession<'_> {
                 sessions::created_at.eq(self.created_at),
                 sessions::expires_at.eq(self.expires_at),
             ))
-            .returning(Session::as_returning())
-            .get_result(conn)
-            .await
+            .execute(conn)
+            .await?;
+        Ok(())
     }
 }

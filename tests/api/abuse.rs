@@ -27,13 +27,13 @@ fn repeat(count: usize, part: impl Fn(usize) -> String) -> String {
     (0..count).map(part).collect::<Vec<_>>().join(" ")
 }
 
-/// Fragments that each contain the next one twice: 2 to the power of `count` fields.
-fn fragment_bomb(count: usize) -> String {
+/// Fragments that each contain the next one twice: 2 to the power of `count` times what the last one has.
+fn fragment_bomb(count: usize, last: &str) -> String {
     let mut query = String::from("{ me { ...F0 } }");
     for n in 0..count {
         write!(query, " fragment F{n} on User {{ ...F{0} ...F{0} }}", n + 1).unwrap();
     }
-    write!(query, " fragment F{count} on User {{ id }}").unwrap();
+    write!(query, " fragment F{count} on User {{ {last} }}").unwrap();
     query
 }
 
@@ -44,11 +44,12 @@ async fn still_answers(app: &TestApp) {
 
 #[tokio::test]
 async fn each_limit_has_its_code_and_says_what_it_is() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&["--max-body=1MiB"]).await;
     let list = "types { fields { type { fields { type { fields { name } } } } } }";
     let cases = [
-        ("100,000 braces", format!("query {}", "{a".repeat(20_000)), "OPERATION_TOO_DEEP", 60),
-        ("100,000 brackets", format!("{{ a(b: {}", "[".repeat(50_000)), "OPERATION_TOO_DEEP", 60),
+        ("100,000 braces", "{".repeat(100_000), "DOCUMENT_TOO_LARGE", 65_536),
+        ("60,000 braces", "{".repeat(60_000), "OPERATION_TOO_DEEP", 60),
+        ("50,000 brackets", format!("{{ a(b: {}", "[".repeat(50_000)), "OPERATION_TOO_DEEP", 60),
         (
             "a long document",
             format!("{{ me {{ id }} }} #{}", "x".repeat(70_000)),
@@ -81,8 +82,14 @@ async fn each_limit_has_its_code_and_says_what_it_is() {
             50,
         ),
         ("one field often", format!("{{ me {{ {} }} }}", "id ".repeat(11)), "TOO_MANY_DUPLICATE_FIELDS", 10),
+        (
+            "one field often, in fragments",
+            format!("{{ me {{ {} }} }}", "... { id } ".repeat(11)),
+            "TOO_MANY_DUPLICATE_FIELDS",
+            10,
+        ),
         ("deep introspection", format!("{{ __schema {{ {list} }} }}"), "INTROSPECTION_TOO_DEEP", 3),
-        ("a fragment bomb", fragment_bomb(40), "OPERATION_TOO_COMPLEX", 5_000),
+        ("a fragment bomb", fragment_bomb(40, "id"), "OPERATION_TOO_COMPLEX", 5_000),
         (
             "a chain of fragments",
             format!(
@@ -108,6 +115,8 @@ async fn fragments_that_contain_themselves_are_refused() {
         "{ me { ...A } } fragment A on User { ...A }",
         "{ me { ...A } } fragment A on User { ...B } fragment B on User { id ...A }",
         "{ __typename } fragment A on User { ...B } fragment B on User { ...A }",
+        // One that is missing must not make the others free.
+        &fragment_bomb(40, "...Missing"),
     ] {
         assert_eq!(app.ask(query, Value::Null).await.code(), "GRAPHQL_VALIDATION_FAILED", "{query}");
     }
@@ -141,6 +150,7 @@ async fn requests_beyond_those_that_may_be_under_way_are_turned_away() {
     }
     let answer = app.ask("{ __typename }", Value::Null).await;
     assert_eq!((answer.status, answer.code()), (503, "SERVICE_UNAVAILABLE"));
+    assert_eq!(answer.error()["extensions"]["limit"], 1);
     assert_eq!(
         (&answer.headers["retry-after"], &answer.error()["extensions"]["retryAfter"]),
         (&"1".parse().unwrap(), &json!(1))
@@ -195,6 +205,30 @@ async fn clients_that_send_slowly_are_cut() {
         assert!(String::from_utf8_lossy(&received).contains(answer), "{what}");
     }
     still_answers(&app).await;
+}
+
+#[tokio::test]
+async fn clients_that_do_not_take_their_answers_are_cut_and_connections_are_bounded() {
+    let app = TestApp::with(&["--read-timeout=500ms", "--max-connections=2"]).await;
+    let body = json!({ "query": "{ __schema { types { name description fields { name description } } } }" })
+        .to_string();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len(),
+    );
+    // Asks for some megabytes, one answer after the other, and reads none of them.
+    let mut greedy = Vec::new();
+    for _ in 0..2 {
+        let socket = TcpStream::connect(app.address).await.unwrap();
+        let (read, mut write) = socket.into_split();
+        let requests = format!("{head}{body}").repeat(2_000);
+        greedy.push((read, tokio::spawn(async move { write.write_all(requests.as_bytes()).await })));
+    }
+    // There is no place for another one until they have been cut.
+    still_answers(&app).await;
+    for (_, writer) in greedy {
+        writer.abort();
+    }
 }
 
 #[tokio::test]
@@ -264,6 +298,12 @@ async fn a_list_costs_its_page_times_its_children() {
         ("query($n: Int!) { items(first: $n) { items(first: $n) { id } } }", json!({ "n": 40 }), false),
         ("query($n: Int = 90) { items(first: $n) { items(first: 90) { id } } }", json!({}), false),
         ("{ items { items { items { id } } } }", json!({}), false),
+        ("{ items(first: 1, last: 100) { items(first: 100) { id } } }", json!({}), false),
+        (
+            &fragment_bomb(40, "id").replace("me {", "items(first: 0) {").replace("User", "Item"),
+            json!({}),
+            false,
+        ),
         ("{ items(first: 100) { ...F } } fragment F on Item { items(first: 100) { id } }", json!({}), false),
     ] {
         let answer = app.ask(query, variables).await;

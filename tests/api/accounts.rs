@@ -292,3 +292,18 @@ async fn rows(app: &TestApp, sql: &str) -> Vec<String> {
     let rows: Vec<Row> = diesel::sql_query(sql).load(&mut app.database.connect().await).await.unwrap();
     rows.into_iter().map(|row| row.text).collect()
 }
+
+#[tokio::test]
+async fn passwords_wait_for_their_turn_for_a_bounded_time() {
+    let app = TestApp::with(&["--password-hash-concurrency=1", "--password-hash-timeout=10ms"]).await;
+    let app = std::sync::Arc::new(app);
+    let mut tasks = JoinSet::new();
+    for n in 0..20 {
+        let app = std::sync::Arc::clone(&app);
+        tasks.spawn(async move { app.login(&format!("user{n}@example.com"), PASSWORD).await });
+    }
+    let answers = tasks.join_all().await;
+    let busy = answers.iter().filter(|answer| answer.code() == "SERVICE_UNAVAILABLE").count();
+    assert!((1..20).contains(&busy), "{busy} of 20 were turned away");
+    assert_eq!(app.login("ada@example.com", PASSWORD).await.code(), "INVALID_CREDENTIALS");
+}

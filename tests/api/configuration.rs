@@ -6,7 +6,7 @@ use crate::support::Service;
 
 fn start_with(settings: &[(&str, &str)]) -> Output {
     let mut command = Service::command();
-    command.env("TODO_DATA_DIR", "/nowhere/at/all").envs(settings.iter().copied());
+    command.env("TODO_DATA_DIR", "/dev/null/nowhere").envs(settings.iter().copied());
     Service::run(&mut command)
 }
 
@@ -108,4 +108,43 @@ fn settings_of(example: &str) -> impl Iterator<Item = String> {
 fn the_schema_is_printed() {
     let output = Service::run(Service::command().arg("schema"));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), include_str!("../../schema.graphql"));
+}
+
+#[tokio::test]
+async fn logs_are_json_when_asked_for_and_hold_no_secrets() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let secret = "hunter2 hunter2 hunter2 hunter2 hunter2";
+    let mut command = Service::command();
+    command
+        .env("TODO_DATA_DIR", dir.path())
+        .env("LOG_FORMAT", "json")
+        .env("RUST_LOG", "trace")
+        .env("JWT_SECRET", secret);
+    let mut service = Service::start_command(&mut command);
+    let password = std::fs::read_to_string(dir.path().join("postgres-password")).unwrap();
+    let register = "mutation { register(input: { email: \"ada@example.com\", name: \"Ada\",
+        password: \"correct horse battery staple\" }) { accessToken refreshToken } }";
+    let session = service.ask(register).await["data"]["register"].clone();
+    service.signal("TERM");
+    let (_, lines) = service.wait();
+    assert!(!lines.is_empty());
+    for line in &lines {
+        let entry: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        assert!(entry["level"].is_string() && entry["timestamp"].is_string(), "{line}");
+    }
+    let log = lines.join("\n");
+    let token = |name: &str| session[name].as_str().unwrap().to_owned();
+    let bytes = format!("{:?}", &todo_api::crypto::sha256(token("refreshToken").as_bytes())[..4]);
+    for secret in [
+        secret,
+        bytes.trim_end_matches(']'),
+        "$argon2id$",
+        password.trim(),
+        "correct horse",
+        &token("accessToken"),
+        &token("refreshToken"),
+    ] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
 }

@@ -146,7 +146,7 @@ async fn a_batch_is_answered_in_order_up_to_its_limit() {
 async fn subscriptions_are_not_served_over_http() {
     let app = TestApp::start().await;
     let answer = post(&app, RESPONSE, &json!({ "query": "subscription { nothing }" })).await;
-    assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"));
+    assert_eq!((answer.status, answer.code()), (400, "SUBSCRIPTION_OVER_HTTP"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The transport as far as it exists: types, limits, headers, health, stopping.
+//! What holds for every route: types, limits, headers, health, stopping.
 
 use serde_json::{Value, json};
 

@@ -31,14 +31,19 @@ async fn each_migration_goes_up_down_and_up_on_filled_tables() {
     let all = migrations::status(&connector).await.unwrap();
     assert!(all.len() >= 3 && all.iter().all(|migration| migration.applied));
 
-    let mut before = vec![schema_of(&dump(&app.database))];
+    // The tables as they are with the first n migrations, on the way down and up again.
+    let mut expected = vec![schema_of(&dump(&app.database))];
     for migration in all.iter().rev() {
         assert_eq!(&migrations::revert(&connector).await.unwrap(), &migration.name);
-        before.push(schema_of(&dump(&app.database)));
+        expected.push(schema_of(&dump(&app.database)));
     }
     let names: Vec<_> = all.iter().map(|migration| migration.name.clone()).collect();
     assert_eq!(migrations::run(&connector).await.unwrap(), names);
-    assert_eq!(schema_of(&dump(&app.database)), before[0]);
+    assert_eq!(schema_of(&dump(&app.database)), expected[0]);
+    for expected in &expected[1..] {
+        migrations::revert(&connector).await.unwrap();
+        assert_eq!(&schema_of(&dump(&app.database)), expected);
+    }
 }
 
 /// The part of a dump that says how tables are made, without their rows.

@@ -7,10 +7,10 @@ import { chromium } from "playwright-core";
 import { start } from "./service.mjs";
 
 const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
-let service, browser;
+let service, live, browser;
 
 before(async () => {
-  service = await start();
+  [service, live] = await Promise.all([start(), start("examples/test_schema")]);
   browser = await chromium.launch({
     executablePath,
     args: [
@@ -25,28 +25,39 @@ before(async () => {
 });
 after(async () => {
   await browser?.close();
-  await service?.stop();
+  await Promise.all([service?.stop(), live?.stop()]);
 });
 
-test("register, log in and me run by clicking, with every other host blocked", async () => {
+/** A page that reaches one server alone, and what it would rather have had. */
+async function open(server) {
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
   const foreign = [];
   const complaints = [];
   await page.route("**/*", (route) => {
     const url = new URL(route.request().url());
-    if (url.host === service.address || url.protocol === "data:") return route.continue();
+    if (url.host === server.address || url.protocol === "data:") return route.continue();
     foreign.push(url.href);
     return route.abort();
   });
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.goto(`http://${server.address}/`);
+  return {
+    page,
+    run: page.locator("button.graphiql-execute-button"),
+    editor: page.locator(".graphiql-query-editor"),
+    result: page.locator(".graphiql-response .result-window"),
+    assertContent() {
+      assert.deepEqual(foreign, [], "another host was asked for");
+      assert.deepEqual(complaints, [], "the console complains");
+    },
+  };
+}
 
-  await page.goto(`http://${service.address}/`);
-  const run = page.locator("button.graphiql-execute-button");
-  const result = page.locator(".graphiql-response .result-window");
-  const editor = page.locator(".graphiql-query-editor");
+test("register, log in and me run by clicking, with every other host blocked", async () => {
+  const { page, run, editor, result, assertContent } = await open(service);
   // The editor follows the tab a moment later.
-  const open = async (name) => {
+  const openTab = async (name) => {
     await page.locator(".graphiql-tab-button", { hasText: name }).click();
     await editor.locator(".cm-def", { hasText: name }).waitFor();
   };
@@ -61,15 +72,15 @@ test("register, log in and me run by clicking, with every other host blocked", a
     assert.fail(`${text} never came: ${await result.textContent()}`);
   };
 
-  await open("Register");
+  await openTab("Register");
   await run.click();
   await result.getByText('"accessToken"').waitFor();
   await page.getByText("Logged in as user").waitFor();
 
-  await open("LogIn");
+  await openTab("LogIn");
   await runUntil('"login"');
 
-  await open("Me");
+  await openTab("Me");
   await runUntil('"me"');
   await result.getByText('"ada@example.com"').waitFor();
 
@@ -79,6 +90,17 @@ test("register, log in and me run by clicking, with every other host blocked", a
 
   await mkdir("screenshots", { recursive: true });
   await page.screenshot({ path: "screenshots/graphiql.png" });
-  assert.deepEqual(foreign, [], "another host was asked for");
-  assert.deepEqual(complaints, [], "the console complains");
+  assertContent();
+});
+
+test("a subscription runs over the WebSocket", async () => {
+  const { page, run, editor, result, assertContent } = await open(live);
+  await editor.locator(".CodeMirror-code").click();
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("subscription Count { count(to: 3) ");
+  await page.keyboard.press("Escape");
+  await editor.locator(".cm-def", { hasText: "Count" }).waitFor();
+  await run.click();
+  await result.getByText("3", { exact: true }).waitFor();
+  assertContent();
 });

@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let state =
         AppState::new(&config, Connector::new(&url, Duration::from_secs(1))?, &secret, Clock::system())?;
     let schema = test_schema::test_schema();
-    let engine = Engine::new(schema.clone(), &schema.sdl(), &config)?;
+    let engine = Engine::new(schema.clone(), &schema.sdl(), &config, None)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.http.port)).await?;
     eprintln!("test_schema is ready: http://{}/graphql", listener.local_addr()?);
     serve(listener, state, engine, &config, Shutdown::on_signal()?).await

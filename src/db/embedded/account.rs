@@ -1,8 +1,8 @@
-use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, bail};
 
@@ -50,6 +50,8 @@ impl Account {
     pub(super) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.process_group(0).current_dir("/");
+        // Our secrets are none of its business.
+        command.env_clear().envs(env::vars_os().filter(|(name, _)| name == "PATH" || name == "TZ"));
         if let Self::Other { user, group } = self {
             // Also drops the supplementary groups.
             command.uid(user).gid(group);

@@ -54,6 +54,11 @@ impl Binaries {
             (None, Some(other)) if wanted != Some(super::download::MAJOR) => {
                 bail!("{}", other.mismatch(wanted))
             }
+            (None, None) if wanted.is_some_and(|major| major != super::download::MAJOR) => bail!(
+                "the data directory was made by PostgreSQL {}, which is not installed; install that version, or \
+                 start afresh with another TODO_DATA_DIR",
+                wanted.unwrap_or_default(),
+            ),
             _ => Ok(None),
         }
     }

@@ -74,9 +74,10 @@ impl Cluster {
     }
 
     fn initdb(&self, binaries: &Binaries, directory: &Reachable) -> anyhow::Result<()> {
-        let mut password_file = tempfile::NamedTempFile::new()?;
-        password_file.write_all(self.password.as_bytes())?;
-        self.account.give(password_file.path())?;
+        let mut temporary = tempfile::NamedTempFile::new()?;
+        temporary.write_all(self.password.as_bytes())?;
+        self.account.give(temporary.path())?;
+        let password_file = Reachable::new(temporary.path(), self.account)?;
         let output = self
             .account
             .command(&binaries.program("initdb"))
@@ -189,10 +190,10 @@ impl Cluster {
     }
 }
 
-/// A directory by a name under which the account can reach it.
+/// A file or directory by a name under which the account can reach it.
 ///
-/// Root's service may keep its data where the account can't enter, below /root for example. On Linux a directory
-/// that is open already can be entered through `/proc/self/fd`, whatever lies above it; PostgreSQL and its
+/// Root's service may keep its data where the account can't enter, below /root for example. On Linux what is open
+/// already can be reached through `/proc/self/fd`, whatever lies above it; PostgreSQL and its
 /// children inherit the descriptor.
 struct Reachable {
     path: PathBuf,
@@ -205,7 +206,7 @@ impl Reachable {
             return Ok(Self { path: path.to_owned(), _open: None });
         }
         // Without CLOEXEC: the child is to have it.
-        let open = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        let open = rustix::fs::open(path, OFlags::PATH, Mode::empty());
         let open = open.with_context(|| path.display().to_string())?;
         let path = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
         Ok(Self { path, _open: Some(open) })

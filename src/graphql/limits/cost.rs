@@ -1,8 +1,6 @@
 use std::collections::HashMap;
 
-use async_graphql::parser::types::{
-    ExecutableDocument, Field, FragmentDefinition, OperationType, Selection, SelectionSet,
-};
+use async_graphql::parser::types::{ExecutableDocument, Field, FragmentDefinition, Selection, SelectionSet};
 use async_graphql::{Name, Positioned, ServerError, Variables};
 
 use super::beyond;
@@ -34,13 +32,11 @@ pub(in crate::graphql) fn check(
         walk.fragment(name)?;
     }
     for (_, operation) in document.operations.iter() {
-        let root = match operation.node.ty {
-            OperationType::Query => "Query",
-            OperationType::Mutation => "Mutation",
-            OperationType::Subscription => "Subscription",
-        };
-        let mut cost = walk.set(&operation.node.selection_set.node, root)?;
-        cost.directives += operation.node.directives.len();
+        let operation = &operation.node;
+        let mut cost = walk.set(&operation.selection_set.node, lists.root(operation.ty))?;
+        let variables =
+            operation.variable_definitions.iter().map(|definition| definition.node.directives.len());
+        cost.directives += operation.directives.len() + variables.sum::<usize>();
         cost.check(limits)?;
     }
     Ok(())
@@ -53,6 +49,8 @@ fn too_deep() -> ServerError {
 /// What a set of fields comes to, with all fragments in place.
 #[derive(Clone, Copy, Default)]
 struct Cost {
+    /// Fields and fragments as the executor walks through them, fragments anew wherever they are spread.
+    expanded: usize,
     /// Fields, those of a list once for each item.
     complexity: usize,
     depth: usize,
@@ -68,6 +66,7 @@ struct Cost {
 impl Cost {
     /// Adds a set that stands beside this one.
     fn add(&mut self, other: Self) {
+        self.expanded = self.expanded.saturating_add(other.expanded);
         self.complexity = self.complexity.saturating_add(other.complexity);
         self.depth = self.depth.max(other.depth);
         self.height = self.height.max(other.height);
@@ -98,6 +97,8 @@ impl Cost {
                 Code::OperationTooComplex,
                 "fields, those of lists included,",
             ),
+            // A list of no items costs nothing, but the executor walks through what is asked of its items.
+            (self.expanded, limits.complexity, Code::OperationTooComplex, "fields and fragments"),
         ] {
             if actual > limit {
                 return Err(beyond(code, limit, what));
@@ -121,22 +122,36 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn set(&mut self, set: &'a SelectionSet, of: &str) -> Result<Cost, ServerError> {
+        self.nested(|walk| walk.selections(set, of, &mut HashMap::new()))
+    }
+
+    /// Walks one level further down, if that is not too far.
+    fn nested(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Result<Cost, ServerError>,
+    ) -> Result<Cost, ServerError> {
         self.level += 1;
         if self.level > MAX_RECURSION {
             return Err(too_deep());
         }
-        let mut cost = self.selections(set, of)?;
+        let mut cost = inner(self)?;
         self.level -= 1;
         cost.height += 1;
+        cost.expanded = cost.expanded.saturating_add(1);
         if cost.height > MAX_RECURSION {
             return Err(too_deep());
         }
         Ok(cost)
     }
 
-    fn selections(&mut self, set: &'a SelectionSet, of: &str) -> Result<Cost, ServerError> {
+    /// `seen` counts the fields of one place by name, those in fragments within it included.
+    fn selections(
+        &mut self,
+        set: &'a SelectionSet,
+        of: &str,
+        seen: &mut HashMap<&'a str, usize>,
+    ) -> Result<Cost, ServerError> {
         let mut cost = Cost::default();
-        let mut seen: HashMap<&str, usize> = HashMap::new();
         for selection in &set.items {
             cost.directives += selection.node.directives().len();
             cost.add(match &selection.node {
@@ -156,7 +171,8 @@ impl<'a> Walk<'a> {
                 Selection::InlineFragment(inline) => {
                     let condition =
                         inline.node.type_condition.as_ref().map(|condition| &condition.node.on.node);
-                    self.set(&inline.node.selection_set.node, condition.map_or(of, Name::as_str))?
+                    let of = condition.map_or(of, Name::as_str);
+                    self.nested(|walk| walk.selections(&inline.node.selection_set.node, of, seen))?
                 }
                 Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?,
             });
@@ -199,11 +215,14 @@ impl<'a> Walk<'a> {
 
     /// How many items a request asks for, if it says so; as many as can be where only the executor will know.
     fn page(&self, field: &Field) -> Option<usize> {
-        let argument = field.get_argument("first").or_else(|| field.get_argument("last"))?;
-        let value =
-            argument.node.clone().into_const_with(|name| self.variables.get(&name).cloned().ok_or(()));
-        let number = value.ok().and_then(|value| value.into_json().ok()).and_then(|value| value.as_u64());
-        Some(number.and_then(|number| usize::try_from(number).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE))
+        let arguments = ["first", "last"].into_iter().filter_map(|name| field.get_argument(name));
+        let numbers = arguments.map(|argument| {
+            let variable = |name| self.variables.get(&name).cloned().ok_or(());
+            let value = argument.node.clone().into_const_with(variable).ok();
+            let number = value.and_then(|value| value.into_json().ok()).and_then(|value| value.as_u64());
+            number.and_then(|number| usize::try_from(number).ok()).unwrap_or(MAX_PAGE).min(MAX_PAGE)
+        });
+        numbers.max()
     }
 
     fn fragment(&mut self, name: &'a Name) -> Result<Cost, ServerError> {
@@ -215,10 +234,10 @@ impl<'a> Walk<'a> {
             }
             None => {}
         }
-        // One that is not there is for the validation to name.
         let Some(fragment): Option<&Positioned<FragmentDefinition>> = self.document.fragments.get(name)
         else {
-            return Ok(Cost::default());
+            let message = format!("The fragment \"{name}\" is not in the document.");
+            return Err(wire_error(ErrorCode::GraphqlValidationFailed, message));
         };
         self.fragments.insert(name, None);
         let condition = fragment.node.type_condition.node.on.node.as_str();

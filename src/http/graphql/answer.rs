@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::accept::MediaType;
-use crate::error::ErrorCode;
+use crate::error::RETRY_AFTER;
 use crate::graphql::is_request_error;
 
 /// A response as it goes over the wire: a request that was not executed has no data, not even null.
@@ -41,41 +41,38 @@ pub(super) fn batch(responses: &[GraphqlResponse], media_type: MediaType) -> Res
     json(StatusCode::OK, media_type, serde_json::to_string(&responses).unwrap_or_default())
 }
 
-/// The answer to what is refused before it is known to be a GraphQL request: the status says why.
-pub(super) fn refused(error: ServerError, media_type: MediaType) -> Response {
-    let code = error.extensions.as_ref().and_then(|extensions| match extensions.get("code") {
-        Some(Value::String(code)) => Some(code.as_str()),
-        _ => None,
-    });
-    let is = |known: ErrorCode| code == Some(known.as_str());
-    let status = if is(ErrorCode::MethodNotAllowed) {
-        StatusCode::METHOD_NOT_ALLOWED
-    } else if is(ErrorCode::NotAcceptable) {
-        StatusCode::NOT_ACCEPTABLE
-    } else if is(ErrorCode::PayloadTooLarge) {
-        StatusCode::PAYLOAD_TOO_LARGE
-    } else if is(ErrorCode::UnsupportedMediaType) {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    } else if is(ErrorCode::RequestTimeout) {
-        StatusCode::GATEWAY_TIMEOUT
-    } else if is(ErrorCode::ServiceUnavailable) {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else if is(ErrorCode::InternalServerError) {
-        StatusCode::INTERNAL_SERVER_ERROR
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    let body = to_json(&GraphqlResponse::from_errors(vec![error]));
-    let mut response = json(status, media_type, body);
-    match status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
+/// Why a request is refused before it is known to be a GraphQL request; the status says it, too.
+pub(super) struct Refusal {
+    status: StatusCode,
+    pub(super) error: ServerError,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, error: ServerError) -> Self {
+        Self { status, error }
     }
+}
+
+/// What is wrong with the request itself.
+impl From<ServerError> for Refusal {
+    fn from(error: ServerError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+}
+
+/// The answer to what is refused.
+pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
+    let status = refusal.status;
+    let body = to_json(&GraphqlResponse::from_errors(vec![refusal.error]));
+    let mut response = json(status, media_type, body);
+    let header = match status {
+        StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+        StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER.into())),
+        // What is left of the body is not waited for.
+        StatusCode::REQUEST_TIMEOUT => Some((header::CONNECTION, HeaderValue::from_static("close"))),
+        _ => None,
+    };
+    response.headers_mut().extend(header);
     response
 }
 

@@ -1,13 +1,16 @@
+use std::error::Error;
 use std::time::Duration;
 
 use async_graphql::ServerError;
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use http_body_util::LengthLimitError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
+use super::answer::Refusal;
 use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::{GraphqlRequest, beyond, wire_error};
@@ -24,45 +27,53 @@ pub(super) async fn read(
     body: Body,
     limits: &Limits,
     time_limit: Duration,
-) -> Result<Requests, ServerError> {
-    check_content_type(headers)?;
-    let body = timeout(time_limit, to_bytes(body, limits.body)).await;
-    let body =
-        body.map_err(|_| wire_error(ErrorCode::RequestTimeout, "The body took too long to arrive."))?;
-    let body = body.map_err(|_| beyond(ErrorCode::PayloadTooLarge, limits.body, "bytes"))?;
+) -> Result<Requests, Refusal> {
+    if !is_json(headers) {
+        let message = "Send the operation as JSON in UTF-8, with Content-Type: application/json.";
+        let error = wire_error(ErrorCode::UnsupportedMediaType, message);
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+    }
+    let Ok(body) = timeout(time_limit, to_bytes(body, limits.body)).await else {
+        let error = wire_error(ErrorCode::RequestTimeout, "The body took too long to arrive.");
+        return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error));
+    };
+    let body = body.map_err(|error| {
+        if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+            Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                beyond(ErrorCode::PayloadTooLarge, limits.body, "bytes"),
+            )
+        } else {
+            wire_error(ErrorCode::BadRequest, "The body did not arrive whole.").into()
+        }
+    })?;
     let text = std::str::from_utf8(&body);
     let text = text.map_err(|_| wire_error(ErrorCode::BadRequest, "The body is not UTF-8."))?;
     if !text.trim_ascii_start().starts_with('[') {
-        return GraphqlRequest::from_json(text, limits).map(Requests::Single);
+        return Ok(Requests::Single(GraphqlRequest::from_json(text, limits)?));
     }
     let batch: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
     let batch = batch.map_err(|_| wire_error(ErrorCode::BadRequest, "The body is no JSON."))?;
     if batch.is_empty() {
-        return Err(wire_error(ErrorCode::BadRequest, "The batch is empty."));
+        return Err(wire_error(ErrorCode::BadRequest, "The batch is empty.").into());
     }
     if batch.len() > limits.batch {
-        return Err(beyond(ErrorCode::BatchTooLarge, limits.batch, "operations in its batch"));
+        return Err(beyond(ErrorCode::BatchTooLarge, limits.batch, "operations in its batch").into());
     }
     Ok(Requests::Batch(batch.iter().map(|json| GraphqlRequest::from_json(json.get(), limits)).collect()))
 }
 
-/// Types that a form can send are refused: they would let any web page call the service with its visitor's cookies.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ServerError> {
+/// Whether the body is of a type that no form can send: others would let any web page call the service with its
+/// visitor's cookies.
+fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let json = matches!(
-        kind.as_str(),
-        "application/json" | "application/graphql+json" | "application/graphql-response+json"
-    );
     let utf8 = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
-    if json && utf8 {
-        return Ok(());
-    }
-    let message = "Send the operation as JSON in UTF-8, with Content-Type: application/json.";
-    Err(wire_error(ErrorCode::UnsupportedMediaType, message))
+    let json = ["application/json", "application/graphql+json", "application/graphql-response+json"];
+    utf8 && json.contains(&kind.as_str())
 }
 
 /// The parameters of a GET; the two that are objects are JSON.

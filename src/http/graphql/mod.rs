@@ -12,7 +12,7 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,13 +21,14 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::accept::MediaType;
+use self::answer::Refusal;
 pub(super) use self::answer::to_json;
 use self::body::Requests;
 use super::Shutdown;
 use super::websocket::Sockets;
 use crate::auth::Requester;
 use crate::config::{Config, SocketSettings};
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, RETRY_AFTER};
 use crate::graphql::{Engine, GraphqlRequest, Operation, RequestId, Schema, wire_error};
 use crate::state::AppState;
 
@@ -96,7 +97,7 @@ impl<E: Executor> GraphqlState<E> {
         request_id: &RequestId,
     ) -> GraphqlResponse {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return GraphqlResponse::from_errors(vec![overloaded()]);
+            return GraphqlResponse::from_errors(vec![overloaded(self.engine.limits().concurrent_requests)]);
         };
         let run = timeout(self.time_limit, self.run(operation, requester, request_id, Arc::new(place)));
         let response = run.await.unwrap_or_else(|_| Err(too_slow()));
@@ -112,19 +113,19 @@ pub(super) async fn handle<E: Executor>(
 ) -> Response {
     let Some(media_type) = MediaType::negotiate(request.headers()) else {
         let message = "Accept application/graphql-response+json or application/json.";
-        return answer::refused(wire_error(ErrorCode::NotAcceptable, message), MediaType::Json);
+        let error = wire_error(ErrorCode::NotAcceptable, message);
+        return answer::refused(Refusal::new(StatusCode::NOT_ACCEPTABLE, error), MediaType::Json);
     };
     // Before the body is read: what is turned away costs no memory.
     let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
-        return answer::refused(overloaded(), media_type);
+        let error = overloaded(state.engine.limits().concurrent_requests);
+        return answer::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error), media_type);
     };
     let work = Call { state: Arc::clone(&state), media_type, request_id, place: Arc::new(place) };
     match timeout(state.time_limit, work.answer(request)).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => answer::refused(error, media_type),
-        Err(_) => {
-            answer::refused(wire_error(ErrorCode::RequestTimeout, "The request took too long."), media_type)
-        }
+        Ok(Err(refusal)) => answer::refused(refusal, media_type),
+        Err(_) => answer::refused(Refusal::new(StatusCode::GATEWAY_TIMEOUT, too_slow()), media_type),
     }
 }
 
@@ -137,7 +138,7 @@ struct Call<E> {
 }
 
 impl<E: Executor> Call<E> {
-    async fn answer(&self, request: Request<Body>) -> Result<Response, ServerError> {
+    async fn answer(&self, request: Request<Body>) -> Result<Response, Refusal> {
         let (state, (parts, body)) = (&self.state, request.into_parts());
         let get = parts.method != Method::POST;
         let requests = if get {
@@ -154,7 +155,9 @@ impl<E: Executor> Call<E> {
             }
             Requests::Batch(requests) => {
                 let responses = requests.into_iter().map(async |request| match request {
-                    Ok(request) => self.execute(request, requester, get).await,
+                    Ok(request) => {
+                        self.execute(request, requester, get).await.map_err(|refusal| refusal.error)
+                    }
                     Err(error) => Err(error),
                 });
                 let respond =
@@ -170,7 +173,7 @@ impl<E: Executor> Call<E> {
         request: GraphqlRequest,
         requester: Requester,
         get: bool,
-    ) -> Result<GraphqlResponse, ServerError> {
+    ) -> Result<GraphqlResponse, Refusal> {
         let operation = match self.state.engine.prepare(request) {
             Ok(operation) => operation,
             Err(error) => return Ok(GraphqlResponse::from_errors(vec![error])),
@@ -178,12 +181,18 @@ impl<E: Executor> Call<E> {
         match operation.kind() {
             OperationType::Subscription => {
                 let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
-                Err(wire_error(ErrorCode::MethodNotAllowed, message))
+                let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
+                Ok(GraphqlResponse::from_errors(vec![error]))
             }
             OperationType::Mutation if get => {
-                Err(wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST."))
+                let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
+                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error))
             }
-            _ => self.state.run(operation, requester, &self.request_id, Arc::clone(&self.place)).await,
+            _ => {
+                let done =
+                    self.state.run(operation, requester, &self.request_id, Arc::clone(&self.place)).await;
+                done.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+            }
         }
     }
 }
@@ -192,10 +201,12 @@ fn too_slow() -> ServerError {
     wire_error(ErrorCode::RequestTimeout, "The request took too long.")
 }
 
-fn overloaded() -> ServerError {
+fn overloaded(limit: usize) -> ServerError {
     let mut error =
         wire_error(ErrorCode::ServiceUnavailable, "The service is busy. Please try again in a moment.");
-    error.extensions.get_or_insert_default().set("retryAfter", 1);
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("retryAfter", RETRY_AFTER);
+    extensions.set("limit", limit);
     error
 }
 
@@ -207,5 +218,6 @@ pub(super) fn internal(request_id: &RequestId) -> ServerError {
 
 /// The answer to a request whose handler panicked. The panic itself has been logged by the hook.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    answer::refused(wire_error(ErrorCode::InternalServerError, "Something went wrong."), MediaType::Json)
+    let error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
+    answer::refused(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error), MediaType::Json)
 }

@@ -13,6 +13,7 @@ pub(in crate::http) struct Sockets {
 #[derive(Default)]
 struct Open {
     all: usize,
+    anonymous: usize,
     by_user: HashMap<Uuid, usize>,
 }
 
@@ -21,11 +22,12 @@ impl Sockets {
         Arc::new(Self { max, max_per_user, open: Mutex::default() })
     }
 
-    /// A place for another socket, if there is one.
+    /// A place for another socket, if there is one. Half of them are kept for those who say who they are.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        (open.all < self.max).then(|| {
+        (open.all < self.max && open.anonymous < self.max.div_ceil(2)).then(|| {
             open.all += 1;
+            open.anonymous += 1;
             Place { sockets: Arc::clone(self), user: None }
         })
     }
@@ -46,6 +48,7 @@ impl Place {
         if free {
             *count += 1;
             self.user = Some(user);
+            open.anonymous -= 1;
         }
         free
     }
@@ -55,7 +58,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.sockets.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all -= 1;
-        let Some(user) = self.user else { return };
+        let Some(user) = self.user else {
+            open.anonymous -= 1;
+            return;
+        };
         if let Some(count) = open.by_user.get_mut(&user) {
             *count -= 1;
             if *count == 0 {

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_graphql::Executor;
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Executor, Response as GraphqlResponse};
 use axum::extract::ws::{Message, WebSocket};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -19,7 +19,7 @@ use super::places::Place;
 use crate::auth::Requester;
 use crate::error::ErrorCode;
 use crate::graphql::{GraphqlRequest, Operation, RequestId, beyond};
-use crate::http::graphql::GraphqlState;
+use crate::http::graphql::{GraphqlState, internal};
 
 /// Results that wait to be sent, of all operations together; a client that reads slowly holds them up.
 const QUEUE: usize = 16;
@@ -27,8 +27,8 @@ const QUEUE: usize = 16;
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// How long a client may take to say goodbye.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// How far ahead "never" is.
-const NEVER: Duration = Duration::from_hours(24 * 365);
+/// How long the socket of somebody without a token lives: long enough to log in.
+const ANONYMOUS_LIFETIME: Duration = Duration::from_mins(5);
 
 /// A socket and what runs on it.
 pub(super) struct Socket<E> {
@@ -41,15 +41,40 @@ pub(super) struct Socket<E> {
     requester: Option<Requester>,
     /// When the socket has to end: the token expires, or the connection has not been initialised.
     deadline: Instant,
-    operations: HashMap<String, AbortOnDropHandle<()>>,
+    operations: HashMap<String, Running>,
+    started: u64,
     results: mpsc::Receiver<Outcome>,
     sender: mpsc::Sender<Outcome>,
 }
 
+/// An operation under way. Its number tells it from an earlier one with the same identifier, which may be used
+/// again as soon as the client has completed it.
+struct Running {
+    number: u64,
+    _task: AbortOnDropHandle<()>,
+}
+
 /// What an operation has to say.
-enum Outcome {
-    Result { id: String, message: String },
-    End { id: String, message: Option<String> },
+struct Outcome {
+    id: String,
+    number: u64,
+    message: Option<String>,
+    ended: bool,
+}
+
+/// Where an operation's outcomes go.
+struct Reporter {
+    id: String,
+    number: u64,
+    sender: mpsc::Sender<Outcome>,
+}
+
+impl Reporter {
+    /// Hands an outcome over; whether anybody is left to take it.
+    async fn report(&self, message: Option<String>, ended: bool) -> bool {
+        let outcome = Outcome { id: self.id.clone(), number: self.number, message, ended };
+        self.sender.send(outcome).await.is_ok()
+    }
 }
 
 impl<E: Executor> Socket<E> {
@@ -72,6 +97,7 @@ impl<E: Executor> Socket<E> {
             requester: None,
             deadline,
             operations,
+            started: 0,
             results,
             sender,
         }
@@ -178,7 +204,7 @@ impl<E: Executor> Socket<E> {
             Requester::Rejected(_) => return Err(Close::Forbidden),
             Requester::User { id, .. } if !self.place.belongs_to(id) => return Err(Close::TryAgainLater),
             Requester::User { expires_at, .. } => (expires_at - now).to_std().unwrap_or_default(),
-            Requester::Anonymous => NEVER,
+            Requester::Anonymous => ANONYMOUS_LIFETIME,
         };
         self.deadline = Instant::now() + left;
         self.requester = Some(requester);
@@ -194,33 +220,36 @@ impl<E: Executor> Socket<E> {
     }
 
     fn start(&mut self, id: String, operation: Operation, requester: Requester) {
-        let (state, sender) = (Arc::clone(&self.state), self.sender.clone());
-        let (request_id, task_id) = (self.request_id.clone(), id.clone());
+        let (state, request_id) = (Arc::clone(&self.state), self.request_id.clone());
+        self.started += 1;
+        let number = self.started;
+        let reporter = Reporter { id: id.clone(), number, sender: self.sender.clone() };
         let work = async move {
-            let id = task_id;
-            let message = if operation.kind() == OperationType::Subscription {
-                subscribe(&state, operation, requester, request_id, &id, &sender).await
+            let last = if operation.kind() == OperationType::Subscription {
+                subscribe(&state, operation, requester, request_id, &reporter).await
             } else {
                 let response = state.execute(operation, requester, &request_id).await;
-                let (message, ended) = result(&id, &response);
-                let _ = sender.send(Outcome::Result { id: id.clone(), message }).await;
-                (!ended).then(|| complete(&id))
+                let (message, ended) = result(&reporter.id, &response);
+                reporter.report(Some(message), ended).await;
+                (!ended).then(|| complete(&reporter.id))
             };
-            let _ = sender.send(Outcome::End { id, message }).await;
+            reporter.report(last, true).await;
         };
-        let task = tokio::spawn(work.in_current_span());
-        self.operations.insert(id, AbortOnDropHandle::new(task));
+        let task = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
+        self.operations.insert(id, Running { number, _task: task });
     }
 
     /// Passes on what an operation has to say, unless the client has lost interest in it.
     async fn report(&mut self, outcome: Outcome) -> Option<()> {
-        match outcome {
-            Outcome::Result { id, message } if self.operations.contains_key(&id) => self.send(&message).await,
-            Outcome::End { id, message } => match (self.operations.remove(&id), message) {
-                (Some(_), Some(message)) => self.send(&message).await,
-                _ => Some(()),
-            },
-            Outcome::Result { .. } => Some(()),
+        if self.operations.get(&outcome.id).is_none_or(|running| running.number != outcome.number) {
+            return Some(());
+        }
+        if outcome.ended {
+            self.operations.remove(&outcome.id);
+        }
+        match outcome.message {
+            Some(message) => self.send(&message).await,
+            None => Some(()),
         }
     }
 
@@ -237,21 +266,19 @@ async fn subscribe<E: Executor>(
     operation: Operation,
     requester: Requester,
     request_id: RequestId,
-    id: &str,
-    sender: &mpsc::Sender<Outcome>,
+    reporter: &Reporter,
 ) -> Option<String> {
     let stream = Arc::clone(&state.engine).stream(operation, requester, request_id.clone());
     // A panic in the stream ends this operation, not the socket.
     let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
     while let Some(response) = stream.next().await {
-        let response: GraphqlResponse = match response {
-            Ok(response) => response,
-            Err(_) => return Some(errors(id, &[crate::http::graphql::internal(&request_id)])),
+        let Ok(response) = response else {
+            return Some(errors(&reporter.id, &[internal(&request_id)]));
         };
-        let (message, ended) = result(id, &response);
-        if sender.send(Outcome::Result { id: id.to_owned(), message }).await.is_err() || ended {
+        let (message, ended) = result(&reporter.id, &response);
+        if !reporter.report(Some(message), ended).await || ended {
             return None;
         }
     }
-    Some(complete(id))
+    Some(complete(&reporter.id))
 }

@@ -8,7 +8,7 @@ use clap::{Args, FromArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use todo_api::config::Config;
-use todo_api::graphql::{self, Engine};
+use todo_api::graphql::{self, Engine, TrustedDocuments};
 use todo_api::http::{Shutdown, serve};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
@@ -39,7 +39,7 @@ impl TestApp {
         Self::with(&[]).await
     }
 
-    /// Starts with flags, such as `--body-limit=1KiB`.
+    /// Starts with flags, such as `--max-body=1KiB`.
     pub(crate) async fn with(flags: &[&str]) -> Self {
         let database = TestDatabase::new().await;
         let url = database.url.clone();
@@ -73,10 +73,11 @@ impl TestApp {
         let clock = clock(Arc::clone(&seconds_ahead));
         let secret = SECRET.as_bytes().to_vec().into();
         let state = AppState::new(config, connector_within(url, config), &secret, clock).unwrap();
+        let trusted = TrustedDocuments::from_settings(&config.graphql).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, shutdown) = Shutdown::manual();
-        let engine = Engine::new(executor(state.clone()), sdl, config).unwrap();
+        let engine = Engine::new(executor(state.clone()), sdl, config, trusted).unwrap();
         let (shared, config) = (state.clone(), config.clone());
         let server = tokio::spawn(async move { serve(listener, shared, engine, &config, shutdown).await });
         let (http, stop) = (reqwest::Client::new(), Box::new(stop));

@@ -1,0 +1,51 @@
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::graphql::RequestId;
+
+/// Names a request in its answer and in the logs; a caller may bring its own.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const MAX_BYTES: usize = 128;
+
+/// Headers of every answer that does not bring its own: nothing is to be guessed, framed or told to others.
+const SECURITY: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+    ),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Gives each request its id and a span that carries it, and each answer its id and the security headers.
+pub(super) async fn complete(mut request: Request, next: Next) -> Response {
+    let id =
+        request.headers().get(REQUEST_ID).and_then(acceptable).unwrap_or_else(|| Uuid::now_v7().to_string());
+    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).instrument(span).await;
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    for (name, value) in SECURITY {
+        headers.entry(name).or_insert(value);
+    }
+    response
+}
+
+/// What others may write into our logs: short and plain.
+fn acceptable(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    (plain && (1..=MAX_BYTES).contains(&text.len())).then(|| text.to_owned())
+}
