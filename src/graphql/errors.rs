@@ -10,7 +10,7 @@ pub fn wire_error(code: ErrorCode, message: impl Into<String>) -> ServerError {
 
 /// Gives every error its code, logs what the client is not told, and names the request in internal errors.
 ///
-/// The executor's extensions could do this too, but having any costs an allocation for every field.
+/// One function for the answers of queries and mutations and for what subscriptions yield.
 pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
     for error in &mut response.errors {
         match error.source::<AppError>() {
