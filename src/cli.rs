@@ -4,6 +4,7 @@ mod migrate;
 mod serve;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -37,6 +38,9 @@ enum Command {
     Schema,
 }
 
+/// How long what blocks a thread may keep the process from ending.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
 /// Runs the command line and says how it went: 0 well, 1 failed, 2 wrongly called or configured.
 pub fn main() -> ExitCode {
     if let Err(error) = load_dotenv() {
@@ -55,7 +59,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error.into()),
     };
-    match runtime.block_on(run(cli)) {
+    let result = runtime.block_on(run(cli));
+    // What still blocks a thread, such as a migration that waits for a lock, ends with the process.
+    runtime.shutdown_timeout(EXIT_LIMIT);
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Misconfigured>() => fail(2, &error),
         Err(error) => fail(1, &error),
@@ -103,9 +110,11 @@ fn load_dotenv() -> anyhow::Result<()> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command")]
 fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    use std::io::Write;
+
+    // Nobody may be left to read it.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::from(code)
 }
 

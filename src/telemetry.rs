@@ -9,16 +9,20 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{LogFormat, LogSettings};
 
-/// The filter of the settings, but for the driver's account of each statement with its parameters, which hold
-/// hashes and what people wrote.
+/// What is never logged below the level info, whatever the settings say: the driver's account of each statement with
+/// its parameters, and that of each message of a socket. They hold hashes, tokens and passwords.
+const QUIET: [&str; 3] = ["tokio_postgres=info", "tokio_tungstenite=info", "tungstenite=info"];
+
 fn filter(settings: &LogSettings) -> EnvFilter {
-    let quiet = Directive::from_str("tokio_postgres=info").ok();
-    quiet.into_iter().fold(EnvFilter::new(&settings.filter), EnvFilter::add_directive)
+    let quiet = QUIET.iter().filter_map(|text| Directive::from_str(text).ok());
+    quiet.fold(EnvFilter::new(&settings.filter), EnvFilter::add_directive)
 }
 
 /// Starts logging; a second call in one process changes nothing.
 pub(crate) fn init(settings: &LogSettings) {
     let builder = tracing_subscriber::fmt()
+        // A log that nobody reads any more must not end the service: the default answer to it is a panic.
+        .log_internal_errors(false)
         .with_env_filter(filter(settings))
         .with_span_events(FmtSpan::NONE)
         .with_ansi(std::io::stderr().is_terminal())

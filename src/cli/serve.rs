@@ -1,4 +1,4 @@
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use secrecy::SecretSlice;
 use tokio::net::TcpListener;
 
@@ -29,7 +29,10 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
         backend = Backend::open(&config) => backend?,
         () = shutdown.requested() => return Ok(()),
     };
-    let result = serve_on(&config, &backend, listener, secret, trusted, shutdown).await;
+    let result = tokio::select! {
+        result = serve_on(&config, &backend, listener, secret, trusted, shutdown) => result,
+        () = backend.died() => Err(anyhow!("the service's PostgreSQL has ended; see postgres.log in the data directory")),
+    };
     backend.close().await;
     result
 }
@@ -43,12 +46,16 @@ async fn serve_on(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let connector = backend.connector(config)?;
-    prepare_database(config, backend).await?;
+    tokio::select! {
+        prepared = prepare_database(config, backend) => prepared?,
+        () = shutdown.requested() => return Ok(()),
+    }
     let state = AppState::new(config, connector, &secret, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
     let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
     let address = listener.local_addr()?;
-    tracing::info!("todo-api {} is ready: http://{address}/graphiql", env!("CARGO_PKG_VERSION"));
+    let page = if config.graphiql() { "graphiql" } else { "graphql" };
+    tracing::info!("todo-api {} is ready: http://{address}/{page}", env!("CARGO_PKG_VERSION"));
     http::serve(listener, state, engine, config, shutdown).await
 }
 
@@ -140,6 +147,15 @@ impl Backend {
             Self::External(url) => url,
             #[cfg(feature = "embedded-postgres")]
             Self::Embedded(postgres) => postgres.url(),
+        }
+    }
+
+    /// Returns when the service's own PostgreSQL has ended without being told to.
+    async fn died(&self) {
+        match self {
+            Self::External(_) => std::future::pending().await,
+            #[cfg(feature = "embedded-postgres")]
+            Self::Embedded(postgres) => postgres.died().await,
         }
     }
 

@@ -56,7 +56,7 @@ impl AuthSettings {
         };
         let bytes = secret.into_encoded_bytes();
         ensure!(
-            bytes.len() >= AccessTokens::MIN_SECRET_BYTES,
+            bytes.trim_ascii().len() >= AccessTokens::MIN_SECRET_BYTES,
             "JWT_SECRET has {} bytes; at least {} are needed, for example from: openssl rand -base64 48",
             bytes.len(),
             AccessTokens::MIN_SECRET_BYTES,

@@ -9,6 +9,8 @@ use diesel::sql_types::BigInt;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use tokio::time::timeout;
+
 use super::Connector;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -63,7 +65,8 @@ pub async fn redo(connector: &Connector) -> anyhow::Result<String> {
 /// Only reads, so that a start asks nothing of a role that may not create tables.
 pub async fn status(connector: &Connector) -> anyhow::Result<Vec<Status>> {
     let mut connection = connector.connect().await?;
-    let applied = applied_versions(&mut connection).await?;
+    let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
+    let applied = applied.context("the list of migrations is locked")??;
     let all = all()?;
     let status = |migration: &dyn Migration<Pg>| Status {
         name: migration.name().to_string(),

@@ -20,8 +20,11 @@ impl Name {
                 format!("A name has at most {} characters.", Self::MAX_CHARS),
             ));
         }
-        if name.contains(char::is_control) {
-            return Err(Problem::new("INVALID", "A name has no line breaks or other control characters."));
+        if name.contains(|c: char| c.is_control() || is_deceptive(c)) {
+            return Err(Problem::new(
+                "INVALID",
+                "A name has no line breaks, control or invisible characters.",
+            ));
         }
         Ok(Self(name.to_owned()))
     }
@@ -30,6 +33,12 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Characters that show nothing or turn the text around them; those that join letters and emoji are not among them.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+        | '\u{2800}' | '\u{3164}')
 }
 
 #[cfg(test)]
@@ -50,6 +59,9 @@ mod tests {
     #[test]
     fn refuses_blanks_and_control_characters() {
         assert_eq!(Name::parse(" \t ").unwrap_err().code, "REQUIRED");
-        assert_eq!(Name::parse("A\0da").unwrap_err().code, "INVALID");
+        for text in ["A\0da", "\u{200B}", "\u{202E}evil", "\u{FEFF}Ada"] {
+            assert_eq!(Name::parse(text).unwrap_err().code, "INVALID", "{text:?}");
+        }
+        assert!(Name::parse("👩\u{200D}🚀 Ada").is_ok());
     }
 }

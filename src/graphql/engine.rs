@@ -142,9 +142,9 @@ impl<E: Executor> Engine<E> {
         if let Some(document) = self.known.get(&hash) {
             return Ok((hash, document, true));
         }
-        limits::check_source(&text, &self.limits)?;
+        let tokens = limits::check_source(&text, &self.limits)?;
         let parsed = parse_query(&text).map_err(|error| errors::syntax_error(&error))?;
-        Ok((hash, Arc::new(Document::new(text, parsed)), false))
+        Ok((hash, Arc::new(Document::new(tokens, parsed)), false))
     }
 }
 

@@ -89,6 +89,18 @@ async fn each_limit_has_its_code_and_says_what_it_is() {
             10,
         ),
         ("deep introspection", format!("{{ __schema {{ {list} }} }}"), "INTROSPECTION_TOO_DEEP", 3),
+        (
+            "wide introspection",
+            format!(
+                "{{ __schema {{ types {{ ...F0 }} }} }} fragment F0 on __Type {{ fields {{ {0} }} }} \
+                 fragment F1 on __Field {{ {1} }} fragment F2 on __Field {{ {2} }}",
+                "...F1 ".repeat(10),
+                "...F2 ".repeat(10),
+                "name description isDeprecated deprecationReason __typename ".repeat(2),
+            ),
+            "OPERATION_TOO_COMPLEX",
+            500,
+        ),
         ("a fragment bomb", fragment_bomb(40, "id"), "OPERATION_TOO_COMPLEX", 5_000),
         (
             "a chain of fragments",

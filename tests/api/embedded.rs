@@ -72,6 +72,59 @@ async fn signals_stop_the_service_and_its_postgresql() {
 }
 
 #[tokio::test]
+async fn the_service_ends_when_its_postgresql_does() {
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::start(dir.path());
+    let killed =
+        Command::new("kill").args(["-KILL", &postmaster(dir.path()).unwrap().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let (status, log) = service.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.iter().any(|line| line.contains("postgres.log")), "{log:#?}");
+    Service::start(dir.path()).stop();
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_ends_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut command = Service::command();
+    let mut service =
+        Service::start_command(command.env("TODO_DATA_DIR", dir.path()).env("RUST_LOG", "debug"));
+    let postgres = postmaster(dir.path()).unwrap();
+    service.close_log();
+    for _ in 0..5 {
+        assert_eq!(service.ask("{ __typename }").await["data"]["__typename"], "Query");
+    }
+    service.signal("TERM");
+    assert!(service.wait().0.success());
+    assert!(!runs(postgres));
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_start_that_waits_for_the_database() {
+    let server = OwnServer::start().await;
+    let connector = crate::support::connector(&server.url());
+    todo_api::db::migrations::run(&connector).await.unwrap();
+    let mut holder = connector.connect().await.unwrap();
+    let lock = "BEGIN; LOCK TABLE __diesel_schema_migrations";
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut holder, lock).await.unwrap();
+    let mut command = Service::command();
+    command
+        .env("DATABASE_URL", server.url())
+        .env("JWT_SECRET", "x".repeat(32))
+        .stderr(std::process::Stdio::null());
+    let mut process = command.spawn().unwrap();
+    let waiting = "DO $$ BEGIN ASSERT (SELECT count(*) = 1 FROM pg_locks WHERE NOT granted); END $$";
+    let mut observer = connector.connect().await.unwrap();
+    while diesel_async::SimpleAsyncConnection::batch_execute(&mut observer, waiting).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let signal = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    assert!(process.wait().unwrap().success());
+}
+
+#[tokio::test]
 async fn a_crash_of_the_service_is_survived() {
     let dir = TempDir::new().unwrap();
     let mut service = Service::start(dir.path());

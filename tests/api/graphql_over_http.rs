@@ -143,6 +143,14 @@ async fn a_batch_is_answered_in_order_up_to_its_limit() {
 }
 
 #[tokio::test]
+async fn an_operation_whose_fields_are_all_left_out_has_no_fields_and_no_error() {
+    let app = TestApp::start().await;
+    let body =
+        json!({ "query": "query($x: Boolean!) { me @skip(if: $x) { id } }", "variables": { "x": true } });
+    assert_eq!(post(&app, RESPONSE, &body).await.body, json!({ "data": {} }));
+}
+
+#[tokio::test]
 async fn subscriptions_are_not_served_over_http() {
     let app = TestApp::start().await;
     let answer = post(&app, RESPONSE, &json!({ "query": "subscription { nothing }" })).await;

@@ -12,6 +12,7 @@ mod stale;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -28,12 +29,14 @@ const START_LIMIT: Duration = Duration::from_mins(2);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// How often the state of a starting or stopping server is looked at.
 const POLL: Duration = Duration::from_millis(5);
+/// How often it is looked whether the server still runs.
+const WATCH: Duration = Duration::from_millis(500);
 /// How often another port is tried when somebody else took the one that was free.
 const PORT_TRIES: u32 = 3;
 
 /// A running server, stopped when dropped.
 pub struct EmbeddedPostgres {
-    server: Child,
+    server: Mutex<Child>,
     cluster: Cluster,
     binaries: Binaries,
     url: DatabaseUrl,
@@ -63,7 +66,7 @@ impl EmbeddedPostgres {
                 Ok(()) => {
                     let url = cluster.publish_url(port)?;
                     tracing::info!("PostgreSQL {} serves {}", binaries.version(), cluster.path().display());
-                    return Ok(Self { server, cluster, binaries, url, _lock: lock });
+                    return Ok(Self { server: Mutex::new(server), cluster, binaries, url, _lock: lock });
                 }
                 Err(error) => {
                     stop(&mut server);
@@ -81,6 +84,17 @@ impl EmbeddedPostgres {
         &self.url
     }
 
+    /// Returns when the server has ended without being told to.
+    pub async fn died(&self) {
+        let ended = || {
+            let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+            !matches!(server.try_wait(), Ok(None))
+        };
+        while !ended() {
+            tokio::time::sleep(WATCH).await;
+        }
+    }
+
     /// Where a program that comes with the server is, such as `pg_dump`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.binaries.program(name)
@@ -89,7 +103,7 @@ impl EmbeddedPostgres {
 
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
-        stop(&mut self.server);
+        stop(self.server.get_mut().unwrap_or_else(PoisonError::into_inner));
         self.cluster.withdraw_url();
     }
 }

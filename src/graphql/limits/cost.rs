@@ -13,6 +13,9 @@ use crate::graphql::errors::wire_error;
 const MAX_PAGE: usize = 100;
 /// Sets of fields and fragments within each other. The executor recurses as deep, and bounds it by the same number.
 pub(in crate::graphql) const MAX_RECURSION: usize = 60;
+/// Fields below `__schema` and `__type`, fragments in place. GraphiQL's and Apollo's questions have some 200; each is
+/// answered for every type, and for every field of it.
+const MAX_INTROSPECTION_FIELDS: usize = 500;
 /// Fields of introspection that are lists; each level of them multiplies the answer by the size of the schema.
 const INTROSPECTION_LISTS: [&str; 8] =
     ["args", "directives", "enumValues", "fields", "inputFields", "interfaces", "possibleTypes", "types"];
@@ -55,6 +58,8 @@ struct Cost {
     complexity: usize,
     depth: usize,
     introspection_depth: usize,
+    /// Fields of introspection.
+    introspected: usize,
     /// Sets of fields and fragments within each other.
     height: usize,
     /// Fields of the set itself.
@@ -71,6 +76,7 @@ impl Cost {
         self.depth = self.depth.max(other.depth);
         self.height = self.height.max(other.height);
         self.introspection_depth = self.introspection_depth.max(other.introspection_depth);
+        self.introspected = self.introspected.saturating_add(other.introspected);
         self.fields = self.fields.saturating_add(other.fields);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.directives = self.directives.saturating_add(other.directives);
@@ -96,6 +102,12 @@ impl Cost {
                 limits.complexity,
                 Code::OperationTooComplex,
                 "fields, those of lists included,",
+            ),
+            (
+                self.introspected,
+                MAX_INTROSPECTION_FIELDS,
+                Code::OperationTooComplex,
+                "fields of introspection",
             ),
             // A list of no items costs nothing, but the executor walks through what is asked of its items.
             (self.expanded, limits.complexity, Code::OperationTooComplex, "fields and fragments"),
@@ -195,6 +207,7 @@ impl<'a> Walk<'a> {
             return Ok(Cost {
                 complexity: inner.complexity.saturating_add(1),
                 introspection_depth,
+                introspected: inner.introspected.saturating_add(1),
                 fields: 1,
                 aliases: inner.aliases.saturating_add(alias),
                 ..inner

@@ -7,8 +7,8 @@ use crate::error::ErrorCode;
 /// Brackets within each other, of whatever kind. The parser gives up at 64 and recurses until then.
 const MAX_NESTING: usize = 60;
 
-/// Checks length, number of tokens and nesting of a document's text.
-pub(in crate::graphql) fn check(source: &str, limits: &Limits) -> Result<(), ServerError> {
+/// Checks length, number of tokens and nesting of a document's text; returns the number of tokens.
+pub(in crate::graphql) fn check(source: &str, limits: &Limits) -> Result<usize, ServerError> {
     if source.len() > limits.document {
         return Err(beyond(ErrorCode::DocumentTooLarge, limits.document, "bytes of GraphQL"));
     }
@@ -27,7 +27,7 @@ pub(in crate::graphql) fn check(source: &str, limits: &Limits) -> Result<(), Ser
             return Err(beyond(ErrorCode::OperationTooDeep, MAX_NESTING, "levels of brackets"));
         }
     }
-    Ok(())
+    Ok(tokens)
 }
 
 /// The first bytes of a text's tokens. What is no GraphQL is cut somehow; the parser will say so.

@@ -1,3 +1,6 @@
+use std::sync::LazyLock;
+
+use async_graphql::indexmap::IndexMap;
 use async_graphql::{Response as GraphqlResponse, ServerError, Value};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,6 +9,8 @@ use serde::Serialize;
 use super::accept::MediaType;
 use crate::error::RETRY_AFTER;
 use crate::graphql::is_request_error;
+
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(IndexMap::default()));
 
 /// A response as it goes over the wire: a request that was not executed has no data, not even null.
 #[derive(Serialize)]
@@ -18,8 +23,10 @@ struct Wire<'a> {
 
 impl<'a> From<&'a GraphqlResponse> for Wire<'a> {
     fn from(response: &'a GraphqlResponse) -> Self {
-        let data = (!is_request_error(response)).then_some(&response.data);
-        Self { data, errors: &response.errors }
+        // The executor says null where every field was left out by @skip or @include. Without errors that is no data.
+        let nothing = response.data == Value::Null && response.errors.is_empty();
+        let data = if nothing { &EMPTY } else { &response.data };
+        Self { data: (!is_request_error(response)).then_some(data), errors: &response.errors }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn read(
     time_limit: Duration,
 ) -> Result<Requests, Refusal> {
     if !is_json(headers) {
-        let message = "Send the operation as JSON in UTF-8, with Content-Type: application/json.";
+        let message = "Send the operation as plain JSON in UTF-8, with Content-Type: application/json.";
         let error = wire_error(ErrorCode::UnsupportedMediaType, message);
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
@@ -73,7 +73,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         !name.trim().eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
     let json = ["application/json", "application/graphql+json", "application/graphql-response+json"];
-    utf8 && json.contains(&kind.as_str())
+    let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
+    plain && utf8 && json.contains(&kind.as_str())
 }
 
 /// The parameters of a GET; the two that are objects are JSON.

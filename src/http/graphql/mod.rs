@@ -79,14 +79,20 @@ impl<E: Executor> GraphqlState<E> {
         requester: Requester,
         request_id: &RequestId,
         place: Arc<OwnedSemaphorePermit>,
-    ) -> Result<GraphqlResponse, ServerError> {
+    ) -> Result<GraphqlResponse, Refusal> {
         let (engine, id) = (Arc::clone(&self.engine), request_id.clone());
+        let limit = self.time_limit;
         let work = async move {
             let _place = place;
-            engine.execute(operation, requester, &id).await
+            // Here as well as around the request: what is left of it does not go on without anybody. A transaction
+            // that is under way is rolled back.
+            timeout(limit, engine.execute(operation, requester, &id)).await
         };
         let task = self.tasks.spawn(work.in_current_span());
-        task.await.map_err(|_| internal(request_id))
+        match task.await {
+            Ok(done) => done.map_err(|_| Refusal::new(StatusCode::GATEWAY_TIMEOUT, too_slow())),
+            Err(_) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal(request_id))),
+        }
     }
 
     /// Executes a query or mutation that did not come by HTTP, within the limits that it would have there.
@@ -99,9 +105,8 @@ impl<E: Executor> GraphqlState<E> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return GraphqlResponse::from_errors(vec![overloaded(self.engine.limits().concurrent_requests)]);
         };
-        let run = timeout(self.time_limit, self.run(operation, requester, request_id, Arc::new(place)));
-        let response = run.await.unwrap_or_else(|_| Err(too_slow()));
-        response.unwrap_or_else(|error| GraphqlResponse::from_errors(vec![error]))
+        let done = self.run(operation, requester, request_id, Arc::new(place)).await;
+        done.unwrap_or_else(|refusal| GraphqlResponse::from_errors(vec![refusal.error]))
     }
 }
 
@@ -188,11 +193,7 @@ impl<E: Executor> Call<E> {
                 let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
                 Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error))
             }
-            _ => {
-                let done =
-                    self.state.run(operation, requester, &self.request_id, Arc::clone(&self.place)).await;
-                done.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))
-            }
+            _ => self.state.run(operation, requester, &self.request_id, Arc::clone(&self.place)).await,
         }
     }
 }

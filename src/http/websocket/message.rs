@@ -105,6 +105,8 @@ pub(super) fn complete(id: &str) -> String {
 pub(super) enum Close {
     /// The service stops; clients connect again.
     GoingAway,
+    /// A message beyond the limit.
+    TooBig,
     /// The user has too many sockets; clients try again later.
     TryAgainLater,
     /// A message that is none of the protocol.
@@ -127,6 +129,7 @@ impl From<Close> for CloseFrame {
     fn from(close: Close) -> Self {
         let (code, reason) = match close {
             Close::GoingAway => (1001, "Going away".into()),
+            Close::TooBig => (1009, "Message too big".into()),
             Close::TryAgainLater => (1013, "Too many sockets".into()),
             Close::BadRequest(reason) => (4400, reason.into()),
             Close::Unauthorized => (4401, "Unauthorized".into()),

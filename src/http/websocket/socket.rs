@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::Executor;
 use async_graphql::parser::types::OperationType;
+use async_graphql::{Executor, ServerError, Value};
 use axum::extract::ws::{Message, WebSocket};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -138,6 +138,8 @@ impl<E: Executor> Socket<E> {
                         }
                         Ok(Message::Binary(_)) => return Some(Close::BadRequest("Messages must be text")),
                         Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                        // The library has no type for it that its users can name.
+                        Err(error) if error.to_string().contains("too long") => return Some(Close::TooBig),
                         Ok(Message::Close(_)) | Err(_) => return None,
                     }
                 }
@@ -173,7 +175,13 @@ impl<E: Executor> Socket<E> {
                 if self.operations.contains_key(&id) {
                     return Err(Some(Close::SubscriberExists(id)));
                 }
-                match self.prepare(payload) {
+                let request = match GraphqlRequest::from_json(payload, self.state.engine.limits()) {
+                    Err(error) if is_bad_request(&error) => {
+                        return Err(Some(Close::BadRequest("The payload is no GraphQL request")));
+                    }
+                    request => request,
+                };
+                match request.and_then(|request| self.prepare(request)) {
                     Ok(operation) => {
                         self.start(id, operation, requester);
                         Ok(())
@@ -211,12 +219,12 @@ impl<E: Executor> Socket<E> {
         Ok(())
     }
 
-    fn prepare(&self, payload: &str) -> Result<Operation, async_graphql::ServerError> {
+    fn prepare(&self, request: GraphqlRequest) -> Result<Operation, ServerError> {
         let limit = self.state.sockets_settings.max_operations_per_socket;
         if self.operations.len() >= limit {
             return Err(beyond(ErrorCode::TooManyOperations, limit, "operations on its socket"));
         }
-        self.state.engine.prepare(GraphqlRequest::from_json(payload, self.state.engine.limits())?)
+        self.state.engine.prepare(request)
     }
 
     fn start(&mut self, id: String, operation: Operation, requester: Requester) {
@@ -281,4 +289,10 @@ async fn subscribe<E: Executor>(
         }
     }
     Some(complete(&reporter.id))
+}
+
+/// Whether an error is about the form of a request.
+fn is_bad_request(error: &ServerError) -> bool {
+    let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
+    code == Some(&Value::from(ErrorCode::BadRequest.as_str()))
 }

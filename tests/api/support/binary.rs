@@ -65,6 +65,11 @@ impl Service {
         assert!(signal.unwrap().success());
     }
 
+    /// Goes away from the reading end of the log, at the next line.
+    pub(crate) fn close_log(&mut self) {
+        self.log = mpsc::channel().1;
+    }
+
     /// Waits until the process has ended; returns its status and the rest of its log.
     pub(crate) fn wait(&mut self) -> (std::process::ExitStatus, Vec<String>) {
         let status = self.process.wait().unwrap();
