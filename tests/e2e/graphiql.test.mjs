@@ -42,11 +42,22 @@ async function open(server) {
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   await page.goto(`http://${server.address}/`);
+  const run = page.locator("button.graphiql-execute-button");
+  const result = page.locator(".graphiql-response .result-window");
   return {
     page,
-    run: page.locator("button.graphiql-execute-button"),
+    run,
+    result,
     editor: page.locator(".graphiql-query-editor"),
-    result: page.locator(".graphiql-response .result-window"),
+    // For some 100 ms after a change of its editor GraphiQL still sends the operationName of before.
+    async runUntil(seen) {
+      for (let tries = 0; tries < 30; tries++) {
+        await run.click();
+        const found = await seen.waitFor({ timeout: 1000 }).then(() => true, () => false);
+        if (found) return;
+      }
+      assert.fail(`it never came: ${await result.textContent()}`);
+    },
     assertContent() {
       assert.deepEqual(foreign, [], "another host was asked for");
       assert.deepEqual(complaints, [], "the console complains");
@@ -55,21 +66,11 @@ async function open(server) {
 }
 
 test("register, log in and me run by clicking, with every other host blocked", async () => {
-  const { page, run, editor, result, assertContent } = await open(service);
+  const { page, run, runUntil, editor, result, assertContent } = await open(service);
   // The editor follows the tab a moment later.
   const openTab = async (name) => {
     await page.locator(".graphiql-tab-button", { hasText: name }).click();
     await editor.locator(".cm-def", { hasText: name }).waitFor();
-  };
-
-  // For some 100 ms after a change of tabs GraphiQL still sends the other tab's operationName.
-  const runUntil = async (text) => {
-    for (let tries = 0; tries < 30; tries++) {
-      await run.click();
-      const seen = await result.getByText(text).waitFor({ timeout: 1000 }).then(() => true, () => false);
-      if (seen) return;
-    }
-    assert.fail(`${text} never came: ${await result.textContent()}`);
   };
 
   await openTab("Register");
@@ -78,10 +79,10 @@ test("register, log in and me run by clicking, with every other host blocked", a
   await page.getByText("Logged in as user").waitFor();
 
   await openTab("LogIn");
-  await runUntil('"login"');
+  await runUntil(result.getByText('"login"'));
 
   await openTab("Me");
-  await runUntil('"me"');
+  await runUntil(result.getByText('"me"'));
   await result.getByText('"ada@example.com"').waitFor();
 
   // The schema has been read: the documentation knows the types.
@@ -94,13 +95,12 @@ test("register, log in and me run by clicking, with every other host blocked", a
 });
 
 test("a subscription runs over the WebSocket", async () => {
-  const { page, run, editor, result, assertContent } = await open(live);
+  const { page, runUntil, editor, result, assertContent } = await open(live);
   await editor.locator(".CodeMirror-code").click();
   await page.keyboard.press("Control+A");
   await page.keyboard.type("subscription Count { count(to: 3) ");
   await page.keyboard.press("Escape");
   await editor.locator(".cm-def", { hasText: "Count" }).waitFor();
-  await run.click();
-  await result.getByText("3", { exact: true }).waitFor();
+  await runUntil(result.locator(".cm-number", { hasText: /^3$/ }));
   assertContent();
 });
