@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use async_graphql::ServerError;
-use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, InlineFragment, Selection, SelectionSet,
+};
+use async_graphql::{Positioned, ServerError};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::Value;
@@ -36,9 +38,44 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn new(tokens: usize, parsed: ExecutableDocument) -> Self {
+    pub(super) fn new(tokens: usize, mut parsed: ExecutableDocument) -> Self {
+        for fragment in parsed.fragments.values_mut() {
+            wrap_typename(&mut fragment.node.selection_set.node);
+        }
+        match &mut parsed.operations {
+            DocumentOperations::Single(operation) => wrap_typename(&mut operation.node.selection_set.node),
+            DocumentOperations::Multiple(operations) => {
+                for operation in operations.values_mut() {
+                    wrap_typename(&mut operation.node.selection_set.node);
+                }
+            }
+        }
         let has_variables = parsed.operations.iter().any(|(_, op)| !op.node.variable_definitions.is_empty());
         Self { weight: (tokens + 1) * TOKEN_BYTES, parsed, has_variables }
+    }
+}
+
+/// Moves the directives of `__typename` to an inline fragment around it, where they mean the same.
+///
+/// The executor does not look at them in the place where they were: it says that a variable is not used that stands
+/// nowhere else, and takes one that is not defined.
+fn wrap_typename(set: &mut SelectionSet) {
+    for selection in &mut set.items {
+        let pos = selection.pos;
+        match &mut selection.node {
+            Selection::Field(field)
+                if field.node.name.node == "__typename" && !field.node.directives.is_empty() =>
+            {
+                let directives = std::mem::take(&mut field.node.directives);
+                let items = vec![Positioned::new(Selection::Field(field.clone()), pos)];
+                let selection_set = Positioned::new(SelectionSet { items }, pos);
+                let inline = InlineFragment { type_condition: None, directives, selection_set };
+                selection.node = Selection::InlineFragment(Positioned::new(inline, pos));
+            }
+            Selection::Field(field) => wrap_typename(&mut field.node.selection_set.node),
+            Selection::InlineFragment(inline) => wrap_typename(&mut inline.node.selection_set.node),
+            Selection::FragmentSpread(_) => {}
+        }
     }
 }
 

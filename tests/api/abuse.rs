@@ -113,8 +113,11 @@ async fn each_limit_has_its_code_and_says_what_it_is() {
         ),
     ];
     for (what, query, code, limit) in cases {
+        let began = std::time::Instant::now();
         let answer = app.ask(&query, Value::Null).await;
+        println!("{what}: {} bytes, {code}, limit {limit}, answered in {:?}", query.len(), began.elapsed());
         assert_eq!((answer.code(), &answer.error()["extensions"]["limit"]), (code, &json!(limit)), "{what}");
+        still_answers(&app).await;
         assert!(answer.body.get("data").is_none(), "{what} was executed");
     }
     still_answers(&app).await;

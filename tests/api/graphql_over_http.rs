@@ -151,6 +151,30 @@ async fn an_operation_whose_fields_are_all_left_out_has_no_fields_and_no_error()
 }
 
 #[tokio::test]
+async fn typename_is_held_to_the_rules_that_other_fields_are_held_to() {
+    let app = TestApp::start().await;
+    for (query, expected) in [
+        ("query($x: Boolean!) { me { id } __typename @skip(if: $x) }", json!({ "me": null })),
+        (
+            "query($x: Boolean!) { me { id } t: __typename @include(if: $x) }",
+            json!({ "me": null, "t": "Query" }),
+        ),
+    ] {
+        let answer = app.ask(query, json!({ "x": true })).await;
+        assert_eq!(answer.body, json!({ "data": expected }), "{query}");
+    }
+    for query in [
+        "{ __typename @unknown }",
+        "{ __typename @skip }",
+        "{ __typename @include(if: $x) }",
+        "{ __typename { id } }",
+        "{ __typename(a: 1) }",
+    ] {
+        assert_eq!(app.ask(query, Value::Null).await.code(), "GRAPHQL_VALIDATION_FAILED", "{query}");
+    }
+}
+
+#[tokio::test]
 async fn subscriptions_are_not_served_over_http() {
     let app = TestApp::start().await;
     let answer = post(&app, RESPONSE, &json!({ "query": "subscription { nothing }" })).await;

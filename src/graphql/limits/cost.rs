@@ -196,6 +196,10 @@ impl<'a> Walk<'a> {
         let name = field.name.node.as_str();
         let children = &field.selection_set.node;
         let alias = usize::from(field.alias.is_some());
+        if name == "__typename" && !(children.items.is_empty() && field.arguments.is_empty()) {
+            let message = "\"__typename\" has no arguments and no fields.";
+            return Err(wire_error(ErrorCode::GraphqlValidationFailed, message));
+        }
         if of.starts_with("__") || matches!(name, "__schema" | "__type") {
             if !self.introspection {
                 let message = "This service does not describe its schema.";
