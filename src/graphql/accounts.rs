@@ -2,9 +2,10 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use secrecy::ExposeSecret;
 
 use super::context::ContextExt;
+use super::directives::errors;
 use super::scalars::DateTime;
 use crate::auth::{self, Credentials, OpenedSession, Registration};
-use crate::error::{AppError, UnauthenticatedReason};
+use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
 use crate::models;
 
 /// Reads of one's own account.
@@ -16,6 +17,10 @@ pub struct AccountQuery;
 impl AccountQuery {
     /// The user whose access token the request carries; null when it carries none. A bad or expired token is an
     /// `UNAUTHENTICATED` error.
+    #[graphql(directive = errors::apply(
+        vec![ErrorCode::Unauthenticated],
+        vec![UnauthenticatedReason::Malformed, UnauthenticatedReason::Expired, UnauthenticatedReason::Revoked],
+    ))]
     async fn me(&self, ctx: &Context<'_>) -> Option<Result<User, AppError>> {
         requesting_user(ctx).await.transpose()
     }
@@ -39,6 +44,7 @@ pub struct AccountMutation;
 #[Object(name = "Mutation")]
 impl AccountMutation {
     /// Makes an account and opens its first session. Fails with `BAD_USER_INPUT` or `EMAIL_TAKEN`.
+    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::EmailTaken], Vec::new()))]
     async fn register(
         &self,
         ctx: &Context<'_>,
@@ -49,6 +55,7 @@ impl AccountMutation {
 
     /// Opens a session for the owner of an account. Fails with `INVALID_CREDENTIALS`, for an unknown address and
     /// a wrong password alike.
+    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::InvalidCredentials], Vec::new()))]
     async fn login(
         &self,
         ctx: &Context<'_>,

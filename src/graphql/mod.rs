@@ -3,6 +3,7 @@
 
 mod accounts;
 mod context;
+mod directives;
 mod documents;
 mod engine;
 mod errors;
@@ -20,7 +21,6 @@ pub use errors::{is_request_error, wire_error};
 pub(crate) use limits::beyond;
 pub use request::GraphqlRequest;
 
-use crate::error::{ErrorCode, UnauthenticatedReason};
 use crate::state::AppState;
 
 /// The schema that the service executes.
@@ -28,8 +28,6 @@ pub type Schema = async_graphql::Schema<accounts::AccountQuery, accounts::Accoun
 
 fn builder() -> SchemaBuilder<accounts::AccountQuery, accounts::AccountMutation, EmptySubscription> {
     Schema::build(accounts::AccountQuery, accounts::AccountMutation, EmptySubscription)
-        .register_output_type::<ErrorCode>()
-        .register_output_type::<UnauthenticatedReason>()
         .limit_recursive_depth(limits::MAX_RECURSION)
         .extension(extension::SkipKnownValidation)
 }

@@ -31,6 +31,23 @@ async fn every_item_of_the_schema_has_a_description() {
     assert!(bare.is_empty(), "without description: {bare:#?}");
 }
 
+#[tokio::test]
+async fn clients_can_read_the_error_codes_and_which_field_fails_with_them() {
+    let app = TestApp::start().await;
+    let query = "{ __type(name: \"ErrorCode\") { enumValues { name description } } __schema { directives { name args { name } } } }";
+    let answer = app.ask(query, Value::Null).await;
+    let codes = answer.data("__type")["enumValues"].as_array().unwrap();
+    for code in
+        ["BAD_USER_INPUT", "INVALID_CREDENTIALS", "UNAUTHENTICATED", "EMAIL_TAKEN", "SERVICE_UNAVAILABLE"]
+    {
+        assert!(codes.iter().any(|value| value["name"] == code), "{code}");
+    }
+    assert!(codes.iter().all(|value| value["description"].as_str().is_some_and(|text| text.len() > 20)));
+    let directives = answer.data("__schema")["directives"].as_array().unwrap();
+    let errors = directives.iter().find(|directive| directive["name"] == "errors").unwrap();
+    assert_eq!(errors["args"], json!([{ "name": "codes" }, { "name": "reasons" }]));
+}
+
 fn collect_bare(item: &Value, path: &str, bare: &mut Vec<String>) {
     if item["description"].as_str().is_none_or(str::is_empty) {
         bare.push(path.to_owned());
