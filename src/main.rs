@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-// `me` takes a tenth less time of the processor than with glibc's allocator.
+// glibc's allocator took an eighth of the processor's time on `me` (perf record).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
