@@ -130,6 +130,28 @@ async fn a_failed_statement_keeps_its_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_is_tested_before_use_if_it_has_idled_and_only_then() {
+    let server = OwnServer::start().await;
+    todo_api::db::migrations::run(&crate::support::connector(&server.url())).await.unwrap();
+    for (check_after, answers) in [("0s", true), ("1h", false)] {
+        let proxy = Proxy::to(server.port()).await;
+        let url =
+            server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.address.port()));
+        let check_after = format!("--database-check-after={check_after}");
+        let flags = [&check_after, "--database-check-timeout=300ms", "--database-work-timeout=1s"];
+        let app = TestApp::on(&url, &flags, TestDatabase::empty().await).await;
+        let ask = async || {
+            app.state.database.run(async |conn| diesel::sql_query("SELECT 1").execute(conn).await).await
+        };
+        ask().await.unwrap();
+        // The connection is dead, but nobody has said so: only a test of it can tell.
+        proxy.freeze();
+        assert_eq!(ask().await.is_ok(), answers, "{check_after}");
+        assert!(ask().await.is_ok(), "a dead connection was handed out twice");
+    }
+}
+
+#[tokio::test]
 async fn retired_and_idle_connections_are_replaced() {
     let app = TestApp::with(&["--database-connection-lifetime=1s", "--database-check-after=0s"]).await;
     let process = async || {
