@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use clap::{Args, FromArgMatches};
+use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
 use todo_api::db::{Connector, DatabaseUrl};
 use todo_api::graphql::{self, Engine, GraphqlRequest};
@@ -53,7 +54,9 @@ fn engine() -> Engine {
     // Nothing is executed, so nobody asks for a connection.
     let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").expect("it is a URL");
     let connector = Connector::new(&url, TIME).expect("it needs no certificates");
-    let secret = crypto::random_bytes::<32>().to_vec().into();
-    let state = AppState::new(&config, connector, &secret, Clock::system()).expect("the settings are right");
+    let first =
+        SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into()).expect("it is long enough");
+    let keys = SigningKeys { first, others: Vec::new() };
+    let state = AppState::new(&config, connector, keys, Clock::system()).expect("the settings are right");
     Engine::new(graphql::schema(state, true), &graphql::sdl(), &config, None).expect("the schema is right")
 }

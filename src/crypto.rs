@@ -1,6 +1,6 @@
 //! Cryptography: AWS-LC for TLS, tokens, hashes and randomness alike.
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::{digest, hmac, rand};
 
 /// Makes AWS-LC the provider of rustls and jsonwebtoken; to be called before either is used.
 ///
@@ -26,4 +26,11 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
     hash
+}
+
+/// HMAC with SHA-256: what only a holder of the key can compute.
+pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
+    let mut tag = [0; 32];
+    tag.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref());
+    tag
 }

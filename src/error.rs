@@ -4,6 +4,7 @@
 //! rules in [`crate::auth`] return [`AppError`], and `anyhow` serves what runs outside a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::resolver_utils::EnumType;
 use async_graphql::{Enum, ErrorExtensionValues, Name, Value};
@@ -16,13 +17,20 @@ pub enum ErrorCode {
     /// A value breaks a rule. `extensions.fields` lists all problems, each as `{ path, code, message }`.
     /// Repeat only with other values.
     BadUserInput,
-    /// Login failed: no account has this email address, or the password is wrong. Which one is not told.
+    /// Login failed: no account has this email address, or the password is wrong. Which one is not told. Or the password
+    /// that confirms a change is wrong.
     InvalidCredentials,
     /// The operation needs a valid access token. `extensions.reason` says what is wrong with the one sent: see
     /// `UnauthenticatedReason`. Log in or refresh the session, then repeat.
     Unauthenticated,
+    /// The request is understood, but not allowed. A repetition does not help.
+    Forbidden,
+    /// There is no such thing, or it belongs to somebody else: the two are not told apart. A repetition does not help.
+    NotFound,
     /// An account with this email address exists already. Repeat only with another address.
     EmailTaken,
+    /// Too many attempts. Repeat after `extensions.retryAfter` seconds.
+    RateLimited,
     /// The service or its database is busy or out of reach. Repeat after `extensions.retryAfter` seconds.
     ServiceUnavailable,
     /// Something went wrong in the service; quote `extensions.requestId` when reporting it.
@@ -98,11 +106,11 @@ impl ErrorCode {
 pub enum UnauthenticatedReason {
     /// No token was sent.
     Missing,
-    /// What was sent is not a bearer token of this service, or it was tampered with.
+    /// What was sent is not a token of this service, or it was tampered with.
     Malformed,
-    /// The token was good once; refresh the session.
+    /// The token was good once. Refresh the session; if it was the refresh token, log in again.
     Expired,
-    /// The session or the account has ended; log in again.
+    /// The session or the account has ended, or the refresh token was used before; log in again.
     Revoked,
 }
 
@@ -127,9 +135,21 @@ pub enum AppError {
     /// A token is needed, or the one sent is bad.
     #[error("{}", explain(*.0))]
     Unauthenticated(UnauthenticatedReason),
+    /// Known, but not allowed; the text says why.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// There is no such thing, or it is somebody else's.
+    #[error("There is no such thing.")]
+    NotFound,
     /// The address is taken.
     #[error("An account with this email address exists already.")]
     EmailTaken,
+    /// Too many attempts.
+    #[error("Too many attempts. Please try again later.")]
+    RateLimited {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// Busy or out of reach; the text is for the log.
     #[error("The service is busy. Please try again in a moment.")]
     Unavailable(String),
@@ -153,7 +173,10 @@ impl AppError {
             Self::BadUserInput(_) => ErrorCode::BadUserInput,
             Self::InvalidCredentials => ErrorCode::InvalidCredentials,
             Self::Unauthenticated(_) => ErrorCode::Unauthenticated,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::NotFound => ErrorCode::NotFound,
             Self::EmailTaken => ErrorCode::EmailTaken,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::Unavailable(_) => ErrorCode::ServiceUnavailable,
             Self::Internal(_) => ErrorCode::InternalServerError,
         }
@@ -170,6 +193,10 @@ impl AppError {
                 values.set("reason", async_graphql::resolver_utils::enum_value(*reason));
             }
             Self::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),
+            // Rounded up: who comes back then is let through.
+            Self::RateLimited { wait } => {
+                values.set("retryAfter", wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            }
             _ => {}
         }
         values
@@ -213,8 +240,8 @@ fn summary(fields: &[FieldProblem]) -> String {
 fn explain(reason: UnauthenticatedReason) -> &'static str {
     match reason {
         UnauthenticatedReason::Missing => "Log in first: this needs an access token.",
-        UnauthenticatedReason::Malformed => "The Authorization header holds no valid access token.",
-        UnauthenticatedReason::Expired => "The access token has expired.",
-        UnauthenticatedReason::Revoked => "The access token has been revoked.",
+        UnauthenticatedReason::Malformed => "The token is none of this service's.",
+        UnauthenticatedReason::Expired => "The token has expired.",
+        UnauthenticatedReason::Revoked => "The session has ended. Log in again.",
     }
 }

@@ -17,6 +17,7 @@
 //! | [`models`] | rows and the queries on them, one file per table |
 //! | [`domain`] | parsed values such as an email address; no input or output |
 //! | [`db`] | pool, TLS, URL, migrations, the embedded server |
+//! | [`housekeeping`] | deletes what has had its time |
 //! | [`error`] | the failures a client may see, each with its code |
 
 pub mod auth;
@@ -29,6 +30,7 @@ pub mod db;
 pub mod domain;
 pub mod error;
 pub mod graphql;
+pub mod housekeeping;
 pub mod http;
 pub mod models;
 pub mod state;

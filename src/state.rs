@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretSlice;
+use tokio::sync::Notify;
 
 use crate::Clock;
-use crate::auth::{AccessTokens, PasswordHasher};
+use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
 use crate::config::{AuthSettings, Config};
 use crate::db::{Connector, Database};
 
@@ -21,7 +21,13 @@ pub struct Parts {
     pub passwords: PasswordHasher,
     /// Signs and verifies access tokens.
     pub access_tokens: AccessTokens,
-    /// How long sessions live.
+    /// The sessions that were ended of late.
+    pub revocations: Revocations,
+    /// When sessions were last used.
+    pub last_seen: LastSeen,
+    /// Told of what the database has just been used for: the time for housekeeping.
+    pub traffic: Notify,
+    /// How people are recognised.
     pub auth: AuthSettings,
     /// The time.
     pub clock: Clock,
@@ -32,7 +38,7 @@ impl AppState {
     pub fn new(
         config: &Config,
         connector: Connector,
-        jwt_secret: &SecretSlice<u8>,
+        keys: SigningKeys,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let auth = config.auth.clone();
@@ -40,11 +46,14 @@ impl AppState {
             database: Database::new(connector, config.database.pool())?,
             passwords: PasswordHasher::new(auth.password_hash_concurrency(), auth.password_hash_timeout)?,
             access_tokens: AccessTokens::new(
-                jwt_secret,
+                keys,
                 &auth.jwt_issuer,
                 &auth.jwt_audience,
                 auth.access_token_lifetime,
             )?,
+            revocations: Revocations::default(),
+            last_seen: LastSeen::default(),
+            traffic: Notify::new(),
             auth,
             clock,
         })))

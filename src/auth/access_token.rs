@@ -2,24 +2,40 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, SubsecRound, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Header, Validation, decode, decode_header, encode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::keys::{SigningKey, SigningKeys};
 use crate::error::UnauthenticatedReason;
-
-/// The one algorithm that is signed with and accepted.
-const ALGORITHM: Algorithm = Algorithm::HS256;
 
 /// Signs and verifies access tokens: JWTs of short life that say who asks.
 pub struct AccessTokens {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    validation: Validation,
+    signing: VerifyingKey,
+    others: Vec<VerifyingKey>,
     issuer: String,
     audience: String,
     lifetime: Duration,
+}
+
+/// A key and what tokens that are signed with it have to say.
+struct VerifyingKey {
+    key: SigningKey,
+    validation: Validation,
+}
+
+impl VerifyingKey {
+    fn new(key: SigningKey, issuer: &str, audience: &str) -> Self {
+        let mut validation = Validation::new(key.algorithm);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // `AccessTokens::verify` does it, by the clock it is given.
+        validation.validate_exp = false;
+        Self { key, validation }
+    }
 }
 
 /// What an access token says. All claims are required.
@@ -27,6 +43,8 @@ pub struct AccessTokens {
 pub struct Claims {
     /// Whose token it is.
     pub sub: Uuid,
+    /// In which session it was issued.
+    pub sid: Uuid,
     /// Who issued it.
     pub iss: String,
     /// For whom it was issued.
@@ -40,72 +58,91 @@ pub struct Claims {
 }
 
 impl AccessTokens {
-    /// The shortest secret, in bytes: that of the hash behind HS256 (RFC 7518, section 3.2).
-    pub const MIN_SECRET_BYTES: usize = 32;
+    /// The longest life of an access token: for so long revoked sessions are remembered.
+    pub const MAX_LIFETIME: Duration = Duration::from_hours(24);
 
-    /// Tokens signed with a secret, for one issuer and audience.
+    /// Tokens for one issuer and audience.
     ///
-    /// Signs and verifies one at once: a wrong set-up stops the start, not the first login.
-    pub fn new(
-        secret: &SecretSlice<u8>,
-        issuer: &str,
-        audience: &str,
-        lifetime: Duration,
-    ) -> anyhow::Result<Self> {
-        let secret = secret.expose_secret();
-        ensure!(secret.len() >= Self::MIN_SECRET_BYTES, "the secret is too short");
-        let mut validation = Validation::new(ALGORITHM);
-        validation.set_issuer(&[issuer]);
-        validation.set_audience(&[audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // `verify` does it, by the clock it is given.
-        validation.validate_exp = false;
+    /// Signs and verifies with each key at once: a wrong set-up stops the start, not the first login.
+    pub fn new(keys: SigningKeys, issuer: &str, audience: &str, lifetime: Duration) -> anyhow::Result<Self> {
+        let verifying = |key| VerifyingKey::new(key, issuer, audience);
         let tokens = Self {
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
-            validation,
+            signing: verifying(keys.first),
+            others: keys.others.into_iter().map(verifying).collect(),
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             lifetime,
         };
-        tokens.test()?;
+        tokens.keys().try_for_each(|verifying| tokens.test(&verifying.key))?;
         Ok(tokens)
     }
 
-    /// A token for a user, and when it expires.
-    pub fn issue(&self, user_id: Uuid, now: DateTime<Utc>) -> anyhow::Result<(SecretString, DateTime<Utc>)> {
+    /// A token for a user's session, and when it expires: no later than the session.
+    pub fn issue(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+        now: DateTime<Utc>,
+        session_expires_at: DateTime<Utc>,
+    ) -> anyhow::Result<(SecretString, DateTime<Utc>)> {
         // The claim has whole seconds.
-        let expires_at = (now + self.lifetime).trunc_subsecs(0);
+        let expires_at = (now + self.lifetime).min(session_expires_at).trunc_subsecs(0);
         let claims = Claims {
             sub: user_id,
+            sid: session_id,
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             iat: now.timestamp(),
             exp: expires_at.timestamp(),
             jti: Uuid::new_v4(),
         };
-        let token = encode(&Header::new(ALGORITHM), &claims, &self.encoding)?;
-        Ok((token.into(), expires_at))
+        Ok((sign(&claims, &self.signing.key)?, expires_at))
     }
 
     /// What a token says, if it is genuine and has not expired.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, UnauthenticatedReason> {
-        let token = decode::<Claims>(token, &self.decoding, &self.validation);
-        let claims = token.map_err(|_| UnauthenticatedReason::Malformed)?.claims;
+        let header = decode_header(token).map_err(|_| UnauthenticatedReason::Malformed)?;
+        // The key says which algorithm it is for. A token may choose among the keys, but not how they are used.
+        let fits = |VerifyingKey { key, .. }: &&VerifyingKey| {
+            header.kid.as_ref().is_none_or(|id| *id == key.id) && header.alg == key.algorithm
+        };
+        let claims = self.keys().filter(fits).find_map(|VerifyingKey { key, validation }| {
+            Some(decode::<Claims>(token, &key.decoding, validation).ok()?.claims)
+        });
+        let claims = claims.ok_or(UnauthenticatedReason::Malformed)?;
         if claims.exp <= now.timestamp() {
             return Err(UnauthenticatedReason::Expired);
         }
         Ok(claims)
     }
 
-    fn test(&self) -> anyhow::Result<()> {
-        let (user_id, now) = (Uuid::nil(), DateTime::UNIX_EPOCH);
-        let (token, _) = self.issue(user_id, now).context("signing a token failed")?;
-        let claims = self.verify(token.expose_secret(), now);
-        ensure!(
-            claims.is_ok_and(|claims| claims.sub == user_id),
-            "a token signed with JWT_SECRET does not verify"
-        );
+    /// The public keys as a JSON Web Key Set (RFC 7517), for others to verify tokens with.
+    pub fn public_keys(&self) -> JwkSet {
+        JwkSet { keys: self.keys().filter_map(|verifying| verifying.key.public.clone()).collect() }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        std::iter::once(&self.signing).chain(&self.others)
+    }
+
+    fn test(&self, key: &SigningKey) -> anyhow::Result<()> {
+        let claims = Claims {
+            sub: Uuid::nil(),
+            sid: Uuid::nil(),
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            iat: 0,
+            exp: 1,
+            jti: Uuid::nil(),
+        };
+        let token = sign(&claims, key).with_context(|| format!("signing with the key {} failed", key.id))?;
+        let verified = self.verify(token.expose_secret(), DateTime::UNIX_EPOCH);
+        ensure!(verified == Ok(claims), "a token signed with the key {} does not verify", key.id);
         Ok(())
     }
+}
+
+fn sign(claims: &Claims, key: &SigningKey) -> anyhow::Result<SecretString> {
+    let header = Header { kid: Some(key.id.clone()), ..Header::new(key.algorithm) };
+    Ok(encode(&header, claims, &key.encoding)?.into())
 }

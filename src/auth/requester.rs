@@ -3,8 +3,8 @@ use axum::http::header::AUTHORIZATION;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{AccessTokens, Claims};
 use crate::error::{AppError, UnauthenticatedReason};
+use crate::state::AppState;
 
 /// Who asks, as far as the request's token says.
 ///
@@ -15,44 +15,81 @@ pub enum Requester {
     Anonymous,
     /// A token was sent that is not accepted.
     Rejected(UnauthenticatedReason),
-    /// The token is genuine.
+    /// The token is genuine, but whether its session has ended can't be known just now.
+    Unknown,
+    /// The token is genuine, and its session has not ended.
     User {
         /// Whose it is.
-        id: Uuid,
-        /// When it expires.
+        identity: Identity,
+        /// When the token expires.
         expires_at: DateTime<Utc>,
     },
 }
 
+/// A user within a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user_id: Uuid,
+    /// The session.
+    pub session_id: Uuid,
+}
+
 impl Requester {
     /// Judges the `Authorization` header.
-    pub fn from_headers(headers: &HeaderMap, tokens: &AccessTokens, now: DateTime<Utc>) -> Self {
+    pub async fn from_headers(headers: &HeaderMap, state: &AppState) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return if headers.contains_key(AUTHORIZATION) {
-                Self::Rejected(UnauthenticatedReason::Malformed)
-            } else {
-                Self::Anonymous
-            };
+        let (value, None) = (values.next(), values.next()) else {
+            return Self::Rejected(UnauthenticatedReason::Malformed);
         };
+        let Some(value) = value else { return Self::Anonymous };
+        let now = state.clock.now();
         let claims = value
             .to_str()
             .ok()
             .and_then(bearer_token)
             .ok_or(UnauthenticatedReason::Malformed)
-            .and_then(|token| tokens.verify(token, now));
-        let expiry = |claims: &Claims| DateTime::from_timestamp(claims.exp, 0).unwrap_or(now);
-        claims
-            .map_or_else(Self::Rejected, |claims| Self::User { id: claims.sub, expires_at: expiry(&claims) })
+            .and_then(|token| state.access_tokens.verify(token, now));
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(reason) => return Self::Rejected(reason),
+        };
+        let identity = Identity { user_id: claims.sub, session_id: claims.sid };
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).unwrap_or(now);
+        Self::User { identity, expires_at }.again(state).await
     }
 
-    /// The user's id, or none for somebody without a token; a bad token is an error.
-    pub fn user_id(self) -> Result<Option<Uuid>, AppError> {
+    /// The same, unless the session has ended since.
+    #[must_use]
+    pub async fn again(self, state: &AppState) -> Self {
+        let Self::User { identity, .. } = self else { return self };
+        match state.revocations.contain(&state.database, identity.session_id).await {
+            Ok(true) => Self::Rejected(UnauthenticatedReason::Revoked),
+            Err(error) => {
+                tracing::warn!(%error, "can't tell whether a session has ended");
+                Self::Unknown
+            }
+            Ok(false) => {
+                state.last_seen.mark(identity.session_id, state.clock.now());
+                state.traffic.notify_one();
+                self
+            }
+        }
+    }
+
+    /// The user and the session, or none for somebody without a token; a bad token is an error.
+    pub fn identity(self) -> Result<Option<Identity>, AppError> {
         match self {
             Self::Anonymous => Ok(None),
             Self::Rejected(reason) => Err(AppError::Unauthenticated(reason)),
-            Self::User { id, .. } => Ok(Some(id)),
+            Self::Unknown => Err(AppError::Unavailable("revocations are out of reach".into())),
+            Self::User { identity, .. } => Ok(Some(identity)),
         }
+    }
+
+    /// The user and the session; it is an error to have none.
+    pub fn require(self) -> Result<Identity, AppError> {
+        self.identity()?.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Missing))
     }
 }
 

@@ -1,11 +1,10 @@
 use anyhow::{Context, anyhow, bail};
-use secrecy::SecretSlice;
 use tokio::net::TcpListener;
 
 use super::Misconfigured;
 use crate::Clock;
-use crate::auth::AccessTokens;
-use crate::config::{AppEnv, AuthSettings, Config};
+use crate::auth::{SigningKey, SigningKeys};
+use crate::config::{AppEnv, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
@@ -18,7 +17,7 @@ use crate::state::AppState;
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     // From here on a signal stops the service in order, and with it its PostgreSQL.
     let shutdown = Shutdown::on_signal()?;
-    let secret = jwt_secret(&config).map_err(Misconfigured)?;
+    let keys = signing_keys(&config).map_err(Misconfigured)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
@@ -30,7 +29,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
         () = shutdown.requested() => return Ok(()),
     };
     let result = tokio::select! {
-        result = serve_on(&config, &backend, listener, secret, trusted, shutdown) => result,
+        result = serve_on(&config, &backend, listener, keys, trusted, shutdown) => result,
         () = backend.died() => Err(anyhow!("the service's PostgreSQL has ended; see postgres.log in the data directory")),
     };
     backend.close().await;
@@ -41,7 +40,7 @@ async fn serve_on(
     config: &Config,
     backend: &Backend,
     listener: TcpListener,
-    secret: SecretSlice<u8>,
+    keys: SigningKeys,
     trusted: Option<TrustedDocuments>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
@@ -50,7 +49,7 @@ async fn serve_on(
         prepared = prepare_database(config, backend) => prepared?,
         () = shutdown.requested() => return Ok(()),
     }
-    let state = AppState::new(config, connector, &secret, Clock::system())?;
+    let state = AppState::new(config, connector, keys, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
     let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
     let address = listener.local_addr()?;
@@ -81,18 +80,21 @@ async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<
     Ok(())
 }
 
-/// `JWT_SECRET`, or in development one that is generated once and kept in the data directory.
-fn jwt_secret(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
-    if let Some(secret) = AuthSettings::jwt_secret()? {
-        return Ok(secret);
+/// The keys that are set, or in development one that is generated once and kept in the data directory.
+pub(super) fn signing_keys(config: &Config) -> anyhow::Result<SigningKeys> {
+    let mut keys = config.auth.keys()?.into_iter();
+    if let Some(first) = keys.next() {
+        return Ok(SigningKeys { first, others: keys.collect() });
     }
     if config.app_env == AppEnv::Production {
         bail!(
-            "JWT_SECRET is not set; production needs one of at least {} bytes, for example from: openssl rand -base64 48",
-            AccessTokens::MIN_SECRET_BYTES,
+            "neither JWT_SECRET nor JWT_KEY_FILES is set; production needs a secret of at least {} bytes, for example \
+             from: openssl rand -base64 48",
+            SigningKey::MIN_SECRET_BYTES,
         );
     }
-    DataDir::open(config.data_dir.as_deref())?.secret("jwt-secret")
+    let secret = DataDir::open(config.data_dir.as_deref())?.secret("jwt-secret")?;
+    Ok(SigningKeys { first: SigningKey::from_secret(&secret)?, others: Vec::new() })
 }
 
 /// The PostgreSQL to work on: one that runs elsewhere, or the service's own for as long as this lives.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
+use ipnet::IpNet;
 
 use super::values::{duration, seconds};
 
@@ -23,6 +24,11 @@ pub struct HttpSettings {
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", global = true, hide_env_values = true, value_delimiter = ',',
         value_parser = origin)]
     pub cors_allowed_origins: Vec<HeaderValue>,
+
+    /// Proxies whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, separated by commas
+    #[arg(long, env = "TRUSTED_PROXIES", global = true, hide_env_values = true, value_delimiter = ',',
+        value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// How long a request may take
     #[arg(long, env = "REQUEST_TIMEOUT", global = true, hide_env_values = true, default_value = "30s",
@@ -48,6 +54,12 @@ pub struct HttpSettings {
 fn host(text: &str) -> Result<IpAddr, String> {
     let text = if text == "localhost" { "127.0.0.1" } else { text };
     text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or :: is needed".into())
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "an address or a network such as 10.0.0.0/8 is needed".into())
 }
 
 fn origin(text: &str) -> Result<HeaderValue, String> {

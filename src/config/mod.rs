@@ -95,7 +95,8 @@ pub enum Switch {
 }
 
 impl Switch {
-    fn is_on(self) -> bool {
+    /// Whether it is.
+    pub fn is_on(self) -> bool {
         self == Self::On
     }
 }

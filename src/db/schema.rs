@@ -1,17 +1,92 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
-    /// Sign-ins: each register or login opens one.
+    /// Refresh tokens of sessions: one that is live, and those that were used, to recognise a stolen one.
+    refresh_tokens (token_hash) {
+        /// SHA-256 of the token; the token itself is never stored.
+        token_hash -> Bytea,
+        /// Which session it continues; ending the session deletes it.
+        session_id -> Uuid,
+        /// When it was handed out.
+        created_at -> Timestamptz,
+        /// When it was exchanged for its successor.
+        used_at -> Nullable<Timestamptz>,
+        /// The token it was exchanged for.
+        successor_hash -> Nullable<Bytea>,
+        /// That token, encrypted with this one, so that a repeated refresh gets the same; wiped soon after.
+        sealed_successor -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    /// Sessions that were ended before their time, for as long as an access token of theirs can live.
+    revoked_sessions (session_id) {
+        /// The session, whose row is gone.
+        session_id -> Uuid,
+        /// When it was ended.
+        revoked_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// What happened to accounts: who, what, when, from where. Kept for a limited time; no secrets.
+    security_events (id) {
+        /// Identifier.
+        id -> Uuid,
+        /// Whose account; none for a login to an unknown address and after the account is deleted.
+        user_id -> Nullable<Uuid>,
+        /// What happened.
+        kind -> Text,
+        /// When.
+        created_at -> Timestamptz,
+        /// Where the client was.
+        ip_address -> Nullable<Inet>,
+        /// What the client said it was.
+        #[max_length = 512]
+        user_agent -> Nullable<Varchar>,
+        /// In which session, which may have ended since.
+        session_id -> Nullable<Uuid>,
+        /// In which request, as in the logs and in X-Request-Id.
+        #[max_length = 128]
+        request_id -> Nullable<Varchar>,
+        /// What else there is to know.
+        detail -> Jsonb,
+    }
+}
+
+diesel::table! {
+    /// Sign-ins: each register or login opens one; ending it deletes the row.
     sessions (id) {
         /// Random identifier.
         id -> Uuid,
         /// Whose session it is; deleting the user deletes it.
         user_id -> Uuid,
-        /// SHA-256 of the refresh token; the token itself is never stored.
-        refresh_token_hash -> Bytea,
         /// When the session was opened.
         created_at -> Timestamptz,
-        /// When the refresh token stops working.
+        /// When the session ends unless it is refreshed before.
+        expires_at -> Timestamptz,
+        /// When it was last used, to about a minute.
+        last_seen_at -> Timestamptz,
+        /// What the client said it was at the last login or refresh.
+        #[max_length = 512]
+        user_agent -> Nullable<Varchar>,
+        /// Where the client was at the last login or refresh.
+        ip_address -> Nullable<Inet>,
+    }
+}
+
+diesel::table! {
+    /// How many attempts there were of late, for each thing that is counted.
+    throttle_buckets (key) {
+        /// SHA-256 of what is counted, such as logins from an address.
+        key -> Bytea,
+        /// Attempts, less those that time has forgiven.
+        level -> Float8,
+        /// When the level was right.
+        updated_at -> Timestamptz,
+        /// When it was last noted that attempts are refused.
+        refused_at -> Nullable<Timestamptz>,
+        /// From when on the row says nothing any more.
         expires_at -> Timestamptz,
     }
 }
@@ -37,6 +112,15 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(refresh_tokens -> sessions (session_id));
+diesel::joinable!(security_events -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
 
-diesel::allow_tables_to_appear_in_same_query!(sessions, users,);
+diesel::allow_tables_to_appear_in_same_query!(
+    refresh_tokens,
+    revoked_sessions,
+    security_events,
+    sessions,
+    throttle_buckets,
+    users,
+);

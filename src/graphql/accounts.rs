@@ -1,9 +1,14 @@
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 use secrecy::ExposeSecret;
+use uuid::Uuid;
 
 use super::context::ContextExt;
+use super::cookie;
 use super::directives::errors;
+use super::pages::{Connection, Edge};
 use super::scalars::DateTime;
+use super::security_events::{SecurityEvent, security_events};
+use super::sessions::{Session, sessions};
 use crate::auth::{self, Credentials, OpenedSession, Registration};
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
 use crate::models;
@@ -27,9 +32,10 @@ impl AccountQuery {
 }
 
 async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
-    let Some(id) = ctx.requester().user_id()? else {
+    let Some(identity) = ctx.caller()?.requester.identity()? else {
         return Ok(None);
     };
+    let id = identity.user_id;
     let user = ctx.state()?.database.run(async |conn| models::User::find(conn, id).await).await?;
     // Without a user the token has outlived its account.
     let user = user.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Revoked))?;
@@ -38,30 +44,45 @@ async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
 
 /// Making accounts and logging in.
 #[derive(Default)]
-pub struct AccountMutation;
+pub(super) struct AccountMutation;
 
 /// Write operations.
-#[Object(name = "Mutation")]
+#[Object]
 impl AccountMutation {
     /// Makes an account and opens its first session. Fails with `BAD_USER_INPUT` or `EMAIL_TAKEN`.
-    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::EmailTaken], Vec::new()))]
+    #[graphql(directive = errors::apply(
+        vec![ErrorCode::BadUserInput, ErrorCode::EmailTaken, ErrorCode::RateLimited, ErrorCode::Forbidden],
+        Vec::new(),
+    ))]
     async fn register(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Who registers.")] input: RegisterInput,
     ) -> Result<AuthPayload, AppError> {
-        Ok(auth::register(ctx.state()?, input.into()).await?.into())
+        let caller = ctx.caller()?;
+        caller.cookie.is_used()?;
+        open(ctx, auth::register(ctx.state()?, &caller.client, input.into()).await?)
     }
 
     /// Opens a session for the owner of an account. Fails with `INVALID_CREDENTIALS`, for an unknown address and
     /// a wrong password alike.
-    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::InvalidCredentials], Vec::new()))]
+    #[graphql(directive = errors::apply(
+        vec![
+            ErrorCode::BadUserInput,
+            ErrorCode::InvalidCredentials,
+            ErrorCode::RateLimited,
+            ErrorCode::Forbidden,
+        ],
+        Vec::new(),
+    ))]
     async fn login(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Who logs in.")] input: LoginInput,
     ) -> Result<AuthPayload, AppError> {
-        Ok(auth::login(ctx.state()?, input.into()).await?.into())
+        let caller = ctx.caller()?;
+        caller.cookie.is_used()?;
+        open(ctx, auth::login(ctx.state()?, &caller.client, input.into()).await?)
     }
 }
 
@@ -97,14 +118,24 @@ impl From<LoginInput> for Credentials {
     }
 }
 
-/// A session that has just begun.
+/// Hands out a session: in browser mode its refresh token goes into the cookie and not into the answer.
+pub(super) fn open(ctx: &Context<'_>, session: OpenedSession) -> Result<AuthPayload, AppError> {
+    if !ctx.caller()?.cookie.is_used()? {
+        return Ok(session.into());
+    }
+    cookie::set(ctx, &session.refresh_token, ctx.state()?.clock.now(), session.session_expires_at);
+    Ok(AuthPayload { refresh_token: String::new(), ..session.into() })
+}
+
+/// A session that has just begun or been continued.
 #[derive(SimpleObject)]
-struct AuthPayload {
+pub(super) struct AuthPayload {
     /// Whose session it is.
     user: User,
     /// Proves who asks: send it as `Authorization: Bearer <accessToken>`.
     access_token: String,
-    /// Continues the session when the access token has expired. Keep it secret.
+    /// Continues the session when the access token has expired: see `refreshSession`. Keep it secret. Empty in browser
+    /// mode, where a cookie holds it.
     refresh_token: String,
     /// When the access token expires.
     expires_at: DateTime,
@@ -123,7 +154,10 @@ impl From<OpenedSession> for AuthPayload {
 
 /// A person with an account.
 #[derive(SimpleObject)]
-struct User {
+#[graphql(complex)]
+pub(super) struct User {
+    #[graphql(skip)]
+    key: Uuid,
     /// Identifier, a UUID.
     id: ID,
     /// Email address as it was entered.
@@ -136,9 +170,36 @@ struct User {
     updated_at: DateTime,
 }
 
+// Whoever gets a user has shown to be that user.
+#[ComplexObject]
+impl User {
+    /// Where the user is logged in, the latest login first.
+    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput], Vec::new()))]
+    async fn sessions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, from 0 to 100; 20 if left out.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
+    ) -> Result<Connection<Session, Edge<Session>>, AppError> {
+        sessions(ctx, self.key, first, after.as_deref()).await
+    }
+
+    /// What happened to the account, the latest first.
+    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput], Vec::new()))]
+    async fn security_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, from 0 to 100; 20 if left out.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
+    ) -> Result<Connection<SecurityEvent, Edge<SecurityEvent>>, AppError> {
+        security_events(ctx, self.key, first, after.as_deref()).await
+    }
+}
+
 impl From<models::User> for User {
     fn from(user: models::User) -> Self {
         Self {
+            key: user.id,
             id: user.id.into(),
             email: user.email,
             name: user.name,

@@ -9,8 +9,7 @@ use super::documents::{Document, DocumentCache, Hash, TrustedDocuments};
 use super::errors::{self, wire_error};
 use super::extension::Validated;
 use super::limits::{self, Lists};
-use super::{GraphqlRequest, RequestId, Schema};
-use crate::auth::Requester;
+use super::{Caller, GraphqlRequest, RequestId, Schema};
 use crate::config::{Config, Limits};
 use crate::crypto;
 use crate::error::ErrorCode;
@@ -83,14 +82,8 @@ impl<E: Executor> Engine<E> {
     }
 
     /// Executes a query or mutation.
-    pub async fn execute(
-        &self,
-        operation: Operation,
-        requester: Requester,
-        request_id: &RequestId,
-    ) -> Response {
-        let request = operation.request.data(requester).data(request_id.clone());
-        let mut response = self.executor.execute(request).await;
+    pub async fn execute(&self, operation: Operation, caller: Caller, request_id: &RequestId) -> Response {
+        let mut response = self.executor.execute(operation.request.data(caller)).await;
         self.finish(&mut response, operation.new, request_id);
         response
     }
@@ -99,10 +92,10 @@ impl<E: Executor> Engine<E> {
     pub fn stream(
         self: Arc<Self>,
         operation: Operation,
-        requester: Requester,
+        caller: Caller,
         request_id: RequestId,
     ) -> impl Stream<Item = Response> + Send {
-        let request = operation.request.data(requester).data(request_id.clone());
+        let request = operation.request.data(caller);
         let stream: BoxStream<'static, Response> = self.executor.execute_stream(request, None);
         let mut new = operation.new;
         stream.map(move |mut response| {

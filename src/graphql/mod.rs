@@ -3,18 +3,24 @@
 
 mod accounts;
 mod context;
+mod cookie;
 mod directives;
 mod documents;
 mod engine;
 mod errors;
 mod extension;
 mod limits;
+mod pages;
+mod profile;
 mod request;
 mod scalars;
+mod security_events;
+mod sessions;
 
-use async_graphql::{EmptySubscription, SDLExportOptions, SchemaBuilder};
+use async_graphql::{EmptySubscription, MergedObject, SDLExportOptions, SchemaBuilder};
 
-pub use context::RequestId;
+pub use context::{Caller, RefreshCookie, RequestId};
+pub(crate) use cookie::read as refresh_token_in_cookie;
 pub use documents::TrustedDocuments;
 pub use engine::{Engine, Operation};
 pub use errors::{is_request_error, wire_error};
@@ -24,10 +30,14 @@ pub use request::GraphqlRequest;
 use crate::state::AppState;
 
 /// The schema that the service executes.
-pub type Schema = async_graphql::Schema<accounts::AccountQuery, accounts::AccountMutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<accounts::AccountQuery, Mutation, EmptySubscription>;
 
-fn builder() -> SchemaBuilder<accounts::AccountQuery, accounts::AccountMutation, EmptySubscription> {
-    Schema::build(accounts::AccountQuery, accounts::AccountMutation, EmptySubscription)
+/// Write operations.
+#[derive(Default, MergedObject)]
+pub struct Mutation(accounts::AccountMutation, sessions::SessionMutation, profile::ProfileMutation);
+
+fn builder() -> SchemaBuilder<accounts::AccountQuery, Mutation, EmptySubscription> {
+    Schema::build(accounts::AccountQuery, Mutation::default(), EmptySubscription)
         .limit_recursive_depth(limits::MAX_RECURSION)
         .extension(extension::SkipKnownValidation)
 }

@@ -1,9 +1,12 @@
 //! Routes and middleware, from a connection to the GraphQL executor and back.
 
+mod client;
 mod graphiql;
 mod graphql;
 mod headers;
 mod health;
+mod jwks;
+mod origin;
 mod router;
 mod server;
 mod shutdown;

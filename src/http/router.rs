@@ -15,7 +15,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
 use super::graphql::GraphqlState;
-use super::{Shutdown, graphiql, graphql, headers, health, websocket};
+use super::{Shutdown, graphiql, graphql, headers, health, jwks, websocket};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
@@ -38,6 +38,7 @@ pub(super) fn router<E: Executor>(
         .with_state(transport)
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/.well-known/jwks.json", get(jwks::jwks))
         .with_state(state);
     if config.graphiql() {
         router = router
@@ -48,7 +49,7 @@ pub(super) fn router<E: Executor>(
     // From the outside in. As one layer: each one of its own costs every request an allocation and more.
     let middleware = ServiceBuilder::new()
         .layer(middleware::from_fn(headers::complete))
-        .layer(cors(&config.http.cors_allowed_origins))
+        .layer(cors(config))
         // The last resort; /graphql has the same limit and answers it in GraphQL's form.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
@@ -60,11 +61,15 @@ pub(super) fn router<E: Executor>(
 }
 
 /// Pages of these origins may call the service; the default is none.
-fn cors(origins: &[HeaderValue]) -> CorsLayer {
+fn cors(config: &Config) -> CorsLayer {
+    let origins: &[HeaderValue] = &config.http.cors_allowed_origins;
     let any = origins.iter().any(|origin| origin == "*");
+    // Browsers send cookies along only where a page's origin is named.
+    let credentials = config.auth.refresh_token_cookie.is_on() && !any;
     let origins = if any { AllowOrigin::any() } else { AllowOrigin::list(origins.iter().cloned()) };
     CorsLayer::new()
         .allow_origin(origins)
+        .allow_credentials(credentials)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([
             header::AUTHORIZATION,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_graphql::Executor;
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,11 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use super::Shutdown;
+use super::client::Peer;
 use super::router::router;
 use crate::config::{Config, HttpSettings};
 use crate::graphql::Engine;
+use crate::housekeeping;
 use crate::state::AppState;
 
 /// Headers of a request, in number and in bytes.
@@ -36,6 +41,7 @@ pub async fn serve<E: Executor>(
 ) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let router = router(state.clone(), Arc::new(engine), config, tasks.clone(), shutdown.clone());
+    tasks.spawn(housekeeping::run(state.clone(), shutdown.clone()));
     let server = http_server(&config.http);
     let places = Arc::new(Semaphore::new(config.http.max_connections));
     loop {
@@ -44,9 +50,9 @@ pub async fn serve<E: Executor>(
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 let stream = patient(stream, &config.http);
-                connect(&server, &router, &tasks, &shutdown, stream, place);
+                connect(&server, &router, &tasks, &shutdown, stream, peer, place);
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
@@ -68,10 +74,10 @@ pub async fn serve<E: Executor>(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, Peer(peer.ip()), place))
 }
 
 /// A connection that ends when its client does not take what it asked for.
@@ -102,9 +108,14 @@ fn connect(
     tasks: &TaskTracker,
     shutdown: &Shutdown,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     place: OwnedSemaphorePermit,
 ) {
-    let service = TowerToHyperService::new(router.clone());
+    let with_peer = move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    };
+    let service = TowerToHyperService::new(router.clone().map_request(with_peer));
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {

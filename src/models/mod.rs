@@ -3,8 +3,20 @@
 //! Each query is a function that takes a connection, never the pool, so that the caller decides what
 //! shares a transaction. Queries on rows that belong to somebody take the owner's id.
 
+mod expired;
+mod page;
+mod refresh_token;
+mod revoked_session;
+mod security_event;
 mod session;
+mod throttle_bucket;
 mod user;
 
-pub use session::NewSession;
+pub use expired::{Expired, lock_expired};
+pub use page::{Page, Position};
+pub use refresh_token::{NewRefreshToken, RefreshTokenRow};
+pub use revoked_session::RevokedSession;
+pub use security_event::{EventKind, NewSecurityEvent, SecurityEvent};
+pub use session::{NewSession, Session};
+pub use throttle_bucket::ThrottleBucket;
 pub use user::{NewUser, User};

@@ -1,21 +1,147 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use ipnet::IpNet;
 use uuid::Uuid;
 
+use super::{Page, Position};
 use crate::db::schema::sessions;
+
+/// A sign-in that has not been ended.
+#[derive(Clone, Debug, HasQuery)]
+#[diesel(table_name = sessions)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub struct Session {
+    /// Identifier, the claim `sid` of its access tokens.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: DateTime<Utc>,
+    /// When it was last used, to about a minute.
+    pub last_seen_at: DateTime<Utc>,
+    /// What the client said it was at the last login or refresh.
+    pub user_agent: Option<String>,
+    /// Where the client was at the last login or refresh.
+    pub ip_address: Option<IpNet>,
+}
+
+impl Session {
+    /// The most sessions that one user has at a time; another one ends the one that was not used for longest.
+    pub const MAX_PER_USER: i64 = 100;
+
+    /// A page of a user's sessions that have not expired, the latest first.
+    pub async fn list(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        now: DateTime<Utc>,
+        page: Page,
+    ) -> QueryResult<Vec<Self>> {
+        let mut query = Self::query()
+            .filter(sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now)))
+            .order((sessions::created_at.desc(), sessions::id.desc()))
+            .limit(page.limit())
+            .into_boxed();
+        if let Some(Position { at, id }) = page.after {
+            let later = sessions::created_at.lt(at).or(sessions::id.lt(id));
+            query = query.filter(sessions::created_at.le(at).and(later));
+        }
+        query.load(conn).await
+    }
+
+    /// How many sessions of a user have not expired.
+    pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid, now: DateTime<Utc>) -> QueryResult<i64> {
+        let own = sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now));
+        sessions::table.filter(own).count().get_result(conn).await
+    }
+
+    /// Puts off the end of a session that is refreshed.
+    pub async fn extend(
+        conn: &mut AsyncPgConnection,
+        id: Uuid,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+        user_agent: Option<&str>,
+        ip_address: Option<IpNet>,
+    ) -> QueryResult<()> {
+        diesel::update(sessions::table.find(id))
+            .set((
+                sessions::expires_at.eq(expires_at),
+                sessions::last_seen_at.eq(now),
+                sessions::user_agent.eq(user_agent),
+                sessions::ip_address.eq(ip_address),
+            ))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes when sessions were last used.
+    pub async fn seen(conn: &mut AsyncPgConnection, seen: &[(Uuid, DateTime<Utc>)]) -> QueryResult<()> {
+        use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
+
+        let (ids, times): (Vec<_>, Vec<_>) = seen.iter().copied().unzip();
+        diesel::sql_query(
+            "UPDATE sessions SET last_seen_at = seen.at FROM unnest($1, $2) AS seen (id, at)
+             WHERE sessions.id = seen.id AND sessions.last_seen_at < seen.at",
+        )
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<Timestamptz>, _>(times)
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Ends one of a user's sessions; whether there was one.
+    pub async fn end(conn: &mut AsyncPgConnection, user_id: Uuid, id: Uuid) -> QueryResult<bool> {
+        let own = sessions::table.find(id).filter(sessions::user_id.eq(user_id));
+        Ok(diesel::delete(own).execute(conn).await? > 0)
+    }
+
+    /// Ends all of a user's sessions but one, or really all; returns which.
+    pub async fn end_all(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        but: Option<Uuid>,
+    ) -> QueryResult<Vec<Uuid>> {
+        let own =
+            sessions::user_id.eq(user_id).and(sessions::id.is_distinct_from(but.unwrap_or(Uuid::nil())));
+        diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
+    }
+
+    /// Ends a user's sessions beyond [`MAX_PER_USER`](Self::MAX_PER_USER); returns which.
+    pub async fn end_surplus(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<Vec<Uuid>> {
+        let surplus = sessions::table
+            .filter(sessions::user_id.eq(user_id))
+            .order((sessions::last_seen_at.desc(), sessions::id))
+            .offset(Self::MAX_PER_USER)
+            .select(sessions::id);
+        let surplus: Vec<Uuid> = surplus.load(conn).await?;
+        if surplus.is_empty() {
+            return Ok(surplus);
+        }
+        let own = sessions::user_id.eq(user_id).and(sessions::id.eq_any(surplus));
+        diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
+    }
+}
 
 /// A sign-in to be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession<'a> {
+    /// Identifier.
+    pub id: Uuid,
     /// Whose it is.
     pub user_id: Uuid,
-    /// SHA-256 of the refresh token.
-    pub refresh_token_hash: &'a [u8; 32],
     /// When it begins.
     pub created_at: DateTime<Utc>,
-    /// When the refresh token stops working.
+    /// When it ends unless it is refreshed before.
     pub expires_at: DateTime<Utc>,
+    /// What the client says it is.
+    pub user_agent: Option<&'a str>,
+    /// Where the client is.
+    pub ip_address: Option<IpNet>,
 }
 
 impl NewSession<'_> {
@@ -23,10 +149,13 @@ impl NewSession<'_> {
     pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
         diesel::insert_into(sessions::table)
             .values((
+                sessions::id.eq(self.id),
                 sessions::user_id.eq(self.user_id),
-                sessions::refresh_token_hash.eq(self.refresh_token_hash.as_slice()),
                 sessions::created_at.eq(self.created_at),
                 sessions::expires_at.eq(self.expires_at),
+                sessions::last_seen_at.eq(self.created_at),
+                sessions::user_agent.eq(self.user_agent),
+                sessions::ip_address.eq(self.ip_address),
             ))
             .execute(conn)
             .await?;

@@ -50,19 +50,74 @@ impl User {
         Ok(found.map(|(user, hash)| (user, hash.into())))
     }
 
-    /// Replaces a password's hash by another of the same password, unless it was replaced meanwhile.
-    pub async fn rehash_password(
+    /// The user with this id and the hash of the password.
+    pub async fn find_with_password(
         conn: &mut AsyncPgConnection,
         id: Uuid,
-        old: &SecretString,
+    ) -> QueryResult<Option<(Self, SecretString)>> {
+        let found: Option<(Self, String)> = users::table
+            .find(id)
+            .select((Self::as_select(), users::hashed_password))
+            .first(conn)
+            .await
+            .optional()?;
+        Ok(found.map(|(user, hash)| (user, hash.into())))
+    }
+
+    /// Replaces a password's hash: the given one if it is still there, or whichever it is; whether it did.
+    pub async fn set_password(
+        conn: &mut AsyncPgConnection,
+        id: Uuid,
+        old: Option<&SecretString>,
         new: &SecretString,
-    ) -> QueryResult<()> {
-        let unchanged = users::hashed_password.eq(old.expose_secret());
-        diesel::update(users::table.find(id).filter(unchanged))
-            .set(users::hashed_password.eq(new.expose_secret()))
-            .execute(conn)
-            .await?;
-        Ok(())
+    ) -> QueryResult<bool> {
+        let mut update = diesel::update(users::table.find(id)).into_boxed();
+        if let Some(old) = old {
+            update = update.filter(users::hashed_password.eq(old.expose_secret().to_owned()));
+        }
+        let update = update.set(users::hashed_password.eq(new.expose_secret()));
+        Ok(update.execute(conn).await? > 0)
+    }
+
+    /// Whether the password's hash is still the given one; if so it stays until the transaction ends, so that a change
+    /// of it also finds the sessions that were opened with it.
+    pub async fn hold_password(
+        conn: &mut AsyncPgConnection,
+        id: Uuid,
+        hash: &SecretString,
+    ) -> QueryResult<bool> {
+        let same = users::table.find(id).filter(users::hashed_password.eq(hash.expose_secret()));
+        let held: Option<Uuid> = same.select(users::id).for_share().first(conn).await.optional()?;
+        Ok(held.is_some())
+    }
+
+    /// Changes the name; none if there is no such user.
+    pub async fn rename(conn: &mut AsyncPgConnection, id: Uuid, name: &Name) -> QueryResult<Option<Self>> {
+        diesel::update(users::table.find(id))
+            .set(users::name.eq(name.as_str()))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Changes the email address; none if there is no such user.
+    pub async fn change_email(
+        conn: &mut AsyncPgConnection,
+        id: Uuid,
+        email: &Email,
+    ) -> QueryResult<Option<Self>> {
+        diesel::update(users::table.find(id))
+            .set(users::email.eq(email.as_str()))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Deletes the user and all that belongs to it; whether there was one.
+    pub async fn delete(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<bool> {
+        Ok(diesel::delete(users::table.find(id)).execute(conn).await? > 0)
     }
 }
 

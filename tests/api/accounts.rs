@@ -247,7 +247,7 @@ async fn of_secrets_only_hashes_are_stored() {
     let registered = app.register("ada@example.com").await;
     let refresh_token = registered.data("register")["refreshToken"].as_str().unwrap();
     assert!(refresh_token.starts_with("todo_rt_") && refresh_token.len() >= 8 + 43);
-    let found = rows(&app, "SELECT encode(refresh_token_hash, 'hex') AS text FROM sessions").await;
+    let found = rows(&app, "SELECT encode(token_hash, 'hex') AS text FROM refresh_tokens").await;
     let expected: String =
         todo_api::crypto::sha256(refresh_token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(found, [expected]);

@@ -13,7 +13,7 @@ fn sign(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
 fn claims(app: &TestApp, user_id: &Value) -> Value {
     let now = app.state.clock.now().timestamp();
     json!({
-        "sub": user_id, "iss": "todo-api", "aud": "todo-api", "iat": now, "exp": now + 60,
+        "sub": user_id, "sid": "0b1e3c52-6f0a-4c6e-8d5e-2f1f6a1d9b11", "iss": "todo-api", "aud": "todo-api", "iat": now, "exp": now + 60,
         "jti": "6f3c1d9e-7f0e-4c1e-9d0a-0d6f5d0c7a11",
     })
 }
@@ -90,7 +90,7 @@ async fn every_claim_is_required_and_must_be_right() {
     let app = TestApp::start().await;
     let (_, id) = registered(&app).await;
     let right = claims(&app, &id);
-    for claim in ["sub", "iss", "aud", "iat", "exp", "jti"] {
+    for claim in ["sub", "sid", "iss", "aud", "iat", "exp", "jti"] {
         let mut without = right.clone();
         without.as_object_mut().unwrap().remove(claim);
         assert_refused(&app, &sign(Algorithm::HS256, SECRET, &without), "MALFORMED", claim).await;

@@ -268,8 +268,7 @@ async fn a_socket_ends_when_its_token_expires() {
     let app = TestApp::with_test_schema(&[]).await;
     let now = app.state.clock.now().timestamp();
     let id = "6f3c1d9e-7f0e-4c1e-9d0a-0d6f5d0c7a11";
-    let claims =
-        json!({ "sub": id, "iss": "todo-api", "aud": "todo-api", "iat": now, "exp": now + 2, "jti": id });
+    let claims = json!({ "sub": id, "sid": id, "iss": "todo-api", "aud": "todo-api", "iat": now, "exp": now + 2, "jti": id });
     let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
     let mut client = Client::ready(&app, json!({ "token": token })).await;
     client.subscribe("1", "subscription { silence }").await;
@@ -281,7 +280,8 @@ async fn operations_sockets_and_messages_are_bounded() {
     let flags =
         ["--max-operations-per-socket=2", "--max-sockets-per-user=2", "--max-sockets=3", "--max-body=1KiB"];
     let app = TestApp::with_test_schema(&flags).await;
-    let token = app.state.access_tokens.issue(uuid::Uuid::new_v4(), app.state.clock.now()).unwrap().0;
+    let (now, id) = (app.state.clock.now(), uuid::Uuid::new_v4());
+    let token = app.state.access_tokens.issue(id, id, now, now + chrono::TimeDelta::hours(1)).unwrap().0;
     let payload = json!({ "token": secrecy::ExposeSecret::expose_secret(&token) });
 
     let mut first = Client::ready(&app, payload.clone()).await;

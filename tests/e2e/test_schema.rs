@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
+use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
 use todo_api::db::{Connector, DatabaseUrl};
 use todo_api::graphql::Engine;
@@ -23,9 +24,9 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::from_arg_matches(&matches)?;
     // No field of the schema asks for a connection.
     let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").map_err(anyhow::Error::msg)?;
-    let secret = b"a secret of the tests, 32 bytes or more".to_vec().into();
-    let state =
-        AppState::new(&config, Connector::new(&url, Duration::from_secs(1))?, &secret, Clock::system())?;
+    let first = SigningKey::from_secret(&b"a secret of the tests, 32 bytes or more".to_vec().into())?;
+    let keys = SigningKeys { first, others: Vec::new() };
+    let state = AppState::new(&config, Connector::new(&url, Duration::from_secs(1))?, keys, Clock::system())?;
     let schema = test_schema::test_schema();
     let engine = Engine::new(schema.clone(), &schema.sdl(), &config, None)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.http.port)).await?;

@@ -39,6 +39,8 @@
   function withToken(headers) {
     const own = new Headers(headers);
     if (token() && !own.has("authorization")) own.set("authorization", `Bearer ${token()}`);
+    // What browser mode asks of requests that use its cookie.
+    own.set("apollo-require-preflight", "true");
     return own;
   }
 

@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Response as GraphqlResponse, ServerError, Value};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -36,16 +36,29 @@ pub(in crate::http) fn to_json(response: &GraphqlResponse) -> String {
 }
 
 /// The answer to a single request.
-pub(super) fn single(response: &GraphqlResponse, media_type: MediaType) -> Response {
+pub(super) fn single(mut response: GraphqlResponse, media_type: MediaType) -> Response {
+    let headers = std::mem::take(&mut response.http_headers);
+    let response = &response;
     let refused = media_type == MediaType::GraphqlResponse && is_request_error(response);
     let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    json(status, media_type, to_json(response))
+    with_headers(json(status, media_type, to_json(response)), headers)
 }
 
 /// The answer to a batch.
-pub(super) fn batch(responses: &[GraphqlResponse], media_type: MediaType) -> Response {
+pub(super) fn batch(mut responses: Vec<GraphqlResponse>, media_type: MediaType) -> Response {
+    let mut headers = HeaderMap::new();
+    for response in &mut responses {
+        headers.extend(std::mem::take(&mut response.http_headers));
+    }
     let responses: Vec<Wire<'_>> = responses.iter().map(Wire::from).collect();
-    json(StatusCode::OK, media_type, serde_json::to_string(&responses).unwrap_or_default())
+    let response = json(StatusCode::OK, media_type, serde_json::to_string(&responses).unwrap_or_default());
+    with_headers(response, headers)
+}
+
+/// Adds what resolvers want to have said beside the answer: cookies.
+fn with_headers(mut response: Response, headers: HeaderMap) -> Response {
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// Why a request is refused before it is known to be a GraphQL request; the status says it, too.

@@ -12,9 +12,10 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
+use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -24,12 +25,16 @@ use self::accept::MediaType;
 use self::answer::Refusal;
 pub(super) use self::answer::to_json;
 use self::body::Requests;
-use super::Shutdown;
+use super::client::{Peer, client};
 use super::websocket::Sockets;
-use crate::auth::Requester;
+use super::{Shutdown, origin};
+use crate::auth::{Client, Requester};
 use crate::config::{Config, SocketSettings};
 use crate::error::{ErrorCode, RETRY_AFTER};
-use crate::graphql::{Engine, GraphqlRequest, Operation, RequestId, Schema, wire_error};
+use crate::graphql::{
+    Caller, Engine, GraphqlRequest, Operation, RefreshCookie, RequestId, Schema, refresh_token_in_cookie,
+    wire_error,
+};
 use crate::state::AppState;
 
 /// What the transports need, over HTTP and WebSocket.
@@ -42,6 +47,7 @@ pub(super) struct GraphqlState<E = Schema> {
     pub(super) sockets: Arc<Sockets>,
     pub(super) sockets_settings: SocketSettings,
     pub(super) allowed_origins: Vec<HeaderValue>,
+    trusted_proxies: Vec<IpNet>,
     /// One for each request that may be under way.
     places: Arc<Semaphore>,
     read_limit: Duration,
@@ -64,6 +70,7 @@ impl<E: Executor> GraphqlState<E> {
             sockets: Sockets::new(sockets_settings.max_sockets, sockets_settings.max_sockets_per_user),
             sockets_settings,
             allowed_origins: config.http.cors_allowed_origins.clone(),
+            trusted_proxies: config.http.trusted_proxies.clone(),
             places: Arc::new(Semaphore::new(engine.limits().concurrent_requests)),
             engine,
             read_limit: config.http.read_timeout,
@@ -71,12 +78,32 @@ impl<E: Executor> GraphqlState<E> {
         }
     }
 
+    /// Where a request comes from.
+    pub(super) fn client(&self, headers: &HeaderMap, peer: Peer, request_id: &RequestId) -> Client {
+        client(headers, peer, &self.trusted_proxies, request_id)
+    }
+
+    /// What a request may do with the cookie of browser mode. Pages of other sites can send requests with the cookie, but
+    /// not with such a header, unless their origin is allowed to.
+    fn cookie(&self, headers: &HeaderMap) -> RefreshCookie {
+        if !self.app.auth.refresh_token_cookie.is_on() {
+            return RefreshCookie::Off;
+        }
+        let header = ["apollo-require-preflight", "x-apollo-operation-name"];
+        let preflighted = header.iter().any(|name| headers.get(*name).is_some_and(|value| !value.is_empty()));
+        let named: Vec<_> = self.allowed_origins.iter().filter(|origin| *origin != "*").cloned().collect();
+        if !preflighted || !origin::is_allowed(headers, &named) {
+            return RefreshCookie::Untrusted;
+        }
+        RefreshCookie::Usable(refresh_token_in_cookie(headers))
+    }
+
     /// Executes on a task of its own: a client that goes away does not cut a write in half, and a panic ends
     /// nothing but its own request.
     async fn run(
         &self,
         operation: Operation,
-        requester: Requester,
+        caller: Caller,
         request_id: &RequestId,
         place: Arc<OwnedSemaphorePermit>,
     ) -> Result<GraphqlResponse, Refusal> {
@@ -86,7 +113,7 @@ impl<E: Executor> GraphqlState<E> {
             let _place = place;
             // Here as well as around the request: what is left of it does not go on without anybody. A transaction
             // that is under way is rolled back.
-            timeout(limit, engine.execute(operation, requester, &id)).await
+            timeout(limit, engine.execute(operation, caller, &id)).await
         };
         let task = self.tasks.spawn(work.in_current_span());
         match task.await {
@@ -99,13 +126,13 @@ impl<E: Executor> GraphqlState<E> {
     pub(super) async fn execute(
         &self,
         operation: Operation,
-        requester: Requester,
+        caller: Caller,
         request_id: &RequestId,
     ) -> GraphqlResponse {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return GraphqlResponse::from_errors(vec![overloaded(self.engine.limits().concurrent_requests)]);
         };
-        let done = self.run(operation, requester, request_id, Arc::new(place)).await;
+        let done = self.run(operation, caller, request_id, Arc::new(place)).await;
         done.unwrap_or_else(|refusal| GraphqlResponse::from_errors(vec![refusal.error]))
     }
 }
@@ -114,6 +141,7 @@ impl<E: Executor> GraphqlState<E> {
 pub(super) async fn handle<E: Executor>(
     State(state): State<Arc<GraphqlState<E>>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response {
     let Some(media_type) = MediaType::negotiate(request.headers()) else {
@@ -126,7 +154,7 @@ pub(super) async fn handle<E: Executor>(
         let error = overloaded(state.engine.limits().concurrent_requests);
         return answer::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error), media_type);
     };
-    let work = Call { state: Arc::clone(&state), media_type, request_id, place: Arc::new(place) };
+    let work = Call { state: Arc::clone(&state), media_type, request_id, peer, place: Arc::new(place) };
     match timeout(state.time_limit, work.answer(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => answer::refused(refusal, media_type),
@@ -139,6 +167,7 @@ struct Call<E> {
     state: Arc<GraphqlState<E>>,
     media_type: MediaType,
     request_id: RequestId,
+    peer: Peer,
     place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -151,24 +180,27 @@ impl<E: Executor> Call<E> {
         } else {
             body::read(&parts.headers, body, state.engine.limits(), state.read_limit).await?
         };
-        let requester =
-            Requester::from_headers(&parts.headers, &state.app.access_tokens, state.app.clock.now());
+        let caller = Caller {
+            requester: Requester::from_headers(&parts.headers, &state.app).await,
+            client: Arc::new(state.client(&parts.headers, self.peer, &self.request_id)),
+            cookie: state.cookie(&parts.headers),
+        };
         match requests {
             Requests::Single(request) => {
-                let response = self.execute(request, requester, get).await?;
-                Ok(answer::single(&response, self.media_type))
+                let response = self.execute(request, caller, get).await?;
+                Ok(answer::single(response, self.media_type))
             }
             Requests::Batch(requests) => {
                 let responses = requests.into_iter().map(async |request| match request {
                     Ok(request) => {
-                        self.execute(request, requester, get).await.map_err(|refusal| refusal.error)
+                        self.execute(request, caller.clone(), get).await.map_err(|refusal| refusal.error)
                     }
                     Err(error) => Err(error),
                 });
                 let respond =
                     |result: Result<_, _>| result.unwrap_or_else(|e| GraphqlResponse::from_errors(vec![e]));
                 let responses: Vec<_> = join_all(responses).await.into_iter().map(respond).collect();
-                Ok(answer::batch(&responses, self.media_type))
+                Ok(answer::batch(responses, self.media_type))
             }
         }
     }
@@ -176,7 +208,7 @@ impl<E: Executor> Call<E> {
     async fn execute(
         &self,
         request: GraphqlRequest,
-        requester: Requester,
+        caller: Caller,
         get: bool,
     ) -> Result<GraphqlResponse, Refusal> {
         let operation = match self.state.engine.prepare(request) {
@@ -193,7 +225,7 @@ impl<E: Executor> Call<E> {
                 let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
                 Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error))
             }
-            _ => self.state.run(operation, requester, &self.request_id, Arc::clone(&self.place)).await,
+            _ => self.state.run(operation, caller, &self.request_id, Arc::clone(&self.place)).await,
         }
     }
 }

@@ -107,13 +107,13 @@ pub(super) enum Close {
     GoingAway,
     /// A message beyond the limit.
     TooBig,
-    /// The user has too many sockets; clients try again later.
-    TryAgainLater,
+    /// The user has too many sockets, or the service is busy; clients try again later.
+    TryAgainLater(&'static str),
     /// A message that is none of the protocol.
     BadRequest(&'static str),
     /// An operation before the connection was acknowledged.
     Unauthorized,
-    /// The token is bad, or has expired; clients connect again with another one.
+    /// The token is bad or has expired, or its session has ended; clients connect again with another one.
     Forbidden,
     /// Another protocol than ours.
     SubprotocolNotAcceptable,
@@ -130,7 +130,7 @@ impl From<Close> for CloseFrame {
         let (code, reason) = match close {
             Close::GoingAway => (1001, "Going away".into()),
             Close::TooBig => (1009, "Message too big".into()),
-            Close::TryAgainLater => (1013, "Too many sockets".into()),
+            Close::TryAgainLater(reason) => (1013, reason.into()),
             Close::BadRequest(reason) => (4400, reason.into()),
             Close::Unauthorized => (4401, "Unauthorized".into()),
             Close::Forbidden => (4403, "Forbidden".into()),

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use async_graphql::Executor;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 pub(super) use self::places::Sockets;
 use self::socket::Socket;
+use super::client::Peer;
 use super::graphql::GraphqlState;
+use super::origin;
 use crate::graphql::RequestId;
 
 /// Name of the protocol.
@@ -25,10 +27,12 @@ const PROTOCOL: &str = "graphql-transport-ws";
 pub(super) async fn upgrade<E: Executor>(
     State(state): State<Arc<GraphqlState<E>>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !from_allowed_origin(&headers, &state.allowed_origins) {
+    // Pages of other origins could open sockets in their visitor's name: the rules of CORS do not cover sockets.
+    if !origin::is_allowed(&headers, &state.allowed_origins) {
         return (StatusCode::FORBIDDEN, "pages of this origin may not open sockets here\n").into_response();
     }
     let Some(place) = state.sockets.enter() else {
@@ -39,23 +43,13 @@ pub(super) async fn upgrade<E: Executor>(
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     let known = upgrade.selected_protocol().is_some();
     let tasks = state.tasks.clone();
+    let client = state.client(&headers, peer, &request_id);
     upgrade.on_upgrade(move |websocket| {
         // On a task of the service's own: stopping waits for it.
-        let socket = Socket::new(websocket, state, headers, request_id, place);
+        let socket = Socket::new(websocket, state, headers, client, request_id, place);
         let serving = tasks.spawn(socket.serve(known));
         async move {
             let _ = serving.await;
         }
     })
-}
-
-/// Pages of other origins could open sockets in their visitor's name: the rules of CORS do not cover sockets.
-fn from_allowed_origin(headers: &HeaderMap, allowed: &[HeaderValue]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
-    };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let same = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-    let same = same.and_then(|origin| origin.authority().map(|authority| Some(authority.as_str()) == host));
-    same == Some(true) || allowed.iter().any(|known| known == "*" || known == origin)
 }

@@ -8,6 +8,7 @@ use axum::extract::ws::{Message, WebSocket};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, pending};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -16,9 +17,9 @@ use tracing::Instrument;
 
 use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, complete, errors, result};
 use super::places::Place;
-use crate::auth::Requester;
+use crate::auth::{Client, Requester};
 use crate::error::ErrorCode;
-use crate::graphql::{GraphqlRequest, Operation, RequestId, beyond};
+use crate::graphql::{Caller, GraphqlRequest, Operation, RefreshCookie, RequestId, beyond};
 use crate::http::graphql::{GraphqlState, internal};
 
 /// Results that wait to be sent, of all operations together; a client that reads slowly holds them up.
@@ -35,12 +36,15 @@ pub(super) struct Socket<E> {
     websocket: WebSocket,
     state: Arc<GraphqlState<E>>,
     headers: HeaderMap,
+    client: Arc<Client>,
     request_id: RequestId,
     place: Place,
     /// Who asks, once the connection has been acknowledged.
     requester: Option<Requester>,
     /// When the socket has to end: the token expires, or the connection has not been initialised.
     deadline: Instant,
+    /// Done when the session of the token has ended.
+    session_ended: BoxFuture<'static, ()>,
     operations: HashMap<String, Running>,
     started: u64,
     results: mpsc::Receiver<Outcome>,
@@ -82,6 +86,7 @@ impl<E: Executor> Socket<E> {
         websocket: WebSocket,
         state: Arc<GraphqlState<E>>,
         headers: HeaderMap,
+        client: Client,
         request_id: RequestId,
         place: Place,
     ) -> Self {
@@ -92,10 +97,12 @@ impl<E: Executor> Socket<E> {
             websocket,
             state,
             headers,
+            client: Arc::new(client),
             request_id,
             place,
             requester: None,
             deadline,
+            session_ended: Box::pin(pending()),
             operations,
             started: 0,
             results,
@@ -155,6 +162,7 @@ impl<E: Executor> Socket<E> {
                     let initialised = self.requester.is_some();
                     return Some(if initialised { Close::Forbidden } else { Close::InitTimeout });
                 }
+                () = &mut self.session_ended => return Some(Close::Forbidden),
                 () = shutdown.requested() => return Some(Close::GoingAway),
             }
         }
@@ -165,7 +173,7 @@ impl<E: Executor> Socket<E> {
         match ClientMessage::parse(text).map_err(Close::BadRequest)? {
             ClientMessage::ConnectionInit(_) if self.requester.is_some() => Err(Some(Close::TooManyInits)),
             ClientMessage::ConnectionInit(payload) => {
-                self.initialise(payload)?;
+                self.initialise(payload).await?;
                 self.send(ACK).await.ok_or(None)
             }
             ClientMessage::Ping => self.send(PONG).await.ok_or(None),
@@ -197,7 +205,7 @@ impl<E: Executor> Socket<E> {
     }
 
     /// Finds out who is there, by the payload or else by the header of the upgrade.
-    fn initialise(&mut self, payload: Option<&RawValue>) -> Result<(), Close> {
+    async fn initialise(&mut self, payload: Option<&RawValue>) -> Result<(), Close> {
         let payload: Option<InitPayload> = payload
             .map(|payload| serde_json::from_str(payload.get()))
             .transpose()
@@ -206,12 +214,21 @@ impl<E: Executor> Socket<E> {
             let value = HeaderValue::from_str(&authorization).map_err(|_| Close::Forbidden)?;
             self.headers.insert(AUTHORIZATION, value);
         }
-        let (tokens, now) = (&self.state.app.access_tokens, self.state.app.clock.now());
-        let requester = Requester::from_headers(&self.headers, tokens, now);
+        let app = self.state.app.clone();
+        let requester = Requester::from_headers(&self.headers, &app).await;
         let left = match requester {
             Requester::Rejected(_) => return Err(Close::Forbidden),
-            Requester::User { id, .. } if !self.place.belongs_to(id) => return Err(Close::TryAgainLater),
-            Requester::User { expires_at, .. } => (expires_at - now).to_std().unwrap_or_default(),
+            Requester::Unknown => return Err(Close::TryAgainLater("The service is busy")),
+            Requester::User { identity, expires_at } => {
+                if !self.place.belongs_to(identity.user_id) {
+                    return Err(Close::TryAgainLater("Too many sockets"));
+                }
+                let left = expires_at - app.clock.now();
+                self.session_ended = Box::pin(async move {
+                    app.revocations.wait_for(&app.database, identity.session_id).await;
+                });
+                left.to_std().unwrap_or_default()
+            }
             Requester::Anonymous => ANONYMOUS_LIFETIME,
         };
         self.deadline = Instant::now() + left;
@@ -229,14 +246,18 @@ impl<E: Executor> Socket<E> {
 
     fn start(&mut self, id: String, operation: Operation, requester: Requester) {
         let (state, request_id) = (Arc::clone(&self.state), self.request_id.clone());
+        let client = Arc::clone(&self.client);
+        let browser_mode = state.app.auth.refresh_token_cookie.is_on();
+        let cookie = if browser_mode { RefreshCookie::OutOfReach } else { RefreshCookie::Off };
         self.started += 1;
         let number = self.started;
         let reporter = Reporter { id: id.clone(), number, sender: self.sender.clone() };
         let work = async move {
+            let caller = Caller { requester: requester.again(&state.app).await, client, cookie };
             let last = if operation.kind() == OperationType::Subscription {
-                subscribe(&state, operation, requester, request_id, &reporter).await
+                subscribe(&state, operation, caller, request_id, &reporter).await
             } else {
-                let response = state.execute(operation, requester, &request_id).await;
+                let response = state.execute(operation, caller, &request_id).await;
                 let (message, ended) = result(&reporter.id, &response);
                 reporter.report(Some(message), ended).await;
                 (!ended).then(|| complete(&reporter.id))
@@ -272,11 +293,11 @@ impl<E: Executor> Socket<E> {
 async fn subscribe<E: Executor>(
     state: &Arc<GraphqlState<E>>,
     operation: Operation,
-    requester: Requester,
+    caller: Caller,
     request_id: RequestId,
     reporter: &Reporter,
 ) -> Option<String> {
-    let stream = Arc::clone(&state.engine).stream(operation, requester, request_id.clone());
+    let stream = Arc::clone(&state.engine).stream(operation, caller, request_id.clone());
     // A panic in the stream ends this operation, not the socket.
     let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
     while let Some(response) = stream.next().await {

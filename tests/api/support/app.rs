@@ -7,6 +7,7 @@ use chrono::{TimeDelta, Utc};
 use clap::{Args, FromArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
+use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
 use todo_api::graphql::{self, Engine, TrustedDocuments};
 use todo_api::http::{Shutdown, serve};
@@ -26,7 +27,7 @@ pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 /// The service on a socket and a database of its own.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
-    pub(crate) database: TestDatabase,
+    pub(crate) database: Arc<TestDatabase>,
     pub(crate) state: AppState,
     pub(crate) http: reqwest::Client,
     seconds_ahead: Arc<AtomicI64>,
@@ -48,6 +49,15 @@ impl TestApp {
 
     /// Starts on a URL that leads to the database, through a proxy for example.
     pub(crate) async fn on(url: &str, flags: &[&str], database: TestDatabase) -> Self {
+        Self::on_shared(url, flags, Arc::new(database)).await
+    }
+
+    /// Starts another process's worth of service on the same database.
+    pub(crate) async fn beside(&self, flags: &[&str]) -> Self {
+        Self::on_shared(&self.database.url, flags, Arc::clone(&self.database)).await
+    }
+
+    async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
         let config = config(flags);
         let schema = |state| graphql::schema(state, config.introspection());
         Self::serve(url, &config, database, schema, &graphql::sdl()).await
@@ -58,21 +68,26 @@ impl TestApp {
         let database = TestDatabase::new().await;
         let url = database.url.clone();
         let schema = test_schema();
-        Self::serve(&url, &config(flags), database, |_| schema.clone(), &schema.sdl()).await
+        Self::serve(&url, &config(flags), Arc::new(database), |_| schema.clone(), &schema.sdl()).await
     }
 
     async fn serve<E: Executor>(
         url: &str,
         config: &Config,
-        database: TestDatabase,
+        database: Arc<TestDatabase>,
         executor: impl FnOnce(AppState) -> E,
         sdl: &str,
     ) -> Self {
         crypto::install_provider();
         let seconds_ahead = Arc::new(AtomicI64::new(0));
         let clock = clock(Arc::clone(&seconds_ahead));
-        let secret = SECRET.as_bytes().to_vec().into();
-        let state = AppState::new(config, connector_within(url, config), &secret, clock).unwrap();
+        let mut keys = config.auth.jwt_key_files.iter().map(|path| SigningKey::from_file(path).unwrap());
+        let secret = SigningKey::from_secret(&SECRET.as_bytes().to_vec().into()).unwrap();
+        let keys = match keys.next() {
+            Some(first) => SigningKeys { first, others: keys.chain([secret]).collect() },
+            None => SigningKeys { first: secret, others: Vec::new() },
+        };
+        let state = AppState::new(config, connector_within(url, config), keys, clock).unwrap();
         let trusted = TrustedDocuments::from_settings(&config.graphql).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

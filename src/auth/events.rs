@@ -1,0 +1,50 @@
+use chrono::{DateTime, Utc};
+use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Client;
+use crate::models::{EventKind, NewSecurityEvent};
+
+/// Something to be noted about an account.
+pub(super) struct Event<'a> {
+    kind: EventKind,
+    user_id: Option<Uuid>,
+    session_id: Option<Uuid>,
+    client: &'a Client,
+    detail: Value,
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn new(kind: EventKind, client: &'a Client) -> Self {
+        Self { kind, user_id: None, session_id: None, client, detail: json!({}) }
+    }
+
+    pub(super) fn of(self, user_id: Uuid) -> Self {
+        Self { user_id: Some(user_id), ..self }
+    }
+
+    pub(super) fn within(self, session_id: Uuid) -> Self {
+        Self { session_id: Some(session_id), ..self }
+    }
+
+    pub(super) fn with(self, detail: Value) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// Stores it, in the transaction of what happened.
+    pub(super) async fn note(self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
+        let event = NewSecurityEvent {
+            user_id: self.user_id,
+            kind: self.kind,
+            created_at: now,
+            ip_address: self.client.address(),
+            user_agent: self.client.user_agent(),
+            session_id: self.session_id,
+            request_id: self.client.request_id(),
+            detail: self.detail,
+        };
+        event.insert(conn).await
+    }
+}

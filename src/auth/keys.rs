@@ -1,0 +1,87 @@
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use secrecy::{ExposeSecret, SecretSlice};
+
+use crate::crypto;
+
+/// A key that signs and verifies access tokens.
+pub struct SigningKey {
+    /// Names the key in the header of a token.
+    pub(super) id: String,
+    /// The one algorithm that is used with this key, whatever a token's header says.
+    pub(super) algorithm: Algorithm,
+    pub(super) encoding: EncodingKey,
+    pub(super) decoding: DecodingKey,
+    /// What others may know of it; nothing of a secret.
+    pub(super) public: Option<Jwk>,
+}
+
+impl SigningKey {
+    /// The shortest secret, in bytes: that of the hash behind HS256 (RFC 7518, section 3.2).
+    pub const MIN_SECRET_BYTES: usize = 32;
+
+    /// A secret for HS256.
+    pub fn from_secret(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
+        let secret = secret.expose_secret();
+        ensure!(
+            secret.len() >= Self::MIN_SECRET_BYTES,
+            "has {} bytes; at least {} are needed, for example from: todo-api keys generate --algorithm HS256",
+            secret.len(),
+            Self::MIN_SECRET_BYTES,
+        );
+        let id = crypto::hmac_sha256(secret, b"key id");
+        Ok(Self {
+            id: URL_SAFE_NO_PAD.encode(id.first_chunk::<12>().unwrap_or(&[0; 12])),
+            algorithm: Algorithm::HS256,
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            public: None,
+        })
+    }
+
+    /// The key in a file: a private key for Ed25519 or P-256 in PKCS#8 as PEM, or else a secret for HS256.
+    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+        let read = std::fs::read(path).map(SecretSlice::from);
+        let content = read.with_context(|| format!("{} can't be read", path.display()))?;
+        let pem = content.expose_secret().trim_ascii_start().starts_with(b"-----BEGIN");
+        let key = if pem {
+            Self::from_pem(content.expose_secret())
+        } else {
+            Self::from_secret(&content.expose_secret().trim_ascii().to_vec().into())
+        };
+        key.with_context(|| path.display().to_string())
+    }
+
+    fn from_pem(pem: &[u8]) -> anyhow::Result<Self> {
+        let of_kind = [
+            (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
+            (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
+        ];
+        for (algorithm, encoding) in of_kind {
+            let Ok(encoding) = encoding else { continue };
+            let Ok(mut public) = Jwk::from_encoding_key(&encoding, algorithm) else { continue };
+            let id = public.thumbprint(ThumbprintHash::SHA256)?;
+            public.common.key_id = Some(id.clone());
+            public.common.public_key_use = Some(PublicKeyUse::Signature);
+            let decoding = DecodingKey::from_jwk(&public)?;
+            return Ok(Self { id, algorithm, encoding, decoding, public: Some(public) });
+        }
+        bail!(
+            "is no private key for Ed25519 or P-256 in PKCS#8, as these write it: todo-api keys generate, \
+             openssl genpkey -algorithm ed25519"
+        )
+    }
+}
+
+/// The keys of the service: the first signs, all verify.
+pub struct SigningKeys {
+    /// The newest one.
+    pub first: SigningKey,
+    /// Older ones, which still verify what they signed.
+    pub others: Vec<SigningKey>,
+}

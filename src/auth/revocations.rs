@@ -1,0 +1,116 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::AccessTokens;
+use crate::db::{self, Database};
+use crate::models::RevokedSession;
+
+/// For how long what the database said is believed. A session that is ended anywhere is refused here within that time
+/// and the time of one query, which together have to stay below a second.
+const FRESH: Duration = Duration::from_millis(700);
+/// How long a socket waits at least before it asks again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How far each look goes back beyond the last revocation that was seen: longer than a transaction may take, as
+/// revocations become visible when theirs ends.
+const OVERLAP: TimeDelta = TimeDelta::minutes(2);
+
+/// The sessions that were ended within the life of an access token, so that a request need not ask the database.
+///
+/// The database is looked at when a request comes and the last look is too old: an idle service asks nothing.
+#[derive(Default)]
+pub struct Revocations {
+    seen: Mutex<Seen>,
+    /// One look at a time; others wait for what it finds.
+    turn: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    revoked: HashMap<Uuid, Instant>,
+    /// The last revocation that was seen, by the database's clock.
+    last: Option<DateTime<Utc>>,
+    /// When the last look began, and whether it failed.
+    looked: Option<(Instant, Result<(), String>)>,
+}
+
+impl Seen {
+    /// What is known of a session, if that is not too old. A failed look counts for those alone who waited for it, so
+    /// that nothing stands in the way of the next one.
+    fn answer(&self, id: Uuid, asked: Instant) -> Option<Result<bool, db::Error>> {
+        if self.revoked.contains_key(&id) {
+            return Some(Ok(true));
+        }
+        match self.looked.as_ref()? {
+            (at, Ok(())) if at.elapsed() < FRESH => Some(Ok(false)),
+            (at, Err(reason)) if *at >= asked => Some(Err(db::Error::Unavailable(reason.clone()))),
+            _ => None,
+        }
+    }
+
+    fn add(&mut self, ids: impl IntoIterator<Item = Uuid>) {
+        let now = Instant::now();
+        let before = self.revoked.len();
+        self.revoked.extend(ids.into_iter().map(|id| (id, now)));
+        if self.revoked.len() > before {
+            self.revoked.retain(|_, at| now - *at < AccessTokens::MAX_LIFETIME);
+        }
+    }
+}
+
+impl Revocations {
+    /// Whether a session was ended. An error says that it can't be known just now.
+    pub async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
+        let asked = Instant::now();
+        let answer = || self.seen(|seen| seen.answer(id, asked));
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        self.look(database).await;
+        answer().unwrap_or_else(|| Err(db::Error::Unavailable("revocations were read too slowly".into())))
+    }
+
+    /// Returns once a session has ended.
+    pub async fn wait_for(&self, database: &Database, id: Uuid) {
+        // Not knowing is no reason to end what has begun.
+        while !self.contain(database, id).await.unwrap_or(false) {
+            let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));
+            sleep_until(next.unwrap_or_else(Instant::now).max(Instant::now() + PAUSE)).await;
+        }
+    }
+
+    /// Notes what this process ended, which holds at once.
+    pub(super) fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
+        self.seen(|seen| seen.add(ids));
+    }
+
+    async fn look(&self, database: &Database) {
+        let (began, last) = (Instant::now(), self.seen(|seen| seen.last));
+        let life = AccessTokens::MAX_LIFETIME.as_secs();
+        let found = database.run(async |conn| match last {
+            Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
+            None => RevokedSession::within(conn, life).await,
+        });
+        let found = found.await;
+        self.seen(|seen| {
+            let result = found.map(|found| {
+                seen.last = found.iter().map(|session| session.revoked_at).max().max(seen.last);
+                seen.add(found.iter().map(|session| session.session_id));
+            });
+            seen.looked = Some((began, result.map_err(|error| error.to_string())));
+        });
+    }
+
+    fn seen<R>(&self, read: impl FnOnce(&mut Seen) -> R) -> R {
+        read(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

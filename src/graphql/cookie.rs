@@ -1,0 +1,39 @@
+//! The cookie that holds the refresh token in browser mode: scripts can't read it, and other sites' pages can't use it.
+
+use async_graphql::Context;
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+
+use crate::auth::RefreshToken;
+
+/// The prefix makes browsers insist that this host itself has set the cookie, by HTTPS and for all paths
+/// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix>).
+const NAME: &str = "__Host-todo-refresh-token";
+const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Lax";
+
+/// Hands a token to the browser, until the session ends.
+pub(super) fn set(ctx: &Context<'_>, token: &RefreshToken, now: DateTime<Utc>, expires_at: DateTime<Utc>) {
+    let seconds = (expires_at - now).num_seconds().max(0);
+    append(ctx, &format!("{NAME}={}; Max-Age={seconds}; {ATTRIBUTES}", token.expose()));
+}
+
+/// Has the browser forget the token.
+pub(super) fn clear(ctx: &Context<'_>) {
+    append(ctx, &format!("{NAME}=; Max-Age=0; {ATTRIBUTES}"));
+}
+
+fn append(ctx: &Context<'_>, cookie: &str) {
+    if let Ok(mut value) = HeaderValue::from_str(cookie) {
+        value.set_sensitive(true);
+        ctx.insert_http_header(SET_COOKIE, value);
+    }
+}
+
+/// The token that a browser has sent.
+pub(crate) fn read(headers: &HeaderMap) -> Option<SecretString> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == NAME).map(|(_, token)| token.into())
+}

@@ -1,0 +1,141 @@
+//! Relay connections over lists that are ordered by time, the latest first.
+
+use std::sync::Arc;
+
+use async_graphql::connection::PageInfo;
+use async_graphql::{Context, OutputType, SimpleObject};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use uuid::Uuid;
+
+use super::security_events::SecurityEvent;
+use super::sessions::Session;
+use crate::domain::Problem;
+use crate::error::{AppError, FieldProblem};
+use crate::models::{Page, Position};
+
+/// Items of a page unless the client says how many.
+const DEFAULT_FIRST: i32 = 20;
+/// The most items of a page.
+const MAX_FIRST: i32 = 100;
+
+/// A page of a list, by the rules of Relay (<https://relay.dev/graphql/connections.htm>).
+#[derive(SimpleObject)]
+#[graphql(
+    concrete(name = "SessionConnection", params(Session, SessionEdge)),
+    concrete(name = "SecurityEventConnection", params(SecurityEvent, SecurityEventEdge))
+)]
+pub(super) struct Connection<N: OutputType, E: OutputType> {
+    /// The items with their places in the list.
+    edges: Vec<E>,
+    /// The items.
+    nodes: Vec<Arc<N>>,
+    /// Whether there is more, and from where to go on.
+    page_info: PageInfo,
+    /// How many items the whole list has.
+    total_count: i64,
+}
+
+/// An item of a list and its place there.
+#[derive(SimpleObject)]
+#[graphql(
+    concrete(name = "SessionEdge", params(Session)),
+    concrete(name = "SecurityEventEdge", params(SecurityEvent))
+)]
+pub(super) struct Edge<N: OutputType> {
+    /// The place: give it as `after` to go on from here.
+    cursor: String,
+    /// The item.
+    node: Arc<N>,
+}
+
+// The derive macro takes names only.
+type SessionEdge = Edge<Session>;
+type SecurityEventEdge = Edge<SecurityEvent>;
+
+/// Whether the client asks how long the list is, which costs a query of its own.
+pub(super) fn asks_for_total(ctx: &Context<'_>) -> bool {
+    ctx.look_ahead().field("totalCount").exists()
+}
+
+impl<N: OutputType> Connection<N, Edge<N>>
+where
+    Edge<N>: OutputType,
+{
+    /// The page that was asked for, from the rows that were found for it.
+    pub(super) fn new<R: Into<N>>(
+        page: Page,
+        mut rows: Vec<R>,
+        total_count: i64,
+        position: impl Fn(&R) -> Position,
+    ) -> Self {
+        let wanted = page.wanted();
+        let has_next_page = rows.len() > wanted;
+        rows.truncate(wanted);
+        let edge = |row: R| Edge { cursor: encode(position(&row)), node: Arc::new(row.into()) };
+        let edges: Vec<_> = rows.into_iter().map(edge).collect();
+        let page_info = PageInfo {
+            has_previous_page: page.after.is_some(),
+            has_next_page,
+            start_cursor: edges.first().map(|edge| edge.cursor.clone()),
+            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+        };
+        let nodes = edges.iter().map(|edge| Arc::clone(&edge.node)).collect();
+        Self { edges, nodes, page_info, total_count }
+    }
+}
+
+/// Checks which page a client asks for.
+pub(super) fn page(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
+    let first = first.unwrap_or(DEFAULT_FIRST);
+    let bad = |name, message: String| {
+        let problem = Problem { code: "INVALID", message };
+        AppError::BadUserInput(vec![FieldProblem { path: vec![name], problem }])
+    };
+    if !(0..=MAX_FIRST).contains(&first) {
+        return Err(bad("first", format!("A page has 0 to {MAX_FIRST} items.")));
+    }
+    let position =
+        |cursor| decode(cursor).ok_or_else(|| bad("after", "This is no cursor of this list.".into()));
+    Ok(Page::new(first.unsigned_abs(), after.map(position).transpose()?))
+}
+
+/// The first byte of a cursor; another meaning of the rest gets another one.
+const VERSION: u8 = 1;
+
+fn encode(position: Position) -> String {
+    let mut bytes = vec![VERSION];
+    bytes.extend(position.at.timestamp_micros().to_be_bytes());
+    bytes.extend(position.id.as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn decode(cursor: &str) -> Option<Position> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (version, rest) = bytes.split_first()?;
+    let (micros, id) = rest.split_first_chunk::<8>()?;
+    let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?;
+    let id = Uuid::from_slice(id).ok()?;
+    (*version == VERSION).then_some(Position { at, id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_no_other_way() {
+        let at = DateTime::from_timestamp_micros(1_764_000_000_123_456).unwrap();
+        let position = Position { at, id: Uuid::from_u128(7) };
+        let cursor = encode(position);
+        assert_eq!(decode(&cursor), Some(position));
+        for broken in ["", "x", &cursor[1..], &format!("{cursor}AAAA"), &cursor.replacen("AQ", "Ag", 1)] {
+            assert!(decode(broken).is_none_or(|other| other != position), "{broken}");
+        }
+        let mut extreme = vec![VERSION];
+        extreme.extend(i64::MAX.to_be_bytes());
+        extreme.extend([0; 16]);
+        assert_eq!(decode(&URL_SAFE_NO_PAD.encode(extreme)), None);
+    }
+}

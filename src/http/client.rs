@@ -1,0 +1,79 @@
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::HeaderMap;
+use axum::http::header::{HeaderName, USER_AGENT};
+use ipnet::IpNet;
+
+use crate::auth::Client;
+use crate::graphql::RequestId;
+
+/// Who is at the other end of a connection: the client, or a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Where a request comes from.
+pub(super) fn client(headers: &HeaderMap, peer: Peer, trusted: &[IpNet], request_id: &RequestId) -> Client {
+    let user_agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let address = address(headers, peer.0.to_canonical(), trusted);
+    Client::remote(address, user_agent.as_deref(), request_id.0.clone())
+}
+
+/// The address of the client. Each proxy appends to the header whom it was called by, so it is read from its end, for as
+/// long as those who wrote are trusted: what stands before was written by somebody who may lie.
+fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut last = peer;
+    let lines: Vec<&str> =
+        headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| parse(hop.trim()));
+    while is_trusted(&last) {
+        match hops.next() {
+            Some(Some(hop)) => last = hop,
+            _ => break,
+        }
+    }
+    last
+}
+
+/// An address, which some proxies write with its port.
+fn parse(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = text.parse().ok().or_else(with_port).or_else(in_brackets);
+    address.map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_trusted_proxies_say_is_believed() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        for (peer, header, expected) in [
+            ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+            ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "198.51.100.7, 10.0.0.2", "198.51.100.7"),
+            ("10.0.0.1", "198.51.100.7:4711,10.0.0.2:80", "198.51.100.7"),
+            ("10.0.0.1", "198.51.100.7, nonsense", "10.0.0.1"),
+            ("10.0.0.1", "nonsense, 198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+            ("10.0.0.1", "", "10.0.0.1"),
+            ("10.0.0.1", "::ffff:198.51.100.7", "198.51.100.7"),
+            ("2001:db8::1", "[2001:db9::5]:443", "2001:db9::5"),
+            ("2001:db8::1", "[2001:db9::5]", "2001:db9::5"),
+        ] {
+            let headers = HeaderMap::from_iter([(FORWARDED_FOR, header.parse().unwrap())]);
+            let found = address(&headers, peer.parse().unwrap(), &trusted);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer}: {header}");
+        }
+        let mut lines = HeaderMap::new();
+        lines.append(FORWARDED_FOR, "203.0.113.9".parse().unwrap());
+        lines.append(FORWARDED_FOR, "198.51.100.7".parse().unwrap());
+        let found = address(&lines, "10.0.0.1".parse().unwrap(), &trusted);
+        assert_eq!(found, "198.51.100.7".parse::<IpAddr>().unwrap());
+    }
+}

@@ -1,0 +1,81 @@
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::Session;
+use crate::db::schema::{refresh_tokens, sessions};
+
+/// A refresh token as far as it is stored.
+#[derive(Clone, Debug, HasQuery)]
+#[diesel(table_name = refresh_tokens)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub struct RefreshTokenRow {
+    /// When it was exchanged for its successor; none while it is live.
+    pub used_at: Option<DateTime<Utc>>,
+    /// The successor, encrypted with this token, for a short time.
+    pub sealed_successor: Option<Vec<u8>>,
+}
+
+impl RefreshTokenRow {
+    /// The token with this hash and its session, which stays locked until the transaction ends: refreshes of one
+    /// session take turns.
+    pub async fn lock(conn: &mut AsyncPgConnection, hash: &[u8; 32]) -> QueryResult<Option<(Self, Session)>> {
+        let of_token = refresh_tokens::table.find(hash.as_slice()).select(refresh_tokens::session_id);
+        let session = Session::query()
+            .filter(sessions::id.eq_any(of_token))
+            .for_update()
+            .first(conn)
+            .await
+            .optional()?;
+        let Some(session) = session else { return Ok(None) };
+        // Only now, with the lock: a statement sees the table as it was when the statement began.
+        let token = Self::query().find(hash.as_slice()).first(conn).await.optional()?;
+        Ok(token.map(|token| (token, session)))
+    }
+
+    /// Marks a live token as exchanged for its successor.
+    pub async fn exchange(
+        conn: &mut AsyncPgConnection,
+        hash: &[u8; 32],
+        now: DateTime<Utc>,
+        successor: &NewRefreshToken<'_>,
+        sealed: &[u8],
+    ) -> QueryResult<()> {
+        diesel::update(refresh_tokens::table.find(hash.as_slice()))
+            .set((
+                refresh_tokens::used_at.eq(now),
+                refresh_tokens::successor_hash.eq(successor.token_hash.as_slice()),
+                refresh_tokens::sealed_successor.eq(sealed),
+            ))
+            .execute(conn)
+            .await?;
+        successor.insert(conn).await
+    }
+}
+
+/// A refresh token to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRefreshToken<'a> {
+    /// SHA-256 of the token.
+    pub token_hash: &'a [u8; 32],
+    /// The session that it continues.
+    pub session_id: Uuid,
+    /// When it is handed out.
+    pub created_at: DateTime<Utc>,
+}
+
+impl NewRefreshToken<'_> {
+    /// Inserts the token.
+    pub async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
+        diesel::insert_into(refresh_tokens::table)
+            .values((
+                refresh_tokens::token_hash.eq(self.token_hash.as_slice()),
+                refresh_tokens::session_id.eq(self.session_id),
+                refresh_tokens::created_at.eq(self.created_at),
+            ))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+}
