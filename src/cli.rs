@@ -1,7 +1,10 @@
-//! The command line: `serve` (the default), `migrate` and `schema`.
+//! The command line: `serve` (the default) and what operators need beside it.
 
+mod import;
+mod keys;
 mod migrate;
 mod serve;
+mod user;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,6 +39,15 @@ enum Command {
     },
     /// Print the GraphQL schema
     Schema,
+    /// Look after accounts
+    User(user::Command),
+    /// Take over the users of the original system
+    ImportUsers(import::Command),
+    /// Make keys for signing access tokens
+    Keys {
+        #[command(subcommand)]
+        action: keys::Action,
+    },
 }
 
 /// How long what blocks a thread may keep the process from ending.
@@ -77,6 +89,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             print(&graphql::sdl());
             Ok(())
         }
+        Command::User(command) => user::user(&cli.config, command).await,
+        Command::ImportUsers(command) => import::import_users(&cli.config, command).await,
+        Command::Keys { action } => keys::keys(action),
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | [`cli`] | the command line: `serve`, `migrate`, `schema` |
+//! | [`cli`] | the command line: `serve`, `migrate`, `user`, `import-users`, `keys`, `schema` |
 //! | [`config`] | settings from the environment, `.env` and flags, parsed and checked |
 //! | [`state`] | what a request may reach |
 //! | [`http`] | routes, middleware, the transport of GraphQL, health, shutdown |
@@ -17,6 +17,7 @@
 //! | [`models`] | rows and the queries on them, one file per table |
 //! | [`domain`] | parsed values such as an email address; no input or output |
 //! | [`db`] | pool, TLS, URL, migrations, the embedded server |
+//! | [`import`] | takes over the users of the original system |
 //! | [`housekeeping`] | deletes what has had its time |
 //! | [`error`] | the failures a client may see, each with its code |
 
@@ -32,6 +33,7 @@ pub mod error;
 pub mod graphql;
 pub mod housekeeping;
 pub mod http;
+pub mod import;
 pub mod models;
 pub mod state;
 mod telemetry;

@@ -62,6 +62,15 @@ impl PasswordHasher {
         Ok(hasher)
     }
 
+    /// Whether a stored hash is of a kind, and asks for no more work, than [`verify`](Self::verify) takes.
+    pub fn can_verify(stored: &str) -> bool {
+        if is_bcrypt(stored) {
+            return stored.len() == 60 && bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST);
+        }
+        let params = PasswordHash::new(stored).ok().and_then(|hash| Params::try_from(&hash).ok());
+        stored.starts_with("$argon2") && params.is_some_and(|params| is_affordable(&params))
+    }
+
     /// Judges a password that somebody wants to set.
     pub async fn judge(
         &self,
@@ -135,7 +144,7 @@ impl PasswordHasher {
     }
 
     fn verify_now(&self, password: &[u8], stored: &str) -> anyhow::Result<Verdict> {
-        if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix)) {
+        if is_bcrypt(stored) {
             return self.verify_bcrypt(password, stored);
         }
         let hash = PasswordHash::new(stored)?;
@@ -145,12 +154,7 @@ impl PasswordHasher {
         let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
         let version = hash.version.map(Version::try_from).transpose()?.unwrap_or(Version::V0x13);
         let params = Params::try_from(&hash)?;
-        anyhow::ensure!(
-            params.m_cost() <= MAX_MEMORY_KIB
-                && params.t_cost() <= MAX_PASSES
-                && params.p_cost() <= MAX_LANES,
-            "a stored password hash asks for more work than is allowed",
-        );
+        anyhow::ensure!(is_affordable(&params), "a stored password hash asks for more work than is allowed",);
         let current = algorithm == Algorithm::Argon2id
             && version == Version::V0x13
             && (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
@@ -165,9 +169,8 @@ impl PasswordHasher {
     /// bcrypt reads 72 bytes, so several passwords longer than that are right. Storing a hash of the one that
     /// was typed would change the password (schaurian/schautrack#397): such a row stays as it is.
     fn verify_bcrypt(&self, password: &[u8], stored: &str) -> anyhow::Result<Verdict> {
-        let cost = stored.get(4..6).and_then(|cost| cost.parse::<u32>().ok());
         anyhow::ensure!(
-            cost.is_some_and(|cost| cost <= MAX_BCRYPT_COST),
+            bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST),
             "a stored bcrypt hash asks for more work than is allowed",
         );
         if !bcrypt::verify(password, stored)? {
@@ -196,4 +199,16 @@ impl PasswordHasher {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         Ok(done?)
     }
+}
+
+fn is_bcrypt(stored: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
+}
+
+fn bcrypt_cost(stored: &str) -> Option<u32> {
+    stored.get(4..6)?.parse().ok()
+}
+
+fn is_affordable(params: &Params) -> bool {
+    params.m_cost() <= MAX_MEMORY_KIB && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
 }

@@ -2,9 +2,12 @@ use clap::Subcommand;
 
 use super::print;
 use super::serve::Backend;
+use super::user::{bcrypt_rows, remaining};
 use crate::config::Config;
 use crate::db::migrations;
 use crate::http::Shutdown;
+use crate::import;
+use crate::models::AccountOverview;
 
 /// What to do with the migrations.
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -17,13 +20,16 @@ pub(super) enum Action {
     Redo,
     /// List them all
     Status,
+    /// Make the table users of the original system this service's own, where its migrations have made it, and run the
+    /// others
+    Adopt,
 }
 
 /// Does it, on the database that `serve` would use.
 pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<()> {
     // A signal ends the work, and then the service's own PostgreSQL in order.
     let shutdown = Shutdown::on_signal()?;
-    let backend = Backend::open(config).await?;
+    let backend = Backend::reach(config).await?;
     let result = tokio::select! {
         result = act(config, &backend, action) => result,
         () = shutdown.requested() => Err(anyhow::anyhow!("stopped before it was done")),
@@ -46,6 +52,14 @@ async fn act(config: &Config, backend: &Backend, action: Action) -> anyhow::Resu
         }
         Action::Revert => print(&format!("reverted {}\n", migrations::revert(&connector).await?)),
         Action::Redo => print(&format!("reverted and ran {}\n", migrations::redo(&connector).await?)),
+        Action::Adopt => {
+            migrations::set_up(&connector).await?;
+            let mut connection = connector.connect().await?;
+            let users = import::adopt(&mut connection).await?;
+            let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(&mut connection).await?);
+            print(&format!("adopted the table users with {users} user(s)\n{}", remaining(bcrypt)));
+            migrations::run(&connector).await?.iter().for_each(|name| print(&format!("ran {name}\n")));
+        }
         Action::Status => {
             for migration in migrations::status(&connector).await? {
                 let state = if migration.applied { "applied" } else { "pending" };

@@ -127,8 +127,23 @@ impl Backend {
         }
     }
 
+    /// The database for a command that works beside the service: also its own PostgreSQL, while it runs.
+    pub(super) async fn reach(config: &Config) -> anyhow::Result<Self> {
+        if config.database.url().map_err(Misconfigured)?.is_none() {
+            let published = DataDir::open(config.data_dir.as_deref())?.path().join("database-url");
+            let url =
+                std::fs::read_to_string(published).ok().and_then(|url| DatabaseUrl::parse(url.trim()).ok());
+            if let Some(url) = url
+                && Self::connect_to(&url, config)?.connect().await.is_ok()
+            {
+                return Ok(Self::External(Box::new(url)));
+            }
+        }
+        Self::open(config).await
+    }
+
     /// For requests.
-    fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
+    pub(super) fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
         Self::connect_to(self.url(), config)
     }
 

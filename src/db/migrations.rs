@@ -60,6 +60,17 @@ pub async fn redo(connector: &Connector) -> anyhow::Result<String> {
     .await
 }
 
+/// Runs the first migration alone, which makes helpers for the others, unless it has been run.
+pub async fn set_up(connector: &Connector) -> anyhow::Result<()> {
+    locked(connector, |harness| {
+        if harness.applied_migrations().map_err(boxed)?.is_empty() {
+            harness.run_next_migration(MIGRATIONS).map_err(boxed)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// All migrations of this binary in order.
 ///
 /// Only reads, so that a start asks nothing of a role that may not create tables.

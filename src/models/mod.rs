@@ -4,6 +4,8 @@
 //! shares a transaction. Queries on rows that belong to somebody take the owner's id.
 
 mod expired;
+mod imported_user;
+mod overview;
 mod page;
 mod refresh_token;
 mod revoked_session;
@@ -13,6 +15,8 @@ mod throttle_bucket;
 mod user;
 
 pub use expired::{Expired, lock_expired};
+pub use imported_user::ImportedUser;
+pub use overview::AccountOverview;
 pub use page::{Page, Position};
 pub use refresh_token::{NewRefreshToken, RefreshTokenRow};
 pub use revoked_session::RevokedSession;

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{PASSWORD, TestApp};
+use crate::support::{PASSWORD, TestApp, rows};
 
 #[tokio::test]
 async fn register_opens_a_session_whose_token_says_who_asks() {
@@ -283,16 +282,6 @@ async fn stored_hash(app: &TestApp, email: &str) -> String {
     rows(app, &format!("SELECT hashed_password AS text FROM users WHERE lower(email) = lower('{email}')"))
         .await
         .remove(0)
-}
-
-async fn rows(app: &TestApp, sql: &str) -> Vec<String> {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        text: String,
-    }
-    let rows: Vec<Row> = diesel::sql_query(sql).load(&mut app.database.connect().await).await.unwrap();
-    rows.into_iter().map(|row| row.text).collect()
 }
 
 #[tokio::test]

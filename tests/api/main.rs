@@ -18,6 +18,7 @@ mod http;
 mod migrations;
 mod persisted;
 mod schema;
+mod sessions;
 mod support;
 mod tls;
 mod tokens;

@@ -91,3 +91,16 @@ pub(crate) fn connector(url: &str) -> Connector {
 async fn execute(url: &str, sql: &str) {
     connector(url).connect().await.unwrap().batch_execute(sql).await.unwrap();
 }
+
+/// The texts that a query finds, in its column `text`.
+pub(crate) async fn rows(app: &super::TestApp, sql: &str) -> Vec<String> {
+    use diesel_async::RunQueryDsl;
+
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        text: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(sql).load(&mut app.database.connect().await).await.unwrap();
+    rows.into_iter().map(|row| row.text).collect()
+}

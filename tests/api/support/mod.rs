@@ -9,6 +9,6 @@ mod test_schema;
 
 pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;
-pub(crate) use database::{TestDatabase, connector};
+pub(crate) use database::{TestDatabase, connector, rows};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{OwnServer, program};

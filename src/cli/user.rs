@@ -1,0 +1,228 @@
+use std::io::{BufRead, IsTerminal, Read};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::print;
+use super::serve::Backend;
+use crate::Clock;
+use crate::auth::{self, Client, Registration, SigningKey, SigningKeys};
+use crate::config::Config;
+use crate::crypto;
+use crate::domain::{Email, Password};
+use crate::models::{AccountOverview, Page, Position, Session, User};
+use crate::state::AppState;
+
+/// Looks after accounts. Passwords are asked for at the terminal, or read from standard input.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    action: Action,
+
+    /// Write JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Make an account
+    Create {
+        /// Email address
+        #[arg(long)]
+        email: String,
+        /// Name shown to people
+        #[arg(long)]
+        name: String,
+    },
+    /// List accounts, the latest first, and count how many have a bcrypt hash
+    List {
+        /// How many
+        #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// The account after which to go on: email address or identifier
+        #[arg(long)]
+        after: Option<String>,
+    },
+    /// Show an account and its sessions
+    Show {
+        /// Email address or identifier
+        user: String,
+    },
+    /// Set a new password and end all sessions
+    SetPassword {
+        /// Email address or identifier
+        user: String,
+    },
+    /// End all sessions
+    RevokeSessions {
+        /// Email address or identifier
+        user: String,
+    },
+    /// Delete an account and all that belongs to it
+    Delete {
+        /// Email address or identifier
+        user: String,
+        /// Do not ask whether that is meant
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Does it, on the database that the service uses.
+pub(super) async fn user(config: &Config, command: Command) -> anyhow::Result<()> {
+    let backend = Backend::reach(config).await?;
+    let result = act(config, &backend, command).await;
+    backend.close().await;
+    result
+}
+
+async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Result<()> {
+    // Nothing is signed here.
+    let first = SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into())?;
+    let keys = SigningKeys { first, others: Vec::new() };
+    let state = AppState::new(config, backend.connector(config)?, keys, Clock::system())?;
+    let client = Client::operator();
+    let (value, text) = match command.action {
+        Action::Create { email, name } => {
+            let password = read_password()?;
+            let user = auth::create(&state, &client, Registration { email, password, name }).await?;
+            (json!({ "id": user.id, "email": user.email }), format!("made {} {}\n", user.id, user.email))
+        }
+        Action::List { limit, after } => list(&state, limit, after.as_deref()).await?,
+        Action::Show { user } => show(&state, &find(&state, &user).await?).await?,
+        Action::SetPassword { user } => {
+            let user = find(&state, &user).await?;
+            let ended = auth::reset_password(&state, &client, &user, read_password()?).await?;
+            ended_sessions("set the password of", &user, &ended)
+        }
+        Action::RevokeSessions { user } => {
+            let user = find(&state, &user).await?;
+            let ended = auth::revoke_all(&state, &client, user.id, None).await?;
+            ended_sessions("ended the sessions of", &user, &ended)
+        }
+        Action::Delete { user, yes } => {
+            let user = find(&state, &user).await?;
+            ensure!(yes || confirm(&user)?, "nothing was deleted");
+            ensure!(auth::delete(&state, &client, user.id).await?, "somebody else has just deleted it");
+            (json!({ "deletedUserId": user.id }), format!("deleted {} {}\n", user.id, user.email))
+        }
+    };
+    print(&if command.json { format!("{value}\n") } else { text });
+    Ok(())
+}
+
+async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Result<(Value, String)> {
+    let after = match after {
+        None => None,
+        Some(user) => {
+            find(state, user).await.map(|user| Some(Position { at: user.created_at, id: user.id }))?
+        }
+    };
+    let page = Page::new(limit, after);
+    let found = state.database.run(async |conn| {
+        Ok((AccountOverview::list(conn, page).await?, AccountOverview::count_by_scheme(conn).await?))
+    });
+    let (mut accounts, schemes) = found.await?;
+    let more = accounts.len() > page.wanted();
+    accounts.truncate(page.wanted());
+    let total: i64 = schemes.iter().map(|(_, count)| count).sum();
+    let bcrypt = bcrypt_rows(&schemes);
+    let mut text: String = accounts.iter().map(describe).collect();
+    text +=
+        &format!("{total} account(s){}\n{}", if more { ", not all shown" } else { "" }, remaining(bcrypt));
+    let users: Vec<_> = accounts.iter().map(to_json).collect();
+    Ok((json!({ "users": users, "hasMore": more, "total": total, "bcryptHashes": bcrypt }), text))
+}
+
+async fn show(state: &AppState, user: &User) -> anyhow::Result<(Value, String)> {
+    let (id, now) = (user.id, state.clock.now());
+    let page = Page::new(u32::try_from(Session::MAX_PER_USER)?, None);
+    let found = state.database.run(async |conn| {
+        Ok((AccountOverview::find(conn, id).await?, Session::list(conn, id, now, page).await?))
+    });
+    let (account, sessions) = found.await?;
+    let account = account.context("the account has just been deleted")?;
+    let mut text = describe(&account);
+    let mut list = Vec::new();
+    for session in &sessions {
+        let address = session.ip_address.map(|address| address.addr().to_string()).unwrap_or_default();
+        let agent = session.user_agent.as_deref().unwrap_or_default();
+        text += &format!(
+            "  session {}  seen {}  {address}  {agent}\n",
+            session.id,
+            session.last_seen_at.to_rfc3339()
+        );
+        list.push(json!({
+            "id": session.id, "createdAt": session.created_at.to_rfc3339(),
+            "lastSeenAt": session.last_seen_at.to_rfc3339(), "ipAddress": address, "userAgent": session.user_agent,
+        }));
+    }
+    let mut value = to_json(&account);
+    value["sessions"] = list.into();
+    Ok((value, text))
+}
+
+fn describe(account: &AccountOverview) -> String {
+    let AccountOverview { user, scheme } = account;
+    format!("{}  {}  {}  since {}  {scheme}\n", user.id, user.email, user.name, user.created_at.to_rfc3339())
+}
+
+fn to_json(account: &AccountOverview) -> Value {
+    let AccountOverview { user, scheme } = account;
+    json!({
+        "id": user.id, "email": user.email, "name": user.name, "createdAt": user.created_at.to_rfc3339(),
+        "updatedAt": user.updated_at.to_rfc3339(), "passwordHash": scheme,
+    })
+}
+
+/// How many of the hashes are bcrypt's.
+pub(super) fn bcrypt_rows(schemes: &[(String, i64)]) -> i64 {
+    schemes.iter().filter(|(scheme, _)| scheme.starts_with('2')).map(|(_, count)| count).sum()
+}
+
+/// Says how many accounts still have a hash of the original system.
+pub(super) fn remaining(bcrypt: i64) -> String {
+    format!("{bcrypt} still with a bcrypt hash, which is replaced at the next login\n")
+}
+
+fn ended_sessions(what: &str, user: &User, ended: &[Uuid]) -> (Value, String) {
+    let text = format!("{what} {} {}; {} session(s) ended\n", user.id, user.email, ended.len());
+    (json!({ "id": user.id, "revokedSessionIds": ended }), text)
+}
+
+async fn find(state: &AppState, user: &str) -> anyhow::Result<User> {
+    let found = match (user.parse::<Uuid>(), Email::parse(user)) {
+        (Ok(id), _) => state.database.run(async |conn| User::find(conn, id).await).await?,
+        (_, Ok(email)) => {
+            let found = state.database.run(async |conn| User::find_for_login(conn, &email).await);
+            found.await?.map(|(user, _)| user)
+        }
+        _ => bail!("{user} is neither an email address nor an identifier"),
+    };
+    found.with_context(|| format!("there is no user {user}"))
+}
+
+fn read_password() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        let password = rpassword::prompt_password("Password: ")?;
+        ensure!(password == rpassword::prompt_password("Again: ")?, "the two are not the same");
+        return Ok(password);
+    }
+    let limit = Password::MAX_BYTES as u64 + 2;
+    let mut line = String::new();
+    std::io::stdin().lock().take(limit).read_line(&mut line)?;
+    let password = line.trim_end_matches(['\n', '\r']);
+    ensure!(!password.is_empty(), "standard input has no password");
+    Ok(password.to_owned())
+}
+
+fn confirm(user: &User) -> anyhow::Result<bool> {
+    ensure!(std::io::stdin().is_terminal(), "there is nobody to ask; --yes says that it is meant");
+    print(&format!("Delete {} {} and all that belongs to it? Type yes: ", user.id, user.email));
+    let mut line = String::new();
+    std::io::stdin().lock().take(16).read_line(&mut line)?;
+    Ok(line.trim() == "yes")
+}

@@ -1,0 +1,92 @@
+use anyhow::{bail, ensure};
+use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+
+use super::{check, from_database};
+use crate::models::ImportedUser;
+
+/// The migration that would make the table.
+const CREATES_USERS: &str = "20261123090000";
+
+/// A column of the table as it is.
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    /// Whether a row can't be inserted without it.
+    #[diesel(sql_type = Bool)]
+    demanded: bool,
+    #[diesel(sql_type = Bool)]
+    is_key: bool,
+}
+
+const COLUMNS: &str = "SELECT attname::text AS name, format_type(atttypid, NULL) AS kind,
+        attnotnull AND NOT atthasdef AND attidentity = '' AS demanded,
+        EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND indkey::int2[] = ARRAY[attnum]) AS is_key
+    FROM pg_attribute WHERE attrelid = to_regclass('users') AND attnum > 0 AND NOT attisdropped";
+
+const TEXTS: &[&str] = &["character varying", "text"];
+const TIMES: &[&str] = &["timestamp with time zone", "timestamp without time zone"];
+const EXPECTED: [(&str, &[&str]); 6] = [
+    ("id", &["uuid"]),
+    ("email", TEXTS),
+    ("hashed_password", TEXTS),
+    ("name", TEXTS),
+    ("created_at", TIMES),
+    ("updated_at", TIMES),
+];
+
+/// Makes the table `users` of the original system this service's own, in one transaction: all is well with it, or the
+/// error says what is not and nothing has changed. diesel's own set-up must have run. Returns how many users there are.
+pub async fn adopt(conn: &mut AsyncPgConnection) -> anyhow::Result<usize> {
+    conn.transaction(async |conn| {
+        check_shape(conn).await?;
+        conn.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await?;
+        let users = check(&from_database(conn).await?)?;
+        for user in &users {
+            ImportedUser::tidy(conn, user).await?;
+        }
+        conn.batch_execute(include_str!("adopt.sql")).await?;
+        let applied = "INSERT INTO __diesel_schema_migrations (version) VALUES ($1)";
+        diesel::sql_query(applied).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
+        Ok(users.len())
+    })
+    .await
+}
+
+async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
+    let ours = "SELECT 1 FROM __diesel_schema_migrations WHERE version = $1";
+    let ours = diesel::sql_query(ours).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
+    ensure!(ours == 0, "the table users is this service's own already");
+    let columns: Vec<Column> = diesel::sql_query(COLUMNS).load(conn).await?;
+    ensure!(!columns.is_empty(), "there is no table users to adopt; make one with: todo-api migrate run");
+    let mut problems = Vec::new();
+    for (name, kinds) in EXPECTED {
+        match columns.iter().find(|column| column.name == name) {
+            None => problems.push(format!("the column {name} is missing")),
+            Some(column) if !kinds.contains(&column.kind.as_str()) => {
+                problems.push(format!(
+                    "the column {name} is {} instead of {}",
+                    column.kind,
+                    kinds.join(" or ")
+                ));
+            }
+            Some(column) if name == "id" && !column.is_key => {
+                problems.push("id is not the primary key".into())
+            }
+            Some(_) => {}
+        }
+    }
+    let known = |column: &&Column| EXPECTED.iter().any(|(name, _)| *name == column.name);
+    let unknown = columns.iter().filter(|column| column.demanded && !known(column));
+    problems.extend(
+        unknown.map(|column| format!("the column {} needs a value that nobody gives it", column.name)),
+    );
+    if !problems.is_empty() {
+        bail!("the table users has not the expected shape:\n{}", problems.join("\n"));
+    }
+    Ok(())
+}

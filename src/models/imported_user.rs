@@ -1,0 +1,59 @@
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::user::lower;
+use crate::db::schema::users;
+
+/// A user of the original system, whose identifier, password and times stay what they are.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = users)]
+pub struct ImportedUser {
+    /// Identifier.
+    pub id: Uuid,
+    /// Normalised address.
+    pub email: String,
+    /// bcrypt, most likely.
+    pub hashed_password: String,
+    /// Name shown to people.
+    pub name: String,
+    /// When the account was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl ImportedUser {
+    /// Those of the users who are there already, by identifier.
+    pub async fn find_present(conn: &mut AsyncPgConnection, users: &[Self]) -> QueryResult<Vec<Uuid>> {
+        let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
+        users::table.filter(users::id.eq_any(ids)).select(users::id).load(conn).await
+    }
+
+    /// Those of the addresses that other users have, and who.
+    pub async fn find_taken(
+        conn: &mut AsyncPgConnection,
+        users: &[Self],
+    ) -> QueryResult<Vec<(String, Uuid)>> {
+        let emails: Vec<String> = users.iter().map(|user| user.email.to_lowercase()).collect();
+        let taken = users::table.filter(lower(users::email).eq_any(emails));
+        taken.select((users::email, users::id)).load(conn).await
+    }
+
+    /// Inserts the users.
+    pub async fn insert(conn: &mut AsyncPgConnection, users: &[Self]) -> QueryResult<()> {
+        diesel::insert_into(users::table).values(users).execute(conn).await?;
+        Ok(())
+    }
+
+    /// Gives a user who is there already the normalised address and a name, where they differ.
+    pub async fn tidy(conn: &mut AsyncPgConnection, user: &Self) -> QueryResult<()> {
+        let differs = users::email.ne(&user.email).or(users::name.is_distinct_from(&user.name));
+        diesel::update(users::table.find(user.id).filter(differs))
+            .set((users::email.eq(&user.email), users::name.eq(&user.name)))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+}

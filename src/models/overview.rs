@@ -1,0 +1,50 @@
+use diesel::dsl::{count_star, sql};
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::{Page, Position, User};
+use crate::db::schema::users;
+
+/// An account as operators see it.
+#[derive(Clone, Debug)]
+pub struct AccountOverview {
+    /// The account itself.
+    pub user: User,
+    /// How the password is hashed: argon2id, 2b for bcrypt.
+    pub scheme: String,
+}
+
+/// The name of the scheme stands between the first dollar signs.
+const SCHEME: &str = "split_part(hashed_password, '$', 2)";
+
+impl AccountOverview {
+    /// The account with this identifier.
+    pub async fn find(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Option<Self>> {
+        let account = users::table.find(id).select((User::as_select(), sql::<Text>(SCHEME)));
+        let found: Option<(User, String)> = account.first(conn).await.optional()?;
+        Ok(found.map(|(user, scheme)| Self { user, scheme }))
+    }
+
+    /// A page of all accounts, the latest first.
+    pub async fn list(conn: &mut AsyncPgConnection, page: Page) -> QueryResult<Vec<Self>> {
+        let mut query = users::table
+            .order((users::created_at.desc(), users::id.desc()))
+            .limit(page.limit())
+            .select((User::as_select(), sql::<Text>(SCHEME)))
+            .into_boxed();
+        if let Some(Position { at, id }) = page.after {
+            let later = users::created_at.lt(at).or(users::id.lt(id));
+            query = query.filter(users::created_at.le(at).and(later));
+        }
+        let found: Vec<(User, String)> = query.load(conn).await?;
+        Ok(found.into_iter().map(|(user, scheme)| Self { user, scheme }).collect())
+    }
+
+    /// How many accounts there are with each kind of hash.
+    pub async fn count_by_scheme(conn: &mut AsyncPgConnection) -> QueryResult<Vec<(String, i64)>> {
+        let scheme = sql::<Text>(SCHEME);
+        users::table.group_by(scheme.clone()).select((scheme, count_star())).load(conn).await
+    }
+}
