@@ -25,7 +25,7 @@ struct Column {
 
 const COLUMNS: &str = "SELECT attname::text AS name, format_type(atttypid, NULL) AS kind,
         attnotnull AND NOT atthasdef AND attidentity = '' AS demanded,
-        EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND indkey::int2[] = ARRAY[attnum]) AS is_key
+        EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND indnatts = 1 AND indkey[0] = attnum) AS is_key
     FROM pg_attribute WHERE attrelid = to_regclass('users') AND attnum > 0 AND NOT attisdropped";
 
 const TEXTS: &[&str] = &["character varying", "text"];

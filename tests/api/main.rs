@@ -10,16 +10,23 @@
 
 mod abuse;
 mod accounts;
+mod browser_mode;
 mod configuration;
 mod database;
 mod embedded;
 mod graphql_over_http;
+mod housekeeping;
 mod http;
+mod import;
+mod keys;
 mod migrations;
+mod operators;
 mod persisted;
+mod profile;
 mod schema;
 mod sessions;
 mod support;
+mod throttle;
 mod tls;
 mod tokens;
 mod websocket;

@@ -1,5 +1,7 @@
 //! GraphQL over WebSocket, by the letter of `graphql-transport-ws`.
 
+use std::time::{Duration, Instant};
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -8,7 +10,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::support::{SECRET, TestApp};
+use crate::support::{PASSWORD, SECRET, TestApp};
 
 struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
@@ -336,7 +338,7 @@ async fn sockets_are_told_when_the_service_stops_and_writes_are_finished() {
     client.subscribe("m", "mutation { slow(milliseconds: 300) }").await;
     client.subscribe("q", "{ hello }").await;
     client.receive().await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     app.ask_to_stop();
     assert_eq!(client.closed().await, (1001, "Going away".to_owned()));
     app.stop().await;
@@ -360,4 +362,25 @@ async fn pages_of_other_origins_can_not_open_sockets() {
     }
     let app = TestApp::with_test_schema(&["--cors-allowed-origins=https://app.example.com"]).await;
     open(&app, "https://app.example.com").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_sockets_of_a_session_that_has_ended_are_closed_on_every_process() {
+    let one = TestApp::start().await;
+    let other = one.beside(&[]).await;
+    let token = one.register("ada@example.com").await.token();
+    let mut sockets = Vec::new();
+    for app in [&one, &other] {
+        sockets.push(Client::ready(app, json!({ "token": token })).await);
+    }
+    let mut stays =
+        Client::ready(&one, json!({ "token": one.login("ada@example.com", PASSWORD).await.token() })).await;
+    let ended = Instant::now();
+    one.ask_as(&token, "mutation { logout { revokedSessionIds } }", Value::Null).await.data("logout");
+    for mut socket in sockets {
+        assert_eq!(socket.closed().await.0, 4403);
+    }
+    assert!(ended.elapsed() < Duration::from_secs(2), "{:?}", ended.elapsed());
+    stays.subscribe("1", "{ me { email } }").await;
+    assert_eq!(stays.receive().await["payload"]["data"]["me"]["email"], "ada@example.com");
 }

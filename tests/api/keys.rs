@@ -1,0 +1,168 @@
+//! Keys that sign access tokens.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{PASSWORD, SECRET, Service, TestApp};
+
+fn generate(dir: &Path, algorithm: &str) -> PathBuf {
+    let output = Service::run(Service::command().args(["keys", "generate", "--algorithm", algorithm]));
+    assert!(output.status.success());
+    let path = dir.join(algorithm);
+    std::fs::write(&path, output.stdout).unwrap();
+    path
+}
+
+fn flag(files: &[&PathBuf]) -> String {
+    let files: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    format!("--jwt-key-files={}", files.join(","))
+}
+
+fn header(token: &str) -> Value {
+    let text = token.split('.').next().unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+}
+
+async fn published(app: &TestApp) -> Vec<Value> {
+    let answer = app.http.get(app.url("/.well-known/jwks.json")).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/jwk-set+json");
+    answer.json::<Value>().await.unwrap()["keys"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn keys_of_all_kinds_sign_and_the_public_ones_are_published() {
+    let dir = TempDir::new().unwrap();
+    for (algorithm, kind) in [("EdDSA", "OKP"), ("ES256", "EC"), ("HS256", "oct")] {
+        let app = TestApp::with(&[&flag(&[&generate(dir.path(), algorithm)])]).await;
+        let token = app.register("ada@example.com").await.token();
+        app.me(&token).await.data("me");
+        let (header, keys) = (header(&token), published(&app).await);
+        assert_eq!(header["alg"], algorithm);
+        if kind == "oct" {
+            assert!(keys.is_empty(), "{keys:#?}");
+            continue;
+        }
+        assert_eq!((keys.len(), &keys[0]["kty"], &keys[0]["kid"]), (1, &json!(kind), &header["kid"]));
+        assert!(keys[0].get("d").is_none() && keys[0]["use"] == "sig");
+        // Another service verifies with what is published.
+        let key = DecodingKey::from_jwk(&serde_json::from_value(keys[0].clone()).unwrap()).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(algorithm.parse().unwrap());
+        validation.set_audience(&["todo-api"]);
+        jsonwebtoken::decode::<Value>(&token, &key, &validation).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn keys_rotate_without_logging_anyone_out() {
+    let dir = TempDir::new().unwrap();
+    let (ed, ec) = (generate(dir.path(), "EdDSA"), generate(dir.path(), "ES256"));
+    let old = TestApp::start().await;
+    let by_secret = old.register("ada@example.com").await.token();
+    let middle = old.beside(&[&flag(&[&ed])]).await;
+    let by_ed = middle.login("ada@example.com", PASSWORD).await.token();
+    let new = old.beside(&[&flag(&[&ec, &ed])]).await;
+    let by_ec = new.login("ada@example.com", PASSWORD).await.token();
+    for token in [&by_secret, &by_ed, &by_ec] {
+        new.me(token).await.data("me");
+    }
+    assert_eq!(
+        (header(&by_ed)["alg"].clone(), header(&by_ec)["alg"].clone()),
+        (json!("EdDSA"), json!("ES256"))
+    );
+    assert_eq!(old.me(&by_ed).await.error()["extensions"]["reason"], "MALFORMED");
+}
+
+#[tokio::test]
+async fn a_token_can_not_choose_how_a_key_is_used() {
+    let dir = TempDir::new().unwrap();
+    let ed = generate(dir.path(), "EdDSA");
+    let app = TestApp::with(&[&flag(&[&ed])]).await;
+    let genuine = app.register("ada@example.com").await.token();
+    let kid = header(&genuine)["kid"].as_str().unwrap().to_owned();
+    let payload = URL_SAFE_NO_PAD.decode(genuine.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    let public = published(&app).await[0].clone();
+    let x = URL_SAFE_NO_PAD.decode(public["x"].as_str().unwrap()).unwrap();
+    let secret_kid = header(&TestApp::start().await.register("a@example.com").await.token())["kid"].clone();
+    let secret_kid = secret_kid.as_str().unwrap();
+    let sign = |algorithm, kid: Option<&str>, key: &EncodingKey| {
+        encode(&Header { kid: kid.map(Into::into), ..Header::new(algorithm) }, &claims, key).unwrap()
+    };
+    let own = EncodingKey::from_ed_pem(
+        &std::fs::read(generate(TempDir::new().unwrap().keep().as_path(), "EdDSA")).unwrap(),
+    );
+    let (own, ours) = (own.unwrap(), EncodingKey::from_ed_pem(&std::fs::read(&ed).unwrap()).unwrap());
+    let by_secret = EncodingKey::from_secret(SECRET.as_bytes());
+    for (what, token) in [
+        ("the public key as a secret", sign(Algorithm::HS256, Some(&kid), &EncodingKey::from_secret(&x))),
+        ("the same, without a kid", sign(Algorithm::HS256, None, &EncodingKey::from_secret(&x))),
+        (
+            "the JWK as a secret",
+            sign(Algorithm::HS256, Some(&kid), &EncodingKey::from_secret(public.to_string().as_bytes())),
+        ),
+        ("the secret under the kid of another key", sign(Algorithm::HS256, Some(&kid), &by_secret)),
+        ("a key under the kid of the secret", sign(Algorithm::EdDSA, Some(secret_kid), &ours)),
+        (
+            "a kid that is a path",
+            sign(Algorithm::HS256, Some("../../dev/null"), &EncodingKey::from_secret(b"")),
+        ),
+        ("a kid that is SQL", sign(Algorithm::EdDSA, Some("' OR 1=1 --"), &ours)),
+        ("an empty kid", sign(Algorithm::EdDSA, Some(""), &ours)),
+        ("somebody's own key", sign(Algorithm::EdDSA, Some(&kid), &own)),
+        ("somebody's own key, without a kid", sign(Algorithm::EdDSA, None, &own)),
+    ] {
+        let answer = app.me(&token).await;
+        assert_eq!(answer.error()["extensions"]["reason"], "MALFORMED", "{what}");
+    }
+    // A key in the header is nobody's.
+    let mut with_jwk = Header { kid: Some(kid), ..Header::new(Algorithm::EdDSA) };
+    with_jwk.jku = Some("http://127.0.0.1:1/jwks.json".into());
+    let token = encode(&with_jwk, &claims, &own).unwrap();
+    assert_eq!(app.me(&token).await.error()["extensions"]["reason"], "MALFORMED");
+    app.me(&sign(Algorithm::EdDSA, None, &ours)).await.data("me");
+}
+
+#[test]
+fn a_bad_key_file_stops_the_start_with_its_name() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("key");
+    for (content, expected) in [
+        ("short", "at least 32"),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "openssl genpkey"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", "openssl genpkey"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let mut command = Service::command();
+        command.env("TODO_DATA_DIR", "/dev/null/nowhere").env("JWT_KEY_FILES", &path);
+        let output = Service::run(&mut command);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("JWT_KEY_FILES") && message.contains(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_openssl_makes_are_taken() {
+    let dir = TempDir::new().unwrap();
+    for (name, options) in [
+        ("ed", vec!["-algorithm", "ed25519"]),
+        ("ec", vec!["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+    ] {
+        let path = dir.path().join(name);
+        let made = std::process::Command::new("openssl")
+            .arg("genpkey")
+            .args(&options)
+            .arg("-out")
+            .arg(&path)
+            .status();
+        assert!(made.unwrap().success());
+        let app = TestApp::with(&[&flag(&[&path])]).await;
+        let token = app.register("ada@example.com").await.token();
+        app.me(&token).await.data("me");
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line for looking after accounts.
+
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, Service, TestApp};
+
+/// Runs `todo-api user` with something on standard input.
+fn user(app: &TestApp, arguments: &[&str], input: &str) -> Output {
+    let mut command = Service::command();
+    command.env("DATABASE_URL", &app.database.url).arg("user").args(arguments);
+    let mut process =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that needs none may have ended already.
+    let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
+    process.wait_with_output().unwrap()
+}
+
+fn value(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn message(output: &Output) -> String {
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn an_account_is_made_shown_changed_and_deleted() {
+    let app = TestApp::start().await;
+    let create = ["create", "--email", "ada@example.com", "--name", "Ada", "--json"];
+    let made = value(&user(&app, &create, &format!("{PASSWORD}\n")));
+    let token = app.login("ada@example.com", PASSWORD).await.token();
+
+    let shown = value(&user(&app, &["show", "ADA@example.com", "--json"], ""));
+    assert_eq!((&shown["id"], &shown["passwordHash"]), (&made["id"], &json!("argon2id")));
+    assert_eq!(shown["sessions"].as_array().unwrap().len(), 1);
+
+    let id = made["id"].as_str().unwrap();
+    let ended = value(&user(&app, &["revoke-sessions", id, "--json"], ""));
+    assert_eq!(ended["revokedSessionIds"].as_array().unwrap().len(), 1);
+    let others = "mutation { logoutOthers { revokedSessionIds } }";
+    let ended = std::time::Instant::now();
+    while app.ask_as(&token, others, Value::Null).await.body.get("errors").is_none() {
+        assert!(ended.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    let new = "a quite different horse battery staple";
+    value(&user(&app, &["set-password", id, "--json"], new));
+    app.login("ada@example.com", new).await.data("login");
+    assert_eq!(app.login("ada@example.com", PASSWORD).await.code(), "INVALID_CREDENTIALS");
+
+    assert!(message(&user(&app, &["delete", id], "")).contains("--yes"));
+    assert_eq!(value(&user(&app, &["delete", id, "--yes", "--json"], ""))["deletedUserId"], made["id"]);
+    assert!(message(&user(&app, &["show", id], "")).contains("there is no user"));
+}
+
+#[tokio::test]
+async fn accounts_are_listed_by_pages_with_the_number_of_bcrypt_hashes() {
+    let app = TestApp::start().await;
+    for name in ["a", "b", "c"] {
+        app.register(&format!("{name}@example.com")).await.data("register");
+    }
+    let hash = bcrypt::hash("x", 4).unwrap();
+    app.database.sql(&format!("UPDATE users SET hashed_password = '{hash}' WHERE email LIKE 'a%'")).await;
+    let first = value(&user(&app, &["list", "--limit", "2", "--json"], ""));
+    assert_eq!(
+        (&first["total"], &first["bcryptHashes"], &first["hasMore"]),
+        (&json!(3), &json!(1), &json!(true))
+    );
+    let emails = |list: &Value| -> Vec<String> {
+        list["users"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|user| user["email"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(emails(&first), ["c@example.com", "b@example.com"]);
+    let rest = value(&user(&app, &["list", "--after", "b@example.com", "--json"], ""));
+    assert_eq!((emails(&rest), &rest["hasMore"]), (vec!["a@example.com".to_owned()], &json!(false)));
+    let text = String::from_utf8(user(&app, &["list"], "").stdout).unwrap();
+    assert!(text.contains("3 account(s)\n1 still with a bcrypt hash"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_without_repeating_a_password() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    let create = |email| ["create", "--email", email, "--name", "Ada"];
+    assert!(message(&user(&app, &create("ada@example.com"), PASSWORD)).contains("exists already"));
+    let weak = message(&user(&app, &create("grace@example.com"), "password1\n"));
+    assert!(weak.contains("too easy to guess") && !weak.contains("password1"), "{weak}");
+    assert!(message(&user(&app, &create("grace@example.com"), "")).contains("standard input"));
+    assert!(message(&user(&app, &["show", "nobody@example.com"], "")).contains("there is no user"));
+}

@@ -1,0 +1,193 @@
+//! How often something may be tried.
+
+use futures_util::future::join_all;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, TestApp, rows};
+
+const BEHIND_A_PROXY: &str = "--trusted-proxies=127.0.0.0/8";
+
+fn from(address: &str) -> HeaderMap {
+    HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), address.parse().unwrap())])
+}
+
+async fn login_from(app: &TestApp, address: &str, email: &str, password: &str) -> Answer {
+    let query = "mutation Login($input: LoginInput!) { login(input: $input) { accessToken } }";
+    let input = json!({ "input": { "email": email, "password": password } });
+    app.ask_with(from(address), query, input).await
+}
+
+/// How many of the errors in an answer, or a batch of them, have a code.
+fn count(answer: &Answer, code: &str) -> usize {
+    let answers = answer.body.as_array().cloned().unwrap_or_else(|| vec![answer.body.clone()]);
+    let errors = answers.iter().flat_map(|answer| answer["errors"].as_array().cloned().unwrap_or_default());
+    errors.filter(|error| error["extensions"]["code"] == code).count()
+}
+
+fn aliased_logins(number: usize) -> String {
+    let fields = (0..number).map(|n| {
+        format!(
+            "a{n}: login(input: {{ email: \"ada@example.com\", password: \"wrong\" }}) {{ accessToken }} "
+        )
+    });
+    format!("mutation {{ {} }}", fields.collect::<String>())
+}
+
+#[tokio::test]
+async fn each_of_1000_aliased_logins_counts() {
+    let flags = [
+        "--max-aliases=1000",
+        "--max-root-fields=1000",
+        "--max-tokens=100000",
+        "--max-complexity=100000",
+        "--max-document=1MiB",
+        "--max-duplicate-fields=1000",
+    ];
+    let app = TestApp::with(&flags).await;
+    app.register("ada@example.com").await.data("register");
+    let began = std::time::Instant::now();
+    let answer = app.ask(&aliased_logins(1000), Value::Null).await;
+    let (tried, refused) = (count(&answer, "INVALID_CREDENTIALS"), count(&answer, "RATE_LIMITED"));
+    println!("{tried} passwords were tried and {refused} attempts refused in {:?}", began.elapsed());
+    assert_eq!(tried + refused, 1000);
+    // Five at once, and some more while the others are counted.
+    assert!((5..=9).contains(&tried), "{tried} passwords were tried");
+    let failed = "SELECT count(*)::text AS text FROM security_events WHERE kind = 'LOGIN_FAILED'";
+    assert_eq!(rows(&app, failed).await, [tried.to_string()]);
+
+    // Another way in is no way around.
+    let batch = Value::Array(vec![json!({ "query": aliased_logins(10) }); 10]);
+    let answer = Answer::of(app.http.post(app.url("/graphql")).json(&batch)).await;
+    assert!(count(&answer, "RATE_LIMITED") >= 99, "{:#}", answer.body);
+}
+
+#[tokio::test]
+async fn who_guesses_waits_longer_and_longer_but_never_for_good() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    for _ in 0..5 {
+        assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
+    }
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        // The right password does not help who is throttled, so nothing is learned.
+        let refused = app.login("ada@example.com", PASSWORD).await;
+        assert_eq!(refused.code(), "RATE_LIMITED");
+        let wait = refused.error()["extensions"]["retryAfter"].as_i64().unwrap();
+        waits.push(wait);
+        app.pass(wait);
+        assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
+    }
+    assert!(waits.is_sorted() && waits[7] <= 60 && waits[7] > 30, "{waits:?}");
+    app.pass(60);
+    app.login("ada@example.com", PASSWORD).await.data("login");
+    // Success forgives.
+    for _ in 0..5 {
+        assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
+    }
+}
+
+#[tokio::test]
+async fn what_is_throttled_costs_no_hash() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    let mut fastest = std::time::Duration::MAX;
+    for n in 0..20 {
+        let began = std::time::Instant::now();
+        let answer = app.login("ada@example.com", "wrong").await;
+        if n >= 5 && answer.code() == "RATE_LIMITED" {
+            fastest = fastest.min(began.elapsed());
+        }
+    }
+    // A failed login is answered after half a second.
+    assert!(fastest < std::time::Duration::from_millis(250), "{fastest:?}");
+}
+
+#[tokio::test]
+async fn nobody_locks_somebody_else_out() {
+    let app = TestApp::with(&[BEHIND_A_PROXY]).await;
+    app.register("ada@example.com").await.data("register");
+    login_from(&app, "192.0.2.1", "ada@example.com", PASSWORD).await.data("login");
+    let attacks = (0..70).map(async |n| {
+        let attack = login_from(&app, &format!("198.51.100.{n}"), "ada@example.com", "wrong").await;
+        attack.code() == "RATE_LIMITED"
+    });
+    let throttled = join_all(attacks).await.into_iter().filter(|throttled| *throttled).count();
+    assert!(throttled >= 15, "{throttled} attempts from many addresses were refused");
+    // Where the owner has been before, nothing of it is felt; elsewhere not for long.
+    login_from(&app, "192.0.2.1", "ada@example.com", PASSWORD).await.data("login");
+    let elsewhere = login_from(&app, "203.0.113.5", "ada@example.com", PASSWORD).await;
+    let wait = elsewhere.error()["extensions"]["retryAfter"].as_i64().unwrap();
+    assert!(wait <= 10, "{wait} s");
+    app.pass(wait);
+    login_from(&app, "203.0.113.5", "ada@example.com", PASSWORD).await.data("login");
+}
+
+#[tokio::test]
+async fn all_processes_count_together() {
+    let one = TestApp::start().await;
+    let other = one.beside(&[]).await;
+    one.register("ada@example.com").await.data("register");
+    for n in 0..5 {
+        let app = if n % 2 == 0 { &one } else { &other };
+        assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
+    }
+    assert_eq!(one.login("ada@example.com", "wrong").await.code(), "RATE_LIMITED");
+    assert_eq!(other.login("ada@example.com", "wrong").await.code(), "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn registrations_from_one_address_are_counted_and_ipv6_by_its_64() {
+    let app = TestApp::with(&[BEHIND_A_PROXY]).await;
+    // What is wrong with the input makes no difference, and costs no hash.
+    let query = "mutation { register(input: { email: \"\", password: \"\", name: \"\" }) { accessToken } }";
+    for n in 0..50 {
+        let answer = app.ask_with(from(&format!("2001:db8:1:2::{n:x}")), query, Value::Null).await;
+        assert_eq!(answer.code(), "BAD_USER_INPUT", "{n}");
+    }
+    let same = app.ask_with(from("2001:db8:1:2:ffff::1"), query, Value::Null).await;
+    assert_eq!(same.code(), "RATE_LIMITED");
+    assert!((1..=20).contains(&same.error()["extensions"]["retryAfter"].as_i64().unwrap()));
+    let next = app.ask_with(from("2001:db8:1:3::1"), query, Value::Null).await;
+    assert_eq!(next.code(), "BAD_USER_INPUT");
+}
+
+#[tokio::test]
+async fn without_trusted_proxies_nobody_chooses_an_address() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    for n in 0..5 {
+        let answer = login_from(&app, &format!("192.0.2.{n}"), "ada@example.com", "wrong").await;
+        assert_eq!(answer.code(), "INVALID_CREDENTIALS");
+    }
+    let answer = login_from(&app, "192.0.2.77", "ada@example.com", "wrong").await;
+    assert_eq!(answer.code(), "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn throttled_logins_are_noted_once_in_a_while_and_take_no_room() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    for _ in 0..5 {
+        app.login("ada@example.com", "wrong").await;
+    }
+    let room = "SELECT count(*)::text AS text FROM throttle_buckets";
+    let before = rows(&app, room).await;
+    for _ in 0..20 {
+        app.login("ada@example.com", "wrong").await;
+    }
+    assert_eq!(rows(&app, room).await, before);
+    let noted =
+        "SELECT kind AS text FROM security_events WHERE kind = 'LOGIN_THROTTLED' AND user_id IS NOT NULL";
+    assert_eq!(rows(&app, noted).await.len(), 1);
+}
+
+#[tokio::test]
+async fn limits_can_be_switched_off() {
+    let app = TestApp::with(&["--rate-limits=off"]).await;
+    for _ in 0..8 {
+        assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
+    }
+    assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM throttle_buckets").await, ["0"]);
+}
