@@ -195,7 +195,7 @@ impl AppError {
             Self::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),
             // Rounded up: who comes back then is let through.
             Self::RateLimited { wait } => {
-                values.set("retryAfter", wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+                values.set("retryAfter", wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
             }
             _ => {}
         }

@@ -154,7 +154,7 @@ impl PasswordHasher {
         let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
         let version = hash.version.map(Version::try_from).transpose()?.unwrap_or(Version::V0x13);
         let params = Params::try_from(&hash)?;
-        anyhow::ensure!(is_affordable(&params), "a stored password hash asks for more work than is allowed",);
+        anyhow::ensure!(is_affordable(&params), "a stored password hash asks for more work than is allowed");
         let current = algorithm == Algorithm::Argon2id
             && version == Version::V0x13
             && (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);

@@ -192,7 +192,7 @@ impl Attempt {
                 }
                 (Err(_), _) => {}
                 (Ok(level), bucket) => {
-                    counted.push(counter.bucket(level, bucket.and_then(|b| b.refused_at), now))
+                    counted.push(counter.bucket(level, bucket.and_then(|b| b.refused_at), now));
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 
 use super::print;
 use super::serve::Backend;
@@ -62,16 +63,14 @@ async fn act(
     let mut conn = backend.direct_connector(config)?.connect().await?;
     let report = import::import(&mut conn, users).await?;
     let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(&mut conn).await?);
-    if json {
-        let mut value = serde_json::to_value(report)?;
-        value["bcryptHashes"] = bcrypt.into();
-        print(&format!("{value}\n"));
+    let import::Report { imported, already_there } = report;
+    print(&if json {
+        format!(
+            "{}\n",
+            json!({ "imported": imported, "alreadyThere": already_there, "bcryptHashes": bcrypt })
+        )
     } else {
-        let import::Report { imported, already_there } = report;
-        print(&format!(
-            "imported {imported} user(s); {already_there} were there already\n{}",
-            remaining(bcrypt)
-        ));
-    }
+        format!("imported {imported} user(s); {already_there} were there already\n{}", remaining(bcrypt))
+    });
     Ok(())
 }

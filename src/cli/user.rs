@@ -130,9 +130,9 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
     accounts.truncate(page.wanted());
     let total: i64 = schemes.iter().map(|(_, count)| count).sum();
     let bcrypt = bcrypt_rows(&schemes);
-    let mut text: String = accounts.iter().map(describe).collect();
-    text +=
-        &format!("{total} account(s){}\n{}", if more { ", not all shown" } else { "" }, remaining(bcrypt));
+    let lines: String = accounts.iter().map(describe).collect();
+    let not_all = if more { ", not all shown" } else { "" };
+    let text = format!("{lines}{total} account(s){not_all}\n{}", remaining(bcrypt));
     let users: Vec<_> = accounts.iter().map(to_json).collect();
     Ok((json!({ "users": users, "hasMore": more, "total": total, "bcryptHashes": bcrypt }), text))
 }
@@ -145,24 +145,29 @@ async fn show(state: &AppState, user: &User) -> anyhow::Result<(Value, String)> 
     });
     let (account, sessions) = found.await?;
     let account = account.context("the account has just been deleted")?;
-    let mut text = describe(&account);
-    let mut list = Vec::new();
-    for session in &sessions {
-        let address = session.ip_address.map(|address| address.addr().to_string()).unwrap_or_default();
-        let agent = session.user_agent.as_deref().unwrap_or_default();
-        text += &format!(
-            "  session {}  seen {}  {address}  {agent}\n",
-            session.id,
-            session.last_seen_at.to_rfc3339()
-        );
-        list.push(json!({
-            "id": session.id, "createdAt": session.created_at.to_rfc3339(),
-            "lastSeenAt": session.last_seen_at.to_rfc3339(), "ipAddress": address, "userAgent": session.user_agent,
-        }));
-    }
+    let lines: String = sessions.iter().map(describe_session).collect();
+    let sessions: Vec<_> = sessions.iter().map(session_to_json).collect();
     let mut value = to_json(&account);
-    value["sessions"] = list.into();
-    Ok((value, text))
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("sessions".into(), sessions.into());
+    }
+    Ok((value, describe(&account) + &lines))
+}
+
+fn describe_session(session: &Session) -> String {
+    let address = session.ip_address.map(|address| address.addr().to_string()).unwrap_or_default();
+    let agent = session.user_agent.as_deref().unwrap_or_default();
+    format!("  session {}  seen {}  {address}  {agent}\n", session.id, session.last_seen_at.to_rfc3339())
+}
+
+fn session_to_json(session: &Session) -> Value {
+    json!({
+        "id": session.id,
+        "createdAt": session.created_at.to_rfc3339(),
+        "lastSeenAt": session.last_seen_at.to_rfc3339(),
+        "ipAddress": session.ip_address.map(|address| address.addr().to_string()),
+        "userAgent": session.user_agent,
+    })
 }
 
 fn describe(account: &AccountOverview) -> String {

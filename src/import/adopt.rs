@@ -75,7 +75,7 @@ async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
                 ));
             }
             Some(column) if name == "id" && !column.is_key => {
-                problems.push("id is not the primary key".into())
+                problems.push("id is not the primary key".into());
             }
             Some(_) => {}
         }

@@ -35,8 +35,7 @@ pub struct SourceUser {
 }
 
 /// What an import did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Users who were not there before.
     pub imported: usize,

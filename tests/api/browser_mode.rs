@@ -43,11 +43,11 @@ async fn the_refresh_token_travels_in_a_cookie_and_not_in_the_answer() {
     // 30 days, less what has passed of them.
     assert!(set.contains("Max-Age=25919") || set.contains("Max-Age=2592000"), "{set}");
 
-    let sent = pair(&registered);
-    let with = headers(&[("apollo-require-preflight", "true"), ("cookie", &format!("a=b; {sent}"))]);
+    let held = pair(&registered);
+    let with = headers(&[("apollo-require-preflight", "true"), ("cookie", &format!("a=b; {held}"))]);
     let refreshed = app.ask_with(with.clone(), REFRESH, Value::Null).await;
     app.me(&refreshed.token()).await.data("me");
-    assert_ne!(pair(&refreshed), sent);
+    assert_ne!(pair(&refreshed), held);
 
     let with = headers(&[("apollo-require-preflight", "true"), ("cookie", &pair(&refreshed))]);
     let ended = app.ask_with(with, "mutation { logout { revokedSessionIds } }", Value::Null).await;
@@ -59,7 +59,7 @@ async fn the_refresh_token_travels_in_a_cookie_and_not_in_the_answer() {
 #[tokio::test]
 async fn the_cookie_does_nothing_without_the_header_or_from_another_origin() {
     let app = TestApp::with(&[ON, "--cors-allowed-origins=https://app.example.com"]).await;
-    let sent = pair(&registered(&app).await);
+    let held = pair(&registered(&app).await);
     let host = app.address.to_string();
     let same = format!("http://{host}");
     let header = ("apollo-require-preflight", "true");
@@ -73,7 +73,7 @@ async fn the_cookie_does_nothing_without_the_header_or_from_another_origin() {
         (vec![header, ("origin", "https://app.example.com")], true),
         (vec![("x-apollo-operation-name", "Refresh")], true),
     ] {
-        let with = [extra.clone(), vec![("cookie", sent.as_str())]].concat();
+        let with = [extra.clone(), vec![("cookie", held.as_str())]].concat();
         let answer = app.ask_with(headers(&with), REFRESH, Value::Null).await;
         if allowed {
             answer.data("refreshSession");
@@ -87,7 +87,7 @@ async fn the_cookie_does_nothing_without_the_header_or_from_another_origin() {
         assert_eq!(form.status(), 415);
     }
     // Nobody is logged out from another site, either.
-    let with = headers(&[("cookie", &sent)]);
+    let with = headers(&[("cookie", &held)]);
     let logout = app.ask_with(with, "mutation { logout { revokedSessionIds } }", Value::Null).await;
     assert_eq!(logout.code(), "FORBIDDEN");
     assert_eq!(app.ask(REGISTER, Value::Null).await.code(), "FORBIDDEN");
@@ -111,8 +111,8 @@ async fn without_browser_mode_cookies_are_neither_set_nor_read() {
     let registered = registered(&app).await;
     assert!(!registered.headers.contains_key("set-cookie"));
     let token = registered.data("register")["refreshToken"].as_str().unwrap().to_owned();
-    let sent = format!("__Host-todo-refresh-token={token}");
-    let with = headers(&[("apollo-require-preflight", "true"), ("cookie", &sent)]);
+    let held = format!("__Host-todo-refresh-token={token}");
+    let with = headers(&[("apollo-require-preflight", "true"), ("cookie", &held)]);
     let answer = app.ask_with(with, REFRESH, Value::Null).await;
     assert_eq!(answer.error()["extensions"]["reason"], "MISSING");
 }
@@ -120,8 +120,8 @@ async fn without_browser_mode_cookies_are_neither_set_nor_read() {
 #[tokio::test]
 async fn clients_that_are_no_browsers_refresh_by_input_in_browser_mode_too() {
     let app = TestApp::with(&[ON]).await;
-    let sent = pair(&registered(&app).await);
-    let token = sent.split_once('=').unwrap().1;
+    let held = pair(&registered(&app).await);
+    let token = held.split_once('=').unwrap().1;
     let query = "mutation R($t: String!) { refreshSession(input: { refreshToken: $t }) { refreshToken } }";
     let answer = app.ask(query, json!({ "t": token })).await;
     assert!(answer.data("refreshSession")["refreshToken"].as_str().unwrap().starts_with("todo_rt_"));

@@ -64,17 +64,17 @@ async fn keys_rotate_without_logging_anyone_out() {
     let old = TestApp::start().await;
     let by_secret = old.register("ada@example.com").await.token();
     let middle = old.beside(&[&flag(&[&ed])]).await;
-    let by_ed = middle.login("ada@example.com", PASSWORD).await.token();
+    let with_ed = middle.login("ada@example.com", PASSWORD).await.token();
     let new = old.beside(&[&flag(&[&ec, &ed])]).await;
-    let by_ec = new.login("ada@example.com", PASSWORD).await.token();
-    for token in [&by_secret, &by_ed, &by_ec] {
+    let with_p256 = new.login("ada@example.com", PASSWORD).await.token();
+    for token in [&by_secret, &with_ed, &with_p256] {
         new.me(token).await.data("me");
     }
     assert_eq!(
-        (header(&by_ed)["alg"].clone(), header(&by_ec)["alg"].clone()),
+        (header(&with_ed)["alg"].clone(), header(&with_p256)["alg"].clone()),
         (json!("EdDSA"), json!("ES256"))
     );
-    assert_eq!(old.me(&by_ed).await.error()["extensions"]["reason"], "MALFORMED");
+    assert_eq!(old.me(&with_ed).await.error()["extensions"]["reason"], "MALFORMED");
 }
 
 #[tokio::test]
