@@ -29,7 +29,7 @@ impl SigningKey {
     pub fn from_secret(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
         let secret = secret.expose_secret();
         ensure!(
-            secret.len() >= Self::MIN_SECRET_BYTES,
+            secret.trim_ascii().len() >= Self::MIN_SECRET_BYTES,
             "has {} bytes; at least {} are needed, for example from: todo-api keys generate --algorithm HS256",
             secret.len(),
             Self::MIN_SECRET_BYTES,

@@ -8,7 +8,7 @@ use super::cookie;
 use super::directives::errors;
 use super::pages::{self, Connection, Edge};
 use super::scalars::DateTime;
-use crate::auth;
+use crate::auth::{self, Requester};
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
 use crate::models::{self, Position};
 
@@ -72,16 +72,17 @@ impl SessionMutation {
         >,
     ) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
-        let in_cookie = match caller.cookie {
-            RefreshCookie::Off => None,
-            _ if caller.cookie.is_used()? => caller.cookie.token(),
-            _ => None,
-        };
-        let token = input.as_ref().map(|input| input.refresh_token.as_str());
-        let token = token.or(in_cookie.map(ExposeSecret::expose_secret));
-        if !matches!(caller.cookie, RefreshCookie::Off) {
+        let by_token = input.is_some() || matches!(caller.requester, Requester::User { .. });
+        // What is named by a token needs no cookie, which may be out of reach.
+        let in_browser = matches!(caller.cookie, RefreshCookie::Usable(_));
+        if !by_token {
+            caller.cookie.is_used()?;
+        }
+        if in_browser {
             cookie::clear(ctx);
         }
+        let in_cookie = caller.cookie.token().map(ExposeSecret::expose_secret);
+        let token = input.as_ref().map(|input| input.refresh_token.as_str()).or(in_cookie);
         Ok(auth::logout(ctx.state()?, &caller.client, caller.requester, token).await?.into())
     }
 

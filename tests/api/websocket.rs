@@ -384,3 +384,21 @@ async fn the_sockets_of_a_session_that_has_ended_are_closed_on_every_process() {
     stays.subscribe("1", "{ me { email } }").await;
     assert_eq!(stays.receive().await["payload"]["data"]["me"]["email"], "ada@example.com");
 }
+
+#[tokio::test]
+async fn logins_over_a_socket_are_counted_like_others() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    let mut client = Client::ready(&app, json!({})).await;
+    let login =
+        "mutation { login(input: { email: \"ada@example.com\", password: \"wrong\" }) { accessToken } }";
+    let mut codes = Vec::new();
+    for id in 0..7 {
+        client.subscribe(&id.to_string(), login).await;
+        let answer = client.receive().await;
+        codes.push(answer["payload"]["errors"][0]["extensions"]["code"].clone());
+        client.receive().await;
+    }
+    assert_eq!(codes.iter().filter(|code| **code == "INVALID_CREDENTIALS").count(), 5, "{codes:?}");
+    assert_eq!(app.login("ada@example.com", PASSWORD).await.code(), "RATE_LIMITED");
+}
