@@ -40,9 +40,9 @@ pub async fn change_password(
     let new = judge(state, &user, "newPassword", new).await?;
     let new = state.passwords.hash(new).await?;
     let changed = set_password(state, client, &user, Some(&old), &new, Some(identity.session_id)).await?;
+    let user = reread(state, user.id).await?;
     // Somebody else changed it meanwhile: what was entered is not the current one any more.
-    let ended = changed.ok_or(AppError::InvalidCredentials)?;
-    Ok((reread(state, user.id).await?, ended))
+    Ok((user, changed.ok_or(AppError::InvalidCredentials)?))
 }
 
 /// Sets a new password without asking for the current one, for an operator; ends all sessions and returns which.
@@ -126,7 +126,9 @@ pub async fn delete(state: &AppState, client: &Client, user_id: Uuid) -> Result<
     let now = state.clock.now();
     let deleted = state.database.run(async |conn| {
         conn.transaction(async |conn| {
-            // Before the user, as a refresh does: it locks the session and then its user.
+            // From here on nobody logs in. The sessions before the user: whoever works on a session notes it with its
+            // user afterwards, and would wait for us as we for them.
+            User::lock(conn, user_id).await?;
             let ended = Session::end_all(conn, user_id, None).await?;
             let deleted = User::delete(conn, user_id).await?;
             if deleted {

@@ -115,6 +115,12 @@ impl User {
             .optional()
     }
 
+    /// Keeps others from changing the user and from logging in as them until the transaction ends.
+    pub async fn lock(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<()> {
+        let user = users::table.find(id).select(users::id).for_no_key_update();
+        user.first::<Uuid>(conn).await.optional().map(|_| ())
+    }
+
     /// Deletes the user and all that belongs to it; whether there was one.
     pub async fn delete(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<bool> {
         Ok(diesel::delete(users::table.find(id)).execute(conn).await? > 0)

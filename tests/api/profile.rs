@@ -168,3 +168,36 @@ async fn a_user_sees_what_happened_to_their_account_and_no_secret_is_kept() {
     let ids = "SELECT count(*)::text AS text FROM security_events WHERE request_id IS NULL";
     assert_eq!(rows(&app, ids).await, ["0"]);
 }
+
+#[tokio::test]
+async fn whatever_is_done_to_one_account_at_once_nothing_waits_for_each_other_in_a_circle() {
+    let app = TestApp::with(&["--rate-limits=off"]).await;
+    let refresh = "mutation R($t: String!) { refreshSession(input: { refreshToken: $t }) { refreshToken } }";
+    let everywhere = "mutation { logoutEverywhere { revokedSessionIds } }";
+    for round in 0..10 {
+        let email = format!("ada{round}@example.com");
+        let opened = app.register(&email).await;
+        let (token, refresh_token) =
+            (opened.token(), json!({ "t": opened.data("register")["refreshToken"] }));
+        let new_email = format!("new.{email}");
+        let (refreshes, logins, changes) = tokio::join!(
+            async {
+                tokio::join!(app.ask(refresh, refresh_token.clone()), app.ask(refresh, refresh_token.clone()))
+            },
+            async { tokio::join!(app.login(&email, PASSWORD), app.login(&email, PASSWORD)) },
+            async {
+                tokio::join!(
+                    change_password(&app, &token, PASSWORD, NEW),
+                    change_email(&app, &token, &new_email, PASSWORD),
+                    delete_account(&app, &token, PASSWORD),
+                    app.ask_as(&token, everywhere, Value::Null),
+                )
+            },
+        );
+        let answers =
+            [refreshes.0, refreshes.1, logins.0, logins.1, changes.0, changes.1, changes.2, changes.3];
+        for answer in answers.iter().filter(|answer| answer.body.get("errors").is_some()) {
+            assert!(["UNAUTHENTICATED", "INVALID_CREDENTIALS"].contains(&answer.code()), "{:#}", answer.body);
+        }
+    }
+}
