@@ -25,15 +25,16 @@ impl SigningKey {
     /// The shortest secret, in bytes: that of the hash behind HS256 (RFC 7518, section 3.2).
     pub const MIN_SECRET_BYTES: usize = 32;
 
-    /// A secret for HS256.
+    /// A secret for HS256 that somebody has written; blanks around it do not make it longer.
+    pub fn from_text(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
+        Self::check_length(secret.expose_secret().trim_ascii())?;
+        Self::from_secret(secret)
+    }
+
+    /// A secret for HS256, of any bytes.
     pub fn from_secret(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
         let secret = secret.expose_secret();
-        ensure!(
-            secret.trim_ascii().len() >= Self::MIN_SECRET_BYTES,
-            "has {} bytes; at least {} are needed, for example from: todo-api keys generate --algorithm HS256",
-            secret.len(),
-            Self::MIN_SECRET_BYTES,
-        );
+        Self::check_length(secret)?;
         let id = crypto::hmac_sha256(secret, b"key id");
         Ok(Self {
             id: URL_SAFE_NO_PAD.encode(id.first_chunk::<12>().unwrap_or(&[0; 12])),
@@ -42,6 +43,16 @@ impl SigningKey {
             decoding: DecodingKey::from_secret(secret),
             public: None,
         })
+    }
+
+    fn check_length(secret: &[u8]) -> anyhow::Result<()> {
+        ensure!(
+            secret.len() >= Self::MIN_SECRET_BYTES,
+            "has {} bytes; at least {} are needed, for example from: todo-api keys generate --algorithm HS256",
+            secret.len(),
+            Self::MIN_SECRET_BYTES,
+        );
+        Ok(())
     }
 
     /// The key in a file: a private key for Ed25519 or P-256 in PKCS#8 as PEM, or else a secret for HS256.

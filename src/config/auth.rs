@@ -84,7 +84,7 @@ impl AuthSettings {
     pub fn keys(&self) -> anyhow::Result<Vec<SigningKey>> {
         let files =
             self.jwt_key_files.iter().map(|path| SigningKey::from_file(path).context("JWT_KEY_FILES"));
-        let secret = jwt_secret().map(|secret| SigningKey::from_secret(&secret).context("JWT_SECRET"));
+        let secret = jwt_secret().map(|secret| SigningKey::from_text(&secret).context("JWT_SECRET"));
         files.chain(secret).collect()
     }
 }

@@ -4,7 +4,9 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use todo_api::housekeeping::sweep;
 use todo_api::models::lock_expired;
 
-use crate::support::{TestApp, rows};
+use serde_json::Value;
+
+use crate::support::{OwnServer, TestApp, TestDatabase, connector, rows};
 
 async fn count(app: &TestApp, table: &str) -> usize {
     rows(app, &format!("SELECT count(*)::text AS text FROM {table}")).await[0].parse().unwrap()
@@ -57,4 +59,30 @@ async fn one_process_at_a_time_deletes() {
     other.transaction(busy).await.unwrap();
     sweep(&app.state).await.unwrap();
     assert_eq!(count(&app, "sessions").await, 1);
+}
+
+#[tokio::test]
+async fn an_idle_service_sends_the_database_nothing() {
+    let server = OwnServer::start().await;
+    for setting in ["log_statement = 'all'", "log_line_prefix = '%a '"] {
+        server.sql(&format!("ALTER SYSTEM SET {setting}")).await;
+    }
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let app = TestApp::on(&server.url(), &[], TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    server.sql("SELECT pg_reload_conf()").await;
+    app.me(&token).await.data("me");
+    let log = || std::fs::read_to_string(server.dir.path().join("postgres.log")).unwrap();
+    // Housekeeping comes some seconds after the request, and ends with the events.
+    while !log().rsplit_once("DELETE FROM security_events").is_some_and(|(_, rest)| rest.contains("COMMIT")) {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let before = log();
+    // That nothing happens can't be waited for but by the clock.
+    for _ in 0..20 {
+        assert_eq!(app.http.get(app.url("/health/live")).send().await.unwrap().status(), 200);
+        app.ask("{ __typename }", Value::Null).await.data("__typename");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(log(), before);
 }
