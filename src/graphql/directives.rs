@@ -11,3 +11,13 @@ pub(super) fn errors(
     #[graphql(desc = "Values of `extensions.reason`.")] reasons: Vec<UnauthenticatedReason>,
 ) {
 }
+
+/// What may be wrong with the token of an operation that needs one.
+pub(super) fn any_reason() -> Vec<UnauthenticatedReason> {
+    vec![
+        UnauthenticatedReason::Missing,
+        UnauthenticatedReason::Malformed,
+        UnauthenticatedReason::Expired,
+        UnauthenticatedReason::Revoked,
+    ]
+}

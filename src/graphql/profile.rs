@@ -3,9 +3,9 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use super::accounts::User;
 use super::context::{ContextExt, RefreshCookie};
 use super::cookie;
-use super::directives::errors;
+use super::directives::{any_reason, errors};
 use crate::auth;
-use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
+use crate::error::{AppError, ErrorCode};
 
 /// Changing and deleting one's own account.
 #[derive(Default)]
@@ -15,12 +15,7 @@ pub(super) struct ProfileMutation;
 #[Object]
 impl ProfileMutation {
     /// Changes what people see of the user.
-    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::Unauthenticated], vec![
-        UnauthenticatedReason::Missing,
-        UnauthenticatedReason::Malformed,
-        UnauthenticatedReason::Expired,
-        UnauthenticatedReason::Revoked,
-    ]))]
+    #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::Unauthenticated], any_reason()))]
     async fn update_profile(
         &self,
         ctx: &Context<'_>,
@@ -39,12 +34,7 @@ impl ProfileMutation {
             ErrorCode::RateLimited,
             ErrorCode::Unauthenticated,
         ],
-        vec![
-            UnauthenticatedReason::Missing,
-            UnauthenticatedReason::Malformed,
-            UnauthenticatedReason::Expired,
-            UnauthenticatedReason::Revoked,
-        ],
+        any_reason(),
     ))]
     async fn change_password(
         &self,
@@ -70,12 +60,7 @@ impl ProfileMutation {
             ErrorCode::RateLimited,
             ErrorCode::Unauthenticated,
         ],
-        vec![
-            UnauthenticatedReason::Missing,
-            UnauthenticatedReason::Malformed,
-            UnauthenticatedReason::Expired,
-            UnauthenticatedReason::Revoked,
-        ],
+        any_reason(),
     ))]
     async fn change_email(
         &self,
@@ -97,12 +82,7 @@ impl ProfileMutation {
             ErrorCode::RateLimited,
             ErrorCode::Unauthenticated,
         ],
-        vec![
-            UnauthenticatedReason::Missing,
-            UnauthenticatedReason::Malformed,
-            UnauthenticatedReason::Expired,
-            UnauthenticatedReason::Revoked,
-        ],
+        any_reason(),
     ))]
     async fn delete_account(
         &self,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::accounts::{AuthPayload, open};
 use super::context::{ContextExt, RefreshCookie};
 use super::cookie;
-use super::directives::errors;
+use super::directives::{any_reason, errors};
 use super::pages::{self, Connection, Edge};
 use super::scalars::DateTime;
 use crate::auth::{self, Requester};
@@ -24,12 +24,7 @@ impl SessionMutation {
     /// later it counts as stolen, and the session ends. Needs no access token.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::Unauthenticated, ErrorCode::RateLimited, ErrorCode::Forbidden],
-        vec![
-            UnauthenticatedReason::Missing,
-            UnauthenticatedReason::Malformed,
-            UnauthenticatedReason::Expired,
-            UnauthenticatedReason::Revoked,
-        ],
+        any_reason(),
     ))]
     async fn refresh_session(
         &self,
@@ -58,12 +53,7 @@ impl SessionMutation {
     }
 
     /// Ends the session of the access token, or of the refresh token where there is no valid access token.
-    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], vec![
-        UnauthenticatedReason::Missing,
-        UnauthenticatedReason::Malformed,
-        UnauthenticatedReason::Expired,
-        UnauthenticatedReason::Revoked,
-    ]))]
+    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout(
         &self,
         ctx: &Context<'_>,
@@ -89,12 +79,7 @@ impl SessionMutation {
     /// Ends one of one's own sessions. Its access token stops working within a second.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::NotFound, ErrorCode::Unauthenticated],
-        vec![
-            UnauthenticatedReason::Missing,
-            UnauthenticatedReason::Malformed,
-            UnauthenticatedReason::Expired,
-            UnauthenticatedReason::Revoked,
-        ],
+        any_reason(),
     ))]
     async fn revoke_session(
         &self,
@@ -110,12 +95,7 @@ impl SessionMutation {
     }
 
     /// Ends all of one's own sessions but this one.
-    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], vec![
-        UnauthenticatedReason::Missing,
-        UnauthenticatedReason::Malformed,
-        UnauthenticatedReason::Expired,
-        UnauthenticatedReason::Revoked,
-    ]))]
+    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout_others(&self, ctx: &Context<'_>) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
         let identity = caller.requester.require()?;
@@ -124,12 +104,7 @@ impl SessionMutation {
     }
 
     /// Ends all of one's own sessions, this one too.
-    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], vec![
-        UnauthenticatedReason::Missing,
-        UnauthenticatedReason::Malformed,
-        UnauthenticatedReason::Expired,
-        UnauthenticatedReason::Revoked,
-    ]))]
+    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout_everywhere(&self, ctx: &Context<'_>) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
         let identity = caller.requester.require()?;
