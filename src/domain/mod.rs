@@ -5,10 +5,12 @@
 mod email;
 mod name;
 mod password;
+mod todo;
 
 pub use email::Email;
 pub use name::Name;
 pub use password::{NewPassword, Password};
+pub use todo::{Description, Tags, Title};
 
 /// Why a text is no such value. The message is written for the person who typed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
