@@ -3,6 +3,7 @@
 //! Which error type goes where: queries return `QueryResult`, [`db::Error`] judges it, resolvers and the
 //! rules in [`crate::auth`] return [`AppError`], and `anyhow` serves what runs outside a request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub enum ErrorCode {
     NotFound,
     /// An account with this email address exists already. Repeat only with another address.
     EmailTaken,
+    /// The todo is not as the request expects: it has another version, other content, or a field has changed since.
+    /// `extensions.todo` is the todo as it is, `extensions.currentVersion` its version. Nothing was written; repeat with
+    /// that version if the change is still wanted.
+    Conflict,
     /// Too many attempts. Repeat after `extensions.retryAfter` seconds.
     RateLimited,
     /// The service or its database is busy or out of reach. Repeat after `extensions.retryAfter` seconds.
@@ -118,7 +123,7 @@ pub enum UnauthenticatedReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
     /// Where the value is, from the argument inwards, such as `input`, `email`.
-    pub path: Vec<&'static str>,
+    pub path: Vec<Cow<'static, str>>,
     /// What is wrong with it.
     pub problem: Problem,
 }
@@ -144,6 +149,14 @@ pub enum AppError {
     /// The address is taken.
     #[error("An account with this email address exists already.")]
     EmailTaken,
+    /// A todo is not as expected; nothing was written.
+    #[error("The todo has changed, or is not as expected.")]
+    Conflict {
+        /// The version it has.
+        version: i64,
+        /// The todo as clients read it.
+        todo: Value,
+    },
     /// Too many attempts.
     #[error("Too many attempts. Please try again later.")]
     RateLimited {
@@ -176,6 +189,7 @@ impl AppError {
             Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::NotFound => ErrorCode::NotFound,
             Self::EmailTaken => ErrorCode::EmailTaken,
+            Self::Conflict { .. } => ErrorCode::Conflict,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::Unavailable(_) => ErrorCode::ServiceUnavailable,
             Self::Internal(_) => ErrorCode::InternalServerError,
@@ -191,6 +205,10 @@ impl AppError {
             }
             Self::Unauthenticated(reason) => {
                 values.set("reason", async_graphql::resolver_utils::enum_value(*reason));
+            }
+            Self::Conflict { version, todo } => {
+                values.set("currentVersion", *version);
+                values.set("todo", todo.clone());
             }
             Self::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),
             // Rounded up: who comes back then is let through.
@@ -216,13 +234,15 @@ impl From<db::Error> for AppError {
     fn from(error: db::Error) -> Self {
         match error {
             db::Error::Unavailable(reason) => Self::Unavailable(reason),
+            // Whatever is written belongs to somebody: the account has just been deleted.
+            db::Error::ForeignKeyViolation => Self::Unauthenticated(UnauthenticatedReason::Revoked),
             error => Self::internal(error),
         }
     }
 }
 
 fn field_value(field: &FieldProblem) -> Value {
-    let path = field.path.iter().map(|part| Value::from(*part)).collect::<Vec<_>>();
+    let path = field.path.iter().map(|part| Value::from(part.as_ref())).collect::<Vec<_>>();
     Value::Object(
         [
             (Name::new("path"), Value::List(path)),

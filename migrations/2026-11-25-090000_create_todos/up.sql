@@ -50,7 +50,7 @@ CREATE TABLE todos (
     priority text NOT NULL DEFAULT 'NONE'
         CONSTRAINT todos_priority CHECK (priority IN ('NONE', 'LOW', 'MEDIUM', 'HIGH')),
     due_at timestamptz,
-    tags varchar(50)[] NOT NULL DEFAULT '{}'
+    tags text[] NOT NULL DEFAULT '{}'
         CONSTRAINT todos_tags CHECK (cardinality(tags) <= 20 AND array_position(tags, NULL) IS NULL),
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),

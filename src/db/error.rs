@@ -19,6 +19,9 @@ pub enum Error {
         /// Name of the constraint.
         constraint: String,
     },
+    /// What a row belongs to is gone.
+    #[error("what the row belongs to is gone")]
+    ForeignKeyViolation,
     /// Anything else: a mistake of ours.
     #[error(transparent)]
     Query(DieselError),
@@ -68,6 +71,7 @@ impl From<DieselError> for Error {
         let constraint = || info.constraint_name().unwrap_or_default().to_owned();
         match kind {
             DatabaseErrorKind::UniqueViolation => Self::UniqueViolation { constraint: constraint() },
+            DatabaseErrorKind::ForeignKeyViolation => Self::ForeignKeyViolation,
             DatabaseErrorKind::CheckViolation => Self::CheckViolation { constraint: constraint() },
             DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ClosedConnection

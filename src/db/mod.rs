@@ -13,6 +13,7 @@ mod pool;
 #[rustfmt::skip]
 pub(crate) mod schema;
 mod tls;
+pub(crate) mod types;
 mod url;
 
 pub use connector::Connector;

@@ -1,6 +1,9 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
     /// Refresh tokens of sessions: one that is live, and those that were used, to recognise a stolen one.
     refresh_tokens (token_hash) {
         /// SHA-256 of the token; the token itself is never stored.
@@ -19,6 +22,9 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
     /// Sessions that were ended before their time, for as long as an access token of theirs can live.
     revoked_sessions (session_id) {
         /// The session, whose row is gone.
@@ -29,6 +35,9 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
     /// What happened to accounts: who, what, when, from where. Kept for a limited time; no secrets.
     security_events (id) {
         /// Identifier.
@@ -55,6 +64,9 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
     /// Sign-ins: each register or login opens one; ending it deletes the row.
     sessions (id) {
         /// Random identifier.
@@ -76,6 +88,9 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
     /// How many attempts there were of late, for each thing that is counted.
     throttle_buckets (key) {
         /// SHA-256 of what is counted, such as logins from an address.
@@ -92,6 +107,95 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
+    /// The number of each user's last event; its lock puts their events in order.
+    todo_event_counters (user_id) {
+        /// Whose events.
+        user_id -> Uuid,
+        /// Number of the last event.
+        last_number -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
+    /// What happened to todos; written by triggers. Kept for a limited time.
+    todo_events (user_id, number) {
+        /// Whose todo.
+        user_id -> Uuid,
+        /// Place among the events of its user, without gaps.
+        number -> Int8,
+        /// Identifier for clients.
+        id -> Uuid,
+        /// Which todo; it may be gone.
+        todo_id -> Uuid,
+        /// What happened.
+        kind -> Text,
+        /// When.
+        created_at -> Timestamptz,
+        /// Who did it; none where it was not done by a request.
+        actor_id -> Nullable<Uuid>,
+        /// In which request, as in the logs and in X-Request-Id.
+        #[max_length = 128]
+        request_id -> Nullable<Varchar>,
+        /// The fields that changed, before; none for a new todo and once it is purged.
+        before -> Nullable<Jsonb>,
+        /// The fields that changed, afterwards; none once it is purged.
+        after -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
+    /// What users want to do.
+    todos (user_id, id) {
+        /// Whose it is; deleting the user deletes it.
+        user_id -> Uuid,
+        /// Identifier, unique among those of its owner: clients may make it.
+        id -> Uuid,
+        /// What is to be done, in a line.
+        #[max_length = 200]
+        title -> Varchar,
+        /// What else there is to say.
+        #[max_length = 10000]
+        description -> Varchar,
+        /// How important it is.
+        priority -> Text,
+        /// By when it is to be done.
+        due_at -> Nullable<Timestamptz>,
+        /// Words to sort it by.
+        tags -> Array<Nullable<Text>>,
+        /// Raised by every change; kept by a trigger.
+        version -> Int8,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// When it last changed; kept by a trigger.
+        updated_at -> Timestamptz,
+        /// When it was done.
+        completed_at -> Nullable<Timestamptz>,
+        /// When it was put into the trash.
+        deleted_at -> Nullable<Timestamptz>,
+        /// SHA-256 of what it was made with, to recognise a repeated request; none where the service made the identifier.
+        creation_hash -> Nullable<Bytea>,
+        /// Whether it is in the trash.
+        in_trash -> Bool,
+        /// The priority as a number to sort by.
+        priority_rank -> Int2,
+        /// The words and tags it is found by.
+        terms -> Tsvector,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
     /// Accounts.
     users (id) {
         /// Random identifier, the subject of access tokens.
@@ -115,6 +219,9 @@ diesel::table! {
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(security_events -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(todo_event_counters -> users (user_id));
+diesel::joinable!(todo_events -> users (user_id));
+diesel::joinable!(todos -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     refresh_tokens,
@@ -122,5 +229,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     security_events,
     sessions,
     throttle_buckets,
+    todo_event_counters,
+    todo_events,
+    todos,
     users,
 );

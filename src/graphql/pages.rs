@@ -1,4 +1,4 @@
-//! Relay connections over lists that are ordered by time, the latest first.
+//! Relay connections.
 
 use std::sync::Arc;
 
@@ -6,11 +6,12 @@ use async_graphql::connection::PageInfo;
 use async_graphql::{Context, OutputType, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
 
 use super::security_events::SecurityEvent;
 use super::sessions::Session;
+use super::todos::{Todo, TodoEvent};
 use crate::domain::Problem;
 use crate::error::{AppError, FieldProblem};
 use crate::models::{Page, Position};
@@ -24,7 +25,9 @@ const MAX_FIRST: i32 = 100;
 #[derive(SimpleObject)]
 #[graphql(
     concrete(name = "SessionConnection", params(Session, SessionEdge)),
-    concrete(name = "SecurityEventConnection", params(SecurityEvent, SecurityEventEdge))
+    concrete(name = "SecurityEventConnection", params(SecurityEvent, SecurityEventEdge)),
+    concrete(name = "TodoConnection", params(Todo, TodoEdge)),
+    concrete(name = "TodoEventConnection", params(TodoEvent, TodoEventEdge))
 )]
 pub(super) struct Connection<N: OutputType, E: OutputType> {
     /// The items with their places in the list.
@@ -41,7 +44,9 @@ pub(super) struct Connection<N: OutputType, E: OutputType> {
 #[derive(SimpleObject)]
 #[graphql(
     concrete(name = "SessionEdge", params(Session)),
-    concrete(name = "SecurityEventEdge", params(SecurityEvent))
+    concrete(name = "SecurityEventEdge", params(SecurityEvent)),
+    concrete(name = "TodoEdge", params(Todo)),
+    concrete(name = "TodoEventEdge", params(TodoEvent))
 )]
 pub(super) struct Edge<N: OutputType> {
     /// The place: give it as `after` to go on from here.
@@ -53,6 +58,8 @@ pub(super) struct Edge<N: OutputType> {
 // The derive macro takes names only.
 type SessionEdge = Edge<Session>;
 type SecurityEventEdge = Edge<SecurityEvent>;
+type TodoEdge = Edge<Todo>;
+type TodoEventEdge = Edge<TodoEvent>;
 
 /// Whether the client asks how long the list is, which costs a query of its own.
 pub(super) fn asks_for_total(ctx: &Context<'_>) -> bool {
@@ -63,21 +70,24 @@ impl<N: OutputType> Connection<N, Edge<N>>
 where
     Edge<N>: OutputType,
 {
-    /// The page that was asked for, from the rows that were found for it.
-    pub(super) fn new<R: Into<N>>(
-        page: Page,
+    /// The page that was asked for, from the rows that were found for it in the direction of reading.
+    pub(super) fn new<R: Into<N>, P>(
+        page: &Page<P>,
         mut rows: Vec<R>,
         total_count: i64,
-        position: impl Fn(&R) -> Position,
+        cursor: impl Fn(&R) -> String,
     ) -> Self {
         let wanted = page.wanted();
-        let has_next_page = rows.len() > wanted;
+        let more = rows.len() > wanted;
         rows.truncate(wanted);
-        let edge = |row: R| Edge { cursor: encode(position(&row)), node: Arc::new(row.into()) };
+        if page.from_end {
+            rows.reverse();
+        }
+        let edge = |row: R| Edge { cursor: cursor(&row), node: Arc::new(row.into()) };
         let edges: Vec<_> = rows.into_iter().map(edge).collect();
         let page_info = PageInfo {
-            has_previous_page: page.after.is_some(),
-            has_next_page,
+            has_previous_page: if page.from_end { more } else { page.after.is_some() },
+            has_next_page: if page.from_end { page.before.is_some() } else { more },
             start_cursor: edges.first().map(|edge| edge.cursor.clone()),
             end_cursor: edges.last().map(|edge| edge.cursor.clone()),
         };
@@ -86,25 +96,67 @@ where
     }
 }
 
-/// Checks which page a client asks for.
-pub(super) fn page(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
-    let first = first.unwrap_or(DEFAULT_FIRST);
-    let bad = |name, message: String| {
-        let problem = Problem { code: "INVALID", message };
-        AppError::BadUserInput(vec![FieldProblem { path: vec![name], problem }])
-    };
-    if !(0..=MAX_FIRST).contains(&first) {
-        return Err(bad("first", format!("A page has 0 to {MAX_FIRST} items.")));
+/// Which page a client asks for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct PageArguments<'a> {
+    pub(super) first: Option<i32>,
+    pub(super) after: Option<&'a str>,
+    pub(super) last: Option<i32>,
+    pub(super) before: Option<&'a str>,
+}
+
+impl PageArguments<'_> {
+    /// Checks the arguments, with a function that reads cursors of the list.
+    pub(super) fn page<P>(self, decode: impl Fn(&str) -> Option<P>) -> Result<Page<P>, AppError> {
+        let mut problems = Vec::new();
+        let mut bad = |name: &'static str, message: String| {
+            let problem = Problem { code: "INVALID", message };
+            problems.push(FieldProblem { path: vec![name.into()], problem });
+        };
+        for (name, count) in [("first", self.first), ("last", self.last)] {
+            if count.is_some_and(|count| !(0..=MAX_FIRST).contains(&count)) {
+                bad(name, format!("A page has 0 to {MAX_FIRST} items."));
+            }
+        }
+        if self.first.is_some() && self.last.is_some() {
+            bad("last", "Give first or last, not both.".into());
+        }
+        let mut position = |name, cursor: Option<&str>| {
+            let position = cursor.map(&decode);
+            if let Some(None) = position {
+                bad(name, "This is no cursor of this list.".into());
+            }
+            position.flatten()
+        };
+        let (after, before) = (position("after", self.after), position("before", self.before));
+        if !problems.is_empty() {
+            return Err(AppError::BadUserInput(problems));
+        }
+        Ok(match self.last {
+            Some(last) => Page::last(last.unsigned_abs(), after, before),
+            None => Page::first(self.first.unwrap_or(DEFAULT_FIRST).unsigned_abs(), after, before),
+        })
     }
-    let position =
-        |cursor| decode(cursor).ok_or_else(|| bad("after", "This is no cursor of this list.".into()));
-    Ok(Page::new(first.unsigned_abs(), after.map(position).transpose()?))
+}
+
+/// Checks which page of a list that is ordered by time a client asks for.
+pub(super) fn page(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
+    PageArguments { first, after, ..PageArguments::default() }.page(decode)
+}
+
+/// The last year that PostgreSQL and RFC 3339 can both write.
+const LAST_YEAR: i32 = 9999;
+
+/// Whether an instant can be written as RFC 3339 has it.
+pub(super) fn is_writable(time: DateTime<Utc>) -> bool {
+    (1..=LAST_YEAR).contains(&time.year())
 }
 
 /// The first byte of a cursor; another meaning of the rest gets another one.
 const VERSION: u8 = 1;
 
-fn encode(position: Position) -> String {
+/// The cursor of a row in a list that is ordered by time.
+pub(super) fn encode(position: Position) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(position.at.timestamp_micros().to_be_bytes());
     bytes.extend(position.id.as_bytes());
@@ -117,7 +169,7 @@ fn decode(cursor: &str) -> Option<Position> {
     let (micros, id) = rest.split_first_chunk::<8>()?;
     let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?;
     let id = Uuid::from_slice(id).ok()?;
-    (*version == VERSION).then_some(Position { at, id })
+    (*version == VERSION && is_writable(at)).then_some(Position { at, id })
 }
 
 #[cfg(test)]
@@ -134,7 +186,7 @@ mod tests {
             assert!(decode(broken).is_none_or(|other| other != position), "{broken}");
         }
         let mut extreme = vec![VERSION];
-        extreme.extend(i64::MAX.to_be_bytes());
+        extreme.extend((-6_000_000_000_000_000_000_i64).to_be_bytes());
         extreme.extend([0; 16]);
         assert_eq!(decode(&URL_SAFE_NO_PAD.encode(extreme)), None);
     }

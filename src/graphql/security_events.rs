@@ -51,5 +51,7 @@ pub(super) async fn security_events(
         Ok((models::SecurityEvent::list(conn, user_id, page).await?, total))
     });
     let (events, total) = found.await?;
-    Ok(Connection::new(page, events, total, |event| Position { at: event.created_at, id: event.id }))
+    Ok(Connection::new(&page, events, total, |event| {
+        pages::encode(Position { at: event.created_at, id: event.id })
+    }))
 }

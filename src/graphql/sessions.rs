@@ -202,6 +202,7 @@ pub(super) async fn sessions(
     });
     let (sessions, total) = found.await?;
     let sessions = sessions.into_iter().map(|session| Seen(session, current)).collect();
-    let position = |Seen(session, _): &Seen| Position { at: session.created_at, id: session.id };
-    Ok(Connection::new(page, sessions, total, position))
+    let cursor =
+        |Seen(session, _): &Seen| pages::encode(Position { at: session.created_at, id: session.id });
+    Ok(Connection::new(&page, sessions, total, cursor))
 }
