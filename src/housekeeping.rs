@@ -66,6 +66,8 @@ pub async fn sweep(state: &AppState) -> Result<(), db::Error> {
         (Expired::Revocations, AccessTokens::MAX_LIFETIME),
         (Expired::ThrottleBuckets, Duration::ZERO),
         (Expired::SecurityEvents, settings.security_event_retention),
+        (Expired::TrashedTodos, state.todos.trash_retention),
+        (Expired::TodoEvents, state.todos.todo_history_retention),
     ] {
         let before = now - age - MARGIN;
         let batch = async || {

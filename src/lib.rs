@@ -18,6 +18,7 @@
 //! | [`domain`] | parsed values such as an email address; no input or output |
 //! | [`db`] | pool, TLS, URL, migrations, the embedded server |
 //! | [`import`] | takes over the users of the original system |
+//! | [`feed`] | tells subscribers of changes, across processes |
 //! | [`housekeeping`] | deletes what has had its time |
 //! | [`error`] | the failures a client may see, each with its code |
 
@@ -30,6 +31,7 @@ pub mod data_dir;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod feed;
 pub mod graphql;
 pub mod housekeeping;
 pub mod http;

@@ -6,8 +6,9 @@ use tokio::sync::Notify;
 
 use crate::Clock;
 use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
-use crate::config::{AuthSettings, Config};
+use crate::config::{AuthSettings, Config, TodoSettings};
 use crate::db::{Connector, Database};
+use crate::feed::Feed;
 
 /// The parts that requests share; cheap to clone.
 #[derive(Clone)]
@@ -27,23 +28,30 @@ pub struct Parts {
     pub last_seen: LastSeen,
     /// Told of what the database has just been used for: the time for housekeeping.
     pub traffic: Notify,
+    /// Tells of changes.
+    pub feed: Feed,
     /// How people are recognised.
     pub auth: AuthSettings,
+    /// How long todos are kept.
+    pub todos: TodoSettings,
     /// The time.
     pub clock: Clock,
 }
 
 impl AppState {
-    /// Builds the parts from the settings; must be called on a tokio runtime.
+    /// Builds the parts from the settings, with one way to the database for requests and one past any pooler; must be called on a tokio runtime.
     pub fn new(
         config: &Config,
         connector: Connector,
+        direct: Connector,
         keys: SigningKeys,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let auth = config.auth.clone();
+        let database = Database::new(connector, config.database.pool())?;
         Ok(Self(Arc::new(Parts {
-            database: Database::new(connector, config.database.pool())?,
+            feed: Feed::new(database.clone(), direct),
+            database,
             passwords: PasswordHasher::new(auth.password_hash_concurrency(), auth.password_hash_timeout)?,
             access_tokens: AccessTokens::new(
                 keys,
@@ -55,6 +63,7 @@ impl AppState {
             last_seen: LastSeen::default(),
             traffic: Notify::new(),
             auth,
+            todos: config.todos,
             clock,
         })))
     }

@@ -204,7 +204,7 @@ async fn check(state: &AppState, input: Registration) -> Result<(Email, Name, Ne
 }
 
 pub(super) fn problems<const N: usize>(fields: [(&'static str, Option<Problem>); N]) -> AppError {
-    let problem = |(field, problem): (_, Option<_>)| {
+    let problem = |(field, problem): (&'static str, Option<_>)| {
         Some(FieldProblem { path: vec!["input".into(), field.into()], problem: problem? })
     };
     AppError::BadUserInput(fields.into_iter().filter_map(problem).collect())

@@ -49,7 +49,7 @@ async fn serve_on(
         prepared = prepare_database(config, backend) => prepared?,
         () = shutdown.requested() => return Ok(()),
     }
-    let state = AppState::new(config, connector, keys, Clock::system())?;
+    let state = AppState::new(config, connector, backend.direct_connector(config)?, keys, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
     let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
     let address = listener.local_addr()?;
@@ -147,7 +147,7 @@ impl Backend {
         Self::connect_to(self.url(), config)
     }
 
-    /// For migrations, past a pooler.
+    /// For migrations and for listening, past a pooler.
     pub(super) fn direct_connector(&self, config: &Config) -> anyhow::Result<Connector> {
         match config.database.direct_url().map_err(Misconfigured)? {
             Some(url) if !self.is_embedded() => Self::connect_to(&url, config),

@@ -83,7 +83,8 @@ async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
     // Nothing is signed here.
     let first = SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
-    let state = AppState::new(config, backend.connector(config)?, keys, Clock::system())?;
+    let (connector, direct) = (backend.connector(config)?, backend.direct_connector(config)?);
+    let state = AppState::new(config, connector, direct, keys, Clock::system())?;
     let client = Client::operator();
     let (value, text) = match command.action {
         Action::Create { email, name } => {
@@ -121,7 +122,7 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
             find(state, user).await.map(|user| Some(Position { at: user.created_at, id: user.id }))?
         }
     };
-    let page = Page::new(limit, after);
+    let page = Page::first(limit, after, None);
     let found = state.database.run(async |conn| {
         Ok((AccountOverview::list(conn, page).await?, AccountOverview::count_by_scheme(conn).await?))
     });
@@ -139,7 +140,7 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
 
 async fn show(state: &AppState, user: &User) -> anyhow::Result<(Value, String)> {
     let (id, now) = (user.id, state.clock.now());
-    let page = Page::new(u32::try_from(Session::MAX_PER_USER)?, None);
+    let page = Page::first(u32::try_from(Session::MAX_PER_USER)?, None, None);
     let found = state.database.run(async |conn| {
         Ok((AccountOverview::find(conn, id).await?, Session::list(conn, id, now, page).await?))
     });

@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod log;
 mod sockets;
+mod todos;
 mod values;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use http::HttpSettings;
 pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
 pub use sockets::SocketSettings;
+pub use todos::TodoSettings;
 
 /// All settings.
 #[derive(Args, Clone, Debug)]
@@ -58,6 +60,10 @@ pub struct Config {
     /// See [`AuthSettings`].
     #[command(flatten)]
     pub auth: AuthSettings,
+
+    /// See [`TodoSettings`].
+    #[command(flatten)]
+    pub todos: TodoSettings,
 
     /// See [`LogSettings`].
     #[command(flatten)]

@@ -39,7 +39,10 @@ impl Description {
     pub fn parse(text: String) -> Result<Self, Problem> {
         within("A description", &text, Self::MAX_CHARS)?;
         if text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            return Err(Problem::new("INVALID", "A description has no control characters but line breaks and tabs."));
+            return Err(Problem::new(
+                "INVALID",
+                "A description has no control characters but line breaks and tabs.",
+            ));
         }
         Ok(Self(text))
     }
@@ -103,7 +106,8 @@ mod tests {
     fn titles_are_trimmed_lines_counted_in_characters() {
         assert_eq!(Title::parse(" Buy milk\n").unwrap().as_str(), "Buy milk");
         assert!(Title::parse(&"é".repeat(200)).is_ok());
-        for (text, code) in [(" ", "REQUIRED"), (&*"é".repeat(201), "TOO_LONG"), ("a\nb", "INVALID"), ("a\0", "INVALID")]
+        for (text, code) in
+            [(" ", "REQUIRED"), (&*"é".repeat(201), "TOO_LONG"), ("a\nb", "INVALID"), ("a\0", "INVALID")]
         {
             assert_eq!(Title::parse(text).unwrap_err().code, code, "{text:?}");
         }

@@ -15,10 +15,10 @@ use crate::models;
 
 /// Reads of one's own account.
 #[derive(Default)]
-pub struct AccountQuery;
+pub(super) struct AccountQuery;
 
 /// Read operations.
-#[Object(name = "Query")]
+#[Object]
 impl AccountQuery {
     /// The user whose access token the request carries; null when it carries none. A bad or expired token is an
     /// `UNAUTHENTICATED` error.

@@ -16,8 +16,10 @@ mod request;
 mod scalars;
 mod security_events;
 mod sessions;
+mod todos;
 
-use async_graphql::{EmptySubscription, MergedObject, SDLExportOptions, SchemaBuilder};
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder};
 
 pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use cookie::read as refresh_token_in_cookie;
@@ -30,21 +32,32 @@ pub use request::GraphqlRequest;
 use crate::state::AppState;
 
 /// The schema that the service executes.
-pub type Schema = async_graphql::Schema<accounts::AccountQuery, Mutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<Query, Mutation, todos::Subscription>;
+
+/// Read operations.
+#[derive(Default, MergedObject)]
+pub struct Query(accounts::AccountQuery, todos::TodoQuery);
 
 /// Write operations.
 #[derive(Default, MergedObject)]
-pub struct Mutation(accounts::AccountMutation, sessions::SessionMutation, profile::ProfileMutation);
+pub struct Mutation(
+    accounts::AccountMutation,
+    sessions::SessionMutation,
+    profile::ProfileMutation,
+    todos::TodoMutation,
+    todos::TodoBulkMutation,
+);
 
-fn builder() -> SchemaBuilder<accounts::AccountQuery, Mutation, EmptySubscription> {
-    Schema::build(accounts::AccountQuery, Mutation::default(), EmptySubscription)
+fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
+    Schema::build(Query::default(), Mutation::default(), todos::Subscription)
         .limit_recursive_depth(limits::MAX_RECURSION)
         .extension(extension::SkipKnownValidation)
 }
 
 /// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.
 pub fn schema(state: AppState, introspection: bool) -> Schema {
-    let builder = builder().data(state);
+    let history = DataLoader::new(todos::HistoryLoader(state.clone()), tokio::spawn);
+    let builder = builder().data(history).data(state);
     if introspection {
         builder.finish()
     } else {

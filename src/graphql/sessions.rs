@@ -202,7 +202,6 @@ pub(super) async fn sessions(
     });
     let (sessions, total) = found.await?;
     let sessions = sessions.into_iter().map(|session| Seen(session, current)).collect();
-    let cursor =
-        |Seen(session, _): &Seen| pages::encode(Position { at: session.created_at, id: session.id });
+    let cursor = |Seen(session, _): &Seen| pages::encode(Position { at: session.created_at, id: session.id });
     Ok(Connection::new(&page, sessions, total, cursor))
 }

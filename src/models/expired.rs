@@ -23,6 +23,10 @@ pub enum Expired {
     ThrottleBuckets,
     /// What happened to accounts long ago.
     SecurityEvents,
+    /// Todos that were in the trash for long.
+    TrashedTodos,
+    /// What happened to todos long ago.
+    TodoEvents,
 }
 
 impl Expired {
@@ -39,6 +43,8 @@ impl Expired {
             Self::Revocations => ("DELETE FROM revoked_sessions", "revoked_sessions", "revoked_at < $1"),
             Self::ThrottleBuckets => ("DELETE FROM throttle_buckets", "throttle_buckets", "expires_at < $1"),
             Self::SecurityEvents => ("DELETE FROM security_events", "security_events", "created_at < $1"),
+            Self::TrashedTodos => ("DELETE FROM todos", "todos", "deleted_at < $1"),
+            Self::TodoEvents => ("DELETE FROM todo_events", "todo_events", "created_at < $1"),
         }
     }
 

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// Where a row stands in a list that is ordered by time, the latest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Position {
     /// The time by which the list is ordered.
     pub at: DateTime<Utc>,
@@ -11,7 +11,7 @@ pub struct Position {
 }
 
 /// A piece of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Page<P = Position> {
     count: u32,
     /// The row after which it begins; none for the beginning of the list.

@@ -122,9 +122,9 @@ fn beyond(order: TodoOrder, position: &TodoPosition, after: bool) -> Condition {
     let row = format!("({}, id) {operator} ({open}", order.expression());
     let (row, close, id) = (sql::<Bool>(&row), format!("{close}, "), position.id);
     match &position.value {
-        KeyValue::Time(time) => Box::new(
-            row.bind::<Nullable<Timestamptz>, _>(*time).sql(&close).bind::<SqlUuid, _>(id).sql(")"),
-        ),
+        KeyValue::Time(time) => {
+            Box::new(row.bind::<Nullable<Timestamptz>, _>(*time).sql(&close).bind::<SqlUuid, _>(id).sql(")"))
+        }
         KeyValue::Priority(priority) => {
             Box::new(row.bind::<SmallInt, _>(rank(*priority)).sql(&close).bind::<SqlUuid, _>(id).sql(")"))
         }
@@ -142,8 +142,6 @@ fn rank(priority: Priority) -> i16 {
         Priority::High => 3,
     }
 }
-
-type Query<'a, Q> = diesel::helper_types::IntoBoxed<'a, Q, Pg>;
 
 impl TodoFilter {
     /// The conditions on a user's todos.

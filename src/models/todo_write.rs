@@ -1,5 +1,7 @@
 //! Writing todos. Each write is one statement, whether for one todo or for many: it is done whole or not at all.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Uuid as SqlUuid};
@@ -15,8 +17,10 @@ use crate::domain::{Description, Tags, Title};
 /// A todo to be made.
 #[derive(Clone, Debug)]
 pub struct NewTodo {
-    /// Identifier that the client made, if it did.
-    pub id: Option<Uuid>,
+    /// Identifier.
+    pub id: Uuid,
+    /// Whether the client made the identifier, so that it can repeat the request.
+    pub repeatable: bool,
     /// What is to be done.
     pub title: Title,
     /// What else there is to say.
@@ -45,14 +49,15 @@ impl NewTodo {
         crypto::sha256(self.content().to_string().as_bytes())
     }
 
-    /// The columns of the row, under the client's identifier or else a new one.
+    /// The columns of the row.
     fn row(&self) -> Value {
         // As PostgreSQL writes bytes.
-        let hash = self.id.map(|_| self.hash().iter().fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}")));
+        let hex =
+            |hash: [u8; 32]| hash.iter().fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let mut row = self.content();
         if let Value::Object(columns) = &mut row {
-            columns.insert("id".into(), json!(self.id.unwrap_or_else(Uuid::now_v7)));
-            columns.insert("creation_hash".into(), json!(hash));
+            columns.insert("id".into(), json!(self.id));
+            columns.insert("creation_hash".into(), json!(self.repeatable.then(|| hex(self.hash()))));
         }
         row
     }
@@ -154,14 +159,19 @@ const ALL_WANTED: &str = "user_id = $1 AND id = ANY ($2)
 
 impl Author<'_> {
     /// Makes todos; where one was made before by the same request, that one is given back.
-    pub async fn create(self, conn: &mut AsyncPgConnection, new: &[NewTodo]) -> QueryResult<Written<Vec<Todo>>> {
-        if new.iter().all(|todo| todo.id.is_none()) {
+    pub async fn create(
+        self,
+        conn: &mut AsyncPgConnection,
+        new: &[NewTodo],
+    ) -> QueryResult<Written<Vec<Todo>>> {
+        if !new.iter().any(|todo| todo.repeatable) {
             return Ok(Written::Done(self.insert(conn, new).await?));
         }
         let mut conflict = None;
         let made = conn.transaction(async |conn| {
             let mut made = self.insert(conn, new).await?;
-            for known in new.iter().filter(|new| new.id.is_some_and(|id| made.iter().all(|todo| todo.id != id))) {
+            let ids: HashSet<_> = made.iter().map(|todo| todo.id).collect();
+            for known in new.iter().filter(|new| !ids.contains(&new.id)) {
                 match self.made_before(conn, known).await? {
                     Written::Done(todo) => made.push(todo),
                     Written::Conflict(todo) => {
@@ -201,9 +211,8 @@ impl Author<'_> {
 
     /// The todo that has the identifier of a new one, if it was made with the same content.
     async fn made_before(self, conn: &mut AsyncPgConnection, new: &NewTodo) -> QueryResult<Written<Todo>> {
-        let Some(id) = new.id else { return Ok(Written::Missing) };
         let found: Option<(Todo, Option<Vec<u8>>)> = todos::table
-            .find((self.user_id, id))
+            .find((self.user_id, new.id))
             .select((Todo::as_select(), todos::creation_hash))
             .first(conn)
             .await

@@ -26,7 +26,8 @@ async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").map_err(anyhow::Error::msg)?;
     let first = SigningKey::from_secret(&b"a secret of the tests, 32 bytes or more".to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
-    let state = AppState::new(&config, Connector::new(&url, Duration::from_secs(1))?, keys, Clock::system())?;
+    let connector = Connector::new(&url, Duration::from_secs(1))?;
+    let state = AppState::new(&config, connector.clone(), connector, keys, Clock::system())?;
     let schema = test_schema::test_schema();
     let engine = Engine::new(schema.clone(), &schema.sdl(), &config, None)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.http.port)).await?;

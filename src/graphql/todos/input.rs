@@ -16,16 +16,13 @@ pub(super) struct CreateTodoInput {
     /// What is to be done: 1 to 200 characters in one line, blanks around it left out.
     title: String,
     /// What else there is to say: at most 10,000 characters.
-    #[graphql(default)]
-    description: String,
-    /// How important it is.
-    #[graphql(default)]
-    priority: Priority,
+    description: Option<String>,
+    /// How important it is; `NONE` if left out.
+    priority: Option<Priority>,
     /// By when it is to be done.
     due_at: Option<DateTime>,
     /// Words to sort it by: at most 20, of 1 to 50 characters.
-    #[graphql(default)]
-    tags: Vec<String>,
+    tags: Option<Vec<String>>,
 }
 
 /// Changes to a todo. What is left out stays as it is.
@@ -102,13 +99,20 @@ impl CreateTodoInput {
         let bad_id = |_| Problem { code: "INVALID", message: "An identifier is a UUID.".into() };
         let id = self.id.and_then(|id| problems.check("id", id.parse::<Uuid>().map_err(bad_id)));
         let title = problems.check("title", Title::parse(&self.title));
-        let description = problems.check("description", Description::parse(self.description));
+        let description =
+            problems.check("description", Description::parse(self.description.unwrap_or_default()));
         let due_at = problems.time("dueAt", self.due_at);
-        let tags = problems.check("tags", Tags::parse(&self.tags));
+        let tags = problems.check("tags", Tags::parse(&self.tags.unwrap_or_default()));
         match (title, description, tags) {
-            (Some(title), Some(description), Some(tags)) if problems.found.is_empty() => {
-                Ok(NewTodo { id, title, description, priority: self.priority, due_at, tags })
-            }
+            (Some(title), Some(description), Some(tags)) if problems.found.is_empty() => Ok(NewTodo {
+                id: id.unwrap_or_else(Uuid::now_v7),
+                repeatable: id.is_some(),
+                title,
+                description,
+                priority: self.priority.unwrap_or_default(),
+                due_at,
+                tags,
+            }),
             _ => Err(problems.found),
         }
     }

@@ -214,7 +214,9 @@ fn decode(order: models::TodoOrder, cursor: &str) -> Option<TodoPosition> {
             let same = |priority: &Priority| priority.as_str().as_bytes() == rest;
             KeyValue::Priority(PRIORITIES.into_iter().find(same)?)
         }
-        TodoKey::Title => KeyValue::Text(Title::parse(std::str::from_utf8(rest).ok()?).ok()?.as_str().to_owned()),
+        TodoKey::Title => {
+            KeyValue::Text(Title::parse(std::str::from_utf8(rest).ok()?).ok()?.as_str().to_owned())
+        }
     };
     Some(TodoPosition { value, id: Uuid::from_bytes(*id) })
 }

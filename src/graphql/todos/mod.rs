@@ -11,11 +11,11 @@ use async_graphql::{ComplexObject, Context, ID, Name, Object, SimpleObject, Valu
 use uuid::Uuid;
 
 pub(super) use self::bulk::TodoBulkMutation;
+use self::history::history;
 pub(super) use self::history::{HistoryLoader, TodoEvent};
+use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
-use self::history::history;
-use self::list::{TodoFilter, TodoOrder};
 use super::context::ContextExt;
 use super::directives::{any_reason, errors};
 use super::pages::{Connection, Edge, PageArguments};
@@ -46,14 +46,17 @@ impl TodoQuery {
     async fn todos(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the beginning, from 0 to 100; 20 if this and last are left out.")] first: Option<i32>,
+        #[graphql(desc = "How many from the beginning, from 0 to 100; 20 if this and last are left out.")]
+        first: Option<i32>,
         #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
         #[graphql(desc = "How many from the end, from 0 to 100.")] last: Option<i32>,
         #[graphql(desc = "The cursor before which to end.")] before: Option<String>,
         #[graphql(desc = "Which todos; those that are not in the trash if this is left out.")] filter: Option<
             TodoFilter,
         >,
-        #[graphql(desc = "In which order; the latest first if this is left out.")] order_by: Option<TodoOrder>,
+        #[graphql(desc = "In which order; the latest first if this is left out.")] order_by: Option<
+            TodoOrder,
+        >,
     ) -> Result<Connection<Todo, Edge<Todo>>, AppError> {
         let identity = ctx.caller()?.requester.require()?;
         let arguments = PageArguments { first, after: after.as_deref(), last, before: before.as_deref() };

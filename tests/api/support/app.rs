@@ -87,7 +87,8 @@ impl TestApp {
             Some(first) => SigningKeys { first, others: keys.chain([secret]).collect() },
             None => SigningKeys { first: secret, others: Vec::new() },
         };
-        let state = AppState::new(config, connector_within(url, config), keys, clock).unwrap();
+        let direct = connector_within(url, config);
+        let state = AppState::new(config, connector_within(url, config), direct, keys, clock).unwrap();
         let trusted = TrustedDocuments::from_settings(&config.graphql).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
