@@ -28,5 +28,6 @@ mod sessions;
 mod support;
 mod throttle;
 mod tls;
+mod todos;
 mod tokens;
 mod websocket;
