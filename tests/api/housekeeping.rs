@@ -74,7 +74,7 @@ async fn an_idle_service_sends_the_database_nothing() {
     app.me(&token).await.data("me");
     let log = || std::fs::read_to_string(server.dir.path().join("postgres.log")).unwrap();
     // Housekeeping comes some seconds after the request, and ends with the events.
-    while !log().rsplit_once("DELETE FROM security_events").is_some_and(|(_, rest)| rest.contains("COMMIT")) {
+    while !log().rsplit_once("DELETE FROM todo_events").is_some_and(|(_, rest)| rest.contains("COMMIT")) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let before = log();

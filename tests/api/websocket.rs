@@ -12,7 +12,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::{PASSWORD, SECRET, TestApp};
 
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn try_open(app: &TestApp, headers: &[(&'static str, &str)]) -> Result<Self, tungstenite::Error> {
@@ -23,19 +23,19 @@ impl Client {
         Ok(Self(connect_async(request).await?.0))
     }
 
-    async fn open(app: &TestApp) -> Self {
+    pub(crate) async fn open(app: &TestApp) -> Self {
         Self::try_open(app, &[("sec-websocket-protocol", "graphql-transport-ws")]).await.unwrap()
     }
 
     /// A socket that has been acknowledged.
-    async fn ready(app: &TestApp, payload: Value) -> Self {
+    pub(crate) async fn ready(app: &TestApp, payload: Value) -> Self {
         let mut client = Self::open(app).await;
         client.send(json!({ "type": "connection_init", "payload": payload })).await;
         assert_eq!(client.receive().await, json!({ "type": "connection_ack" }));
         client
     }
 
-    async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.send_text(&message.to_string()).await;
     }
 
@@ -43,12 +43,20 @@ impl Client {
         self.0.send(Message::Text(text.into())).await.unwrap();
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
     }
 
+    /// The next result of an operation.
+    pub(crate) async fn next(&mut self) -> Value {
+        let message = self.receive().await;
+        assert_eq!(message["type"], "next", "{message:#}");
+        assert!(message["payload"].get("errors").is_none(), "{message:#}");
+        message["payload"]["data"].clone()
+    }
+
     /// The next message other than a ping of the server.
-    async fn receive(&mut self) -> Value {
+    pub(crate) async fn receive(&mut self) -> Value {
         loop {
             let message: Value = match self.0.next().await.unwrap().unwrap() {
                 Message::Text(text) => serde_json::from_str(&text).unwrap(),
@@ -62,7 +70,7 @@ impl Client {
     }
 
     /// The code and reason with which the server closes the socket.
-    async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Close(Some(frame)))) => {

@@ -87,7 +87,12 @@ impl TestApp {
             Some(first) => SigningKeys { first, others: keys.chain([secret]).collect() },
             None => SigningKeys { first: secret, others: Vec::new() },
         };
-        let direct = connector_within(url, config);
+        let direct = config.database.direct_url().unwrap();
+        let direct = todo_api::db::Connector::new(
+            &direct.unwrap_or_else(|| todo_api::db::DatabaseUrl::parse(url).unwrap()),
+            config.database.connect_timeout(),
+        )
+        .unwrap();
         let state = AppState::new(config, connector_within(url, config), direct, keys, clock).unwrap();
         let trusted = TrustedDocuments::from_settings(&config.graphql).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,0 +1,215 @@
+//! Somebody else's things are answered as things that do not exist, for every field that takes an identifier.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::support::{TestApp, rows};
+use crate::todos::Owner;
+use crate::websocket::Client;
+
+const SCHEMA: &str = "{ __schema {
+    queryType { name } mutationType { name } subscriptionType { name }
+    types { name kind fields { name args { ...Input } type { ...Type } } inputFields { ...Input } enumValues { name } }
+} }
+fragment Input on __InputValue { name type { ...Type } }
+fragment Type on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
+
+/// Of what kind the identifiers are that a place takes.
+fn kind(place: &str) -> Option<&'static str> {
+    Some(match place {
+        "Mutation.revokeSession.input.id" => "session",
+        "Mutation.undo.input.eventId" | "Subscription.todoChanged.after" => "event",
+        "Query.todo.id"
+        | "Mutation.createTodo.input.id"
+        | "Mutation.createTodos.input.todos.id"
+        | "Mutation.updateTodo.input.id"
+        | "Mutation.updateTodos.input.ids"
+        | "Mutation.completeTodo.input.id"
+        | "Mutation.completeTodos.input.ids"
+        | "Mutation.reopenTodo.input.id"
+        | "Mutation.reopenTodos.input.ids"
+        | "Mutation.deleteTodo.input.id"
+        | "Mutation.deleteTodos.input.ids"
+        | "Mutation.restoreTodo.input.id"
+        | "Mutation.restoreTodos.input.ids"
+        | "Mutation.purgeTodo.input.id"
+        | "Mutation.purgeTodos.input.ids" => "todo",
+        _ => return None,
+    })
+}
+
+struct Schema(Value);
+
+impl Schema {
+    fn find(&self, name: &str) -> &Value {
+        let types = self.0["types"].as_array().unwrap();
+        types.iter().find(|kind| kind["name"] == name).unwrap()
+    }
+
+    /// The named type below lists and non-null.
+    fn named<'a>(&'a self, mut kind: &'a Value) -> &'a str {
+        while kind["ofType"].is_object() {
+            kind = &kind["ofType"];
+        }
+        kind["name"].as_str().unwrap()
+    }
+
+    /// A type as it is written.
+    fn written(kind: &Value) -> String {
+        match kind["kind"].as_str().unwrap() {
+            "NON_NULL" => format!("{}!", Self::written(&kind["ofType"])),
+            "LIST" => format!("[{}]", Self::written(&kind["ofType"])),
+            _ => kind["name"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// A value of a type, with `id` for identifiers; notes the places of those.
+    fn value(&self, kind: &Value, place: &str, id: &str, places: &mut BTreeSet<String>) -> Value {
+        match kind["kind"].as_str().unwrap() {
+            "NON_NULL" => return self.value(&kind["ofType"], place, id, places),
+            "LIST" => return json!([self.value(&kind["ofType"], place, id, places)]),
+            _ => {}
+        }
+        let name = kind["name"].as_str().unwrap();
+        let definition = self.find(name);
+        match (name, definition["kind"].as_str().unwrap()) {
+            ("ID", _) => {
+                places.insert(place.to_owned());
+                json!(id)
+            }
+            ("String", _) => json!("text"),
+            // The version that the other's todo has.
+            ("Int", _) => json!(1),
+            ("Boolean", _) => json!(true),
+            ("DateTime", _) => json!("2030-01-01T00:00:00Z"),
+            (_, "ENUM") => definition["enumValues"][0]["name"].clone(),
+            (_, "INPUT_OBJECT") => {
+                let fields = definition["inputFields"].as_array().unwrap().iter().map(|field| {
+                    let name = field["name"].as_str().unwrap();
+                    (name.to_owned(), self.value(&field["type"], &format!("{place}.{name}"), id, places))
+                });
+                Value::Object(fields.collect::<Map<_, _>>())
+            }
+            other => panic!("no value for {other:?}"),
+        }
+    }
+
+    /// The fields of a type that need no arguments, some levels deep.
+    fn selection(&self, name: &str, depth: usize) -> String {
+        let Some(fields) = self.find(name)["fields"].as_array() else { return String::new() };
+        let fields = fields.iter().filter_map(|field| {
+            let below = self.named(&field["type"]);
+            let leaf = self.find(below)["fields"].is_null();
+            (leaf || depth > 0).then(|| {
+                let selection = if leaf { String::new() } else { self.selection(below, depth - 1) };
+                format!("{} {selection}", field["name"].as_str().unwrap())
+            })
+        });
+        format!("{{ {} }}", fields.collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Every operation that takes identifiers, with the places where it does.
+fn operations(schema: &Schema, id: &str) -> BTreeMap<String, (String, Value, BTreeSet<String>)> {
+    let mut found = BTreeMap::new();
+    for (root, operation) in
+        [("queryType", "query"), ("mutationType", "mutation"), ("subscriptionType", "subscription")]
+    {
+        let root = schema.0[root]["name"].as_str().unwrap();
+        for field in schema.find(root)["fields"].as_array().unwrap() {
+            let (name, mut places) = (field["name"].as_str().unwrap(), BTreeSet::new());
+            let (mut variables, mut declared, mut passed) = (Map::new(), Vec::new(), Vec::new());
+            for argument in field["args"].as_array().unwrap() {
+                let argument_name = argument["name"].as_str().unwrap();
+                let place = format!("{root}.{name}.{argument_name}");
+                let value = schema.value(&argument["type"], &place, id, &mut places);
+                variables.insert(argument_name.to_owned(), value);
+                declared.push(format!("${argument_name}: {}", Schema::written(&argument["type"])));
+                passed.push(format!("{argument_name}: ${argument_name}"));
+            }
+            if places.is_empty() {
+                continue;
+            }
+            let selection = schema.selection(schema.named(&field["type"]), 1);
+            let query =
+                format!("{operation}({}) {{ {name}({}) {selection} }}", declared.join(", "), passed.join(", "));
+            found.insert(format!("{root}.{name}"), (query, Value::Object(variables), places));
+        }
+    }
+    found
+}
+
+async fn answer(owner: &Owner<'_>, query: &str, variables: &Value) -> String {
+    if !query.starts_with("subscription") {
+        return owner.ask(query, variables.clone()).await.body.to_string();
+    }
+    let mut client =
+        Client::ready(owner.app, json!({ "Authorization": format!("Bearer {}", owner.token) })).await;
+    let payload = json!({ "query": query, "variables": variables });
+    client.send(json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
+    client.receive().await.to_string()
+}
+
+/// An answer without what differs between any two: times and the identifier itself.
+fn comparable(answer: &str, id: &str) -> String {
+    let parsed: Value = serde_json::from_str(&answer.replace(id, "the identifier")).unwrap();
+    fn level(value: &mut Value) {
+        match value {
+            Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
+                if name.ends_with("At") && value.is_string() && name != "dueAt" {
+                    *value = json!("a time");
+                }
+                level(value);
+            }),
+            Value::Array(items) => items.iter_mut().for_each(level),
+            _ => {}
+        }
+    }
+    let mut parsed = parsed;
+    level(&mut parsed);
+    parsed.to_string()
+}
+
+#[tokio::test]
+async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let schema = Schema(ada.ask(SCHEMA, Value::Null).await.data("__schema").clone());
+    let todo = bob.create("text").await["id"].as_str().unwrap().to_owned();
+    let event = rows(&app, "SELECT id::text AS text FROM todo_events").await.remove(0);
+    let session = "SELECT sessions.id::text AS text FROM sessions JOIN users ON users.id = user_id WHERE email LIKE 'bob%'";
+    let session = rows(&app, session).await.remove(0);
+    let contents = "SELECT (todos, (SELECT count(*) FROM sessions))::text AS text FROM todos JOIN users ON users.id = user_id
+        WHERE email LIKE 'bob%'";
+    let before = rows(&app, contents).await;
+
+    let (random, mut covered) = ("0192c0de-0000-7000-8000-00000000abcd", 0);
+    for (name, (query, variables, places)) in operations(&schema, random) {
+        let kinds: BTreeSet<_> = places
+            .iter()
+            .map(|place| kind(place).unwrap_or_else(|| panic!("say in kind() which identifiers {place} takes")))
+            .collect();
+        assert_eq!(kinds.len(), 1, "{name}");
+        let strangers = match *kinds.first().unwrap() {
+            "todo" => &todo,
+            "event" => &event,
+            _ => &session,
+        };
+        let not_there = answer(&ada, &query, &variables).await;
+        let variables: Value = serde_json::from_str(&variables.to_string().replace(random, strangers)).unwrap();
+        let not_hers = answer(&ada, &query, &variables).await;
+        assert_eq!(comparable(&not_hers, strangers), comparable(&not_there, random), "{name}");
+        let created = name.contains("create");
+        assert_eq!(not_there.contains("NOT_FOUND"), !created, "{name}: {not_there}");
+        if created {
+            // What was made is Ada's own: away with it, or it would be found from here on.
+            app.database
+                .sql("DELETE FROM todos USING users WHERE users.id = user_id AND email LIKE 'ada%'")
+                .await;
+        }
+        covered += 1;
+    }
+    assert_eq!(covered, 18);
+    assert_eq!(rows(&app, contents).await, before);
+}

@@ -1,0 +1,158 @@
+//! Random operations do to the service what they do to a model of its rules.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+use crate::todos::Owner;
+
+/// What the model knows of a todo.
+#[derive(Clone, Debug, PartialEq)]
+struct Model {
+    created: (String, String),
+    title: String,
+    priority: String,
+    done: bool,
+    trashed: bool,
+    version: i64,
+    /// The states before each change, for undo.
+    past: Vec<(String, String, bool, bool)>,
+}
+
+impl Model {
+    fn content(&self) -> (String, String, bool, bool) {
+        (self.title.clone(), self.priority.clone(), self.done, self.trashed)
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Self)) {
+        let before = self.content();
+        change(self);
+        if self.content() != before {
+            self.version += 1;
+            self.past.push(before);
+        }
+    }
+
+    fn check(&self, todo: &Value) {
+        let seen = (&todo["title"], &todo["priority"], &todo["completed"], &todo["version"]);
+        assert_eq!(seen, (&json!(self.title), &json!(self.priority), &json!(self.done), &json!(self.version)));
+        assert_eq!(todo["deletedAt"].is_string(), self.trashed);
+    }
+}
+
+fn pick<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
+    random.choice(of).unwrap()
+}
+
+async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mut fastrand::Rng) {
+    let id = format!("00000000-0000-4000-8000-00000000000{}", random.u8(0..6));
+    let known = model.get_mut(&id);
+    let expected = known.as_ref().filter(|_| random.u8(0..3) == 0).map(|todo| todo.version - i64::from(random.bool()));
+    let mutation = pick(random, &["createTodo", "createTodo", "updateTodo", "updateTodo", "completeTodo", "reopenTodo",
+        "deleteTodo", "restoreTodo", "purgeTodo", "undo"]);
+    let (title, priority) = (pick(random, &["a", "b", "c"]), pick(random, &["NONE", "HIGH"]));
+    let mut input = json!({ "id": id, "expectedVersion": expected });
+    if mutation == "purgeTodo" {
+        let query = "mutation($input: TodoInput!) { purgeTodo(input: $input) { purgedTodoId } }";
+        let answer = owner.ask(query, json!({ "input": input })).await;
+        match known {
+            None => assert_eq!(answer.code(), "NOT_FOUND"),
+            Some(todo) if expected.is_some_and(|version| version != todo.version) => {
+                assert_eq!(answer.code(), "CONFLICT");
+            }
+            Some(_) => {
+                answer.data("purgeTodo");
+                model.remove(&id);
+            }
+        }
+        return;
+    }
+    if mutation == "createTodo" {
+        let input = json!({ "id": id, "title": title, "priority": priority });
+        let answer = owner.call(mutation, input).await;
+        let created = (title.to_owned(), priority.to_owned());
+        let fresh = Model { created: created.clone(), title: title.into(), priority: priority.into(), done: false,
+            trashed: false, version: 1, past: Vec::new() };
+        let todo = model.entry(id).or_insert(fresh);
+        if todo.created == created {
+            todo.check(&answer.data(mutation)["todo"]);
+        } else {
+            assert_eq!(answer.code(), "CONFLICT");
+            todo.check(&answer.error()["extensions"]["todo"]);
+        }
+        return;
+    }
+    let event = if mutation == "undo" {
+        let query = "query($id: ID!) { todo(id: $id) { history(first: 1) { nodes { id kind } } } }";
+        let answer = owner.ask(query, json!({ "id": id })).await;
+        // The last event can always be undone.
+        let Some(event) = answer.body["data"]["todo"]["history"]["nodes"].get(0).cloned() else { return };
+        input = json!({ "eventId": event["id"] });
+        Some(event)
+    } else {
+        None
+    };
+    let fields = random.u8(0..4);
+    if mutation == "updateTodo" && fields & 1 > 0 {
+        input["title"] = title.into();
+    }
+    if mutation == "updateTodo" && fields & 2 > 0 {
+        input["priority"] = if priority == "NONE" { Value::Null } else { priority.into() };
+    }
+    let answer = owner.call(mutation, input).await;
+    let Some(todo) = known else {
+        assert_eq!(answer.code(), "NOT_FOUND");
+        return;
+    };
+    if event.is_none() && expected.is_some_and(|version| version != todo.version) {
+        assert_eq!(answer.code(), "CONFLICT");
+        todo.check(&answer.error()["extensions"]["todo"]);
+        return;
+    }
+    todo.change(|todo| match mutation {
+        "updateTodo" => {
+            if fields & 1 > 0 {
+                todo.title = title.into();
+            }
+            if fields & 2 > 0 {
+                todo.priority = priority.into();
+            }
+        }
+        "completeTodo" => todo.done = true,
+        "reopenTodo" => todo.done = false,
+        "deleteTodo" => todo.trashed = true,
+        "restoreTodo" => todo.trashed = false,
+        _ => match todo.past.last().cloned() {
+            Some((title, priority, done, trashed)) => {
+                (todo.title, todo.priority, todo.done, todo.trashed) = (title, priority, done, trashed);
+            }
+            // Undoing the creation.
+            None => todo.trashed = true,
+        },
+    });
+    todo.check(&answer.data(mutation)["todo"]);
+}
+
+#[tokio::test]
+async fn random_operations_do_what_the_rules_say() {
+    let app = TestApp::start().await;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let owners = [Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await];
+    let mut models = [HashMap::new(), HashMap::new()];
+    for _ in 0..600 {
+        let index = random.usize(0..2);
+        play(&owners[index], &mut models[index], &mut random).await;
+    }
+    for (owner, model) in owners.iter().zip(&models) {
+        for trash in [false, true] {
+            let mut expected: Vec<_> =
+                model.values().filter(|todo| todo.trashed == trash).map(|todo| todo.title.clone()).collect();
+            expected.sort();
+            let list = format!("(orderBy: {{ field: TITLE }}, filter: {{ inTrash: {trash} }})");
+            assert_eq!(owner.titles(&list).await, expected);
+        }
+    }
+}

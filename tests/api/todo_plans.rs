@@ -1,0 +1,151 @@
+//! What PostgreSQL does for lists, by its own account: auto_explain writes down each plan as it was executed.
+
+use serde_json::{Value, json};
+
+use crate::support::{OwnServer, TestApp, TestDatabase, connector};
+use crate::todos::Owner;
+
+/// Todos of the user who asks. As many again belong to others.
+const TODOS: usize = 100_000;
+/// Rows that a page of 50 may cost.
+const MAX_ROWS: f64 = 150.0;
+
+struct Explained {
+    server: OwnServer,
+    app: TestApp,
+}
+
+impl Explained {
+    async fn start() -> Self {
+        let server = OwnServer::start().await;
+        for setting in [
+            "session_preload_libraries = 'auto_explain'",
+            "auto_explain.log_min_duration = 0",
+            "auto_explain.log_analyze = on",
+            "auto_explain.log_format = 'json'",
+            "jit = off",
+        ] {
+            server.sql(&format!("ALTER SYSTEM SET {setting}")).await;
+        }
+        todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+        let app = TestApp::on(&server.url(), &[], TestDatabase::empty().await).await;
+        Self { server, app }
+    }
+
+    /// Fills the table. The triggers would only add to the time; the rows are as they leave them.
+    async fn fill(&self) {
+        self.server
+            .sql(&format!(
+                "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off;
+                 INSERT INTO todos (user_id, id, title, description, priority, due_at, tags, created_at, updated_at, completed_at)
+                 SELECT users.id, gen_random_uuid(), 'Todo ' || n * 7919 % {TODOS}, 'number n' || n || ' of many',
+                     (ARRAY['NONE', 'NONE', 'LOW', 'HIGH'])[1 + n % 4],
+                     CASE WHEN n % 3 > 0 THEN timestamptz '2030-01-01' + n * interval '1 minute' END,
+                     ARRAY['t' || n % 10, 'rare' || n % 10000],
+                     timestamptz '2026-01-01' + n * interval '1 second',
+                     timestamptz '2026-06-01' - n * interval '1 second',
+                     CASE WHEN n % 5000 = 0 THEN timestamptz '2026-06-01' END
+                 FROM generate_series(1, {TODOS}) AS n JOIN users ON email LIKE 'ada%' OR n % 2 = 0;
+                 COMMIT; VACUUM ANALYZE todos;"
+            ))
+            .await;
+    }
+
+    /// The plans of the statements on todos that a query takes.
+    async fn plans(&self, owner: &Owner<'_>, query: &str) -> Vec<Value> {
+        let path = self.server.dir.path().join("postgres.log");
+        self.server.sql("SELECT pg_reload_conf()").await;
+        let before = std::fs::read_to_string(&path).unwrap().len();
+        let answer = owner.ask(query, Value::Null).await;
+        assert!(answer.body.get("errors").is_none(), "{:#}", answer.body);
+        let log = std::fs::read_to_string(&path).unwrap();
+        let plans = log[before..].split("plan:\n").skip(1).map(|text| {
+            let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+            values.next().unwrap().unwrap()
+        });
+        plans.filter(|plan| plan["Query Text"].as_str().unwrap().contains("todo")).collect()
+    }
+}
+
+/// The nodes of a plan that read todos.
+fn scans<'a>(plan: &'a Value, found: &mut Vec<&'a Value>) {
+    if plan["Relation Name"] == "todos" {
+        found.push(plan);
+    }
+    plan["Plans"].as_array().into_iter().flatten().for_each(|below| scans(below, found));
+}
+
+/// Rows that a scan looked at.
+fn looked_at(scan: &Value) -> f64 {
+    let number = |name: &str| scan[name].as_f64().unwrap_or(0.0);
+    (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
+        * number("Actual Loops")
+}
+
+/// Whether the rows of a scan are found by their owner.
+fn is_owned(scan: &Value) -> bool {
+    let by = |condition: &Value| condition.as_str().is_some_and(|text| text.contains("user_id") || text.contains("terms @@"));
+    let below = scan["Plans"].as_array().into_iter().flatten();
+    by(&scan["Index Cond"]) || below.into_iter().any(|bitmap| by(&bitmap["Index Cond"]) || is_owned(bitmap))
+}
+
+#[tokio::test]
+async fn every_page_of_100_000_todos_costs_the_same_and_reads_nothing_of_others() {
+    let explained = Explained::start().await;
+    explained.app.register("bob@example.com").await;
+    let ada = Owner::new(&explained.app, "ada@example.com").await;
+    explained.fill().await;
+    println!("{:>10} {:>5} {:<42} {:>6} {:>10} {:>9}  plan", "order", "", "filter", "page", "rows", "ms");
+    for field in ["CREATED_AT", "UPDATED_AT", "DUE_AT", "PRIORITY", "TITLE"] {
+        for direction in ["ASC", "DESC"] {
+            let order = format!("orderBy: {{ field: {field}, direction: {direction} }}");
+            let query = format!("{{ todos({order}, filter: {{ search: \"n50000\" }}) {{ edges {{ cursor }} }} }}");
+            let middle = ada.ask(&query, Value::Null).await.data("todos")["edges"][0]["cursor"].clone();
+            for (filter, max_rows) in [
+                ("", MAX_ROWS),
+                ("completed: false", MAX_ROWS),
+                ("completed: true", MAX_ROWS),
+                ("priority: HIGH", 1000.0),
+                ("tags: { any: [\"t3\"] }", 3000.0),
+                ("tags: { all: [\"t3\", \"rare33\"] }", MAX_ROWS),
+                ("search: \"n7777\"", MAX_ROWS),
+                ("dueBefore: \"2030-01-01T01:00:00Z\"", MAX_ROWS),
+                ("inTrash: true", MAX_ROWS),
+            ] {
+                for (page, after) in [("first", String::new()), ("middle", format!(", after: {middle}"))] {
+                    let list = format!("{{ todos(first: 50, {order}{after}, filter: {{ {filter} }}) {{ nodes {{ id }} }} }}");
+                    let plans = explained.plans(&ada, &list).await;
+                    assert_eq!(plans.len(), 1, "{plans:#?}");
+                    let (plan, mut found) = (&plans[0]["Plan"], Vec::new());
+                    scans(plan, &mut found);
+                    let rows: f64 = found.iter().map(|scan| looked_at(scan)).sum();
+                    let names: Vec<_> = found.iter().map(|scan| scan["Index Name"].as_str().or(scan["Node Type"].as_str()).unwrap()).collect();
+                    println!("{field:>10} {direction:>5} {filter:<42} {page:>6} {rows:>10} {:>9}  {}", plan["Actual Total Time"], names.join(" "));
+                    assert!(!found.is_empty() && found.iter().all(|scan| is_owned(scan)), "{list}: {plan:#}");
+                    assert!(rows <= max_rows, "{list} looked at {rows} rows: {plan:#}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_with_all_histories_takes_as_many_statements_as_one_with_one() {
+    let explained = Explained::start().await;
+    let ada = Owner::new(&explained.app, "ada@example.com").await;
+    for _ in 0..20 {
+        ada.create("a").await;
+    }
+    for first in [1, 20] {
+        let page = format!("{{ todos(first: {first}) {{ totalCount nodes {{ history(first: 2) {{ totalCount nodes {{ id }} }} }} }} }}");
+        let plans = explained.plans(&ada, &page).await;
+        assert_eq!(plans.len(), 4, "{plans:#?}");
+        let page = format!("{{ todos(first: {first}) {{ nodes {{ id history(first: 2) {{ nodes {{ id }} }} }} }} }}");
+        assert_eq!(explained.plans(&ada, &page).await.len(), 2);
+    }
+    let update = "mutation($input: TodosInput!) { completeTodos(input: $input) { todos { id } } }";
+    let ids = ada.ask("{ todos { nodes { id } } }", Value::Null).await.data("todos")["nodes"].clone();
+    let ids: Vec<_> = ids.as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
+    let answer = ada.ask(update, json!({ "input": { "ids": ids } })).await;
+    assert_eq!(answer.data("completeTodos")["todos"].as_array().unwrap().len(), 20);
+}
