@@ -164,6 +164,10 @@ impl TodoFilter {
         }
         if let Some(priorities) = &self.priorities {
             let ranks: Vec<_> = priorities.iter().copied().map(rank).collect();
+            // PostgreSQL before 17 does not use a list together with the order of an index, but it does use a range.
+            if let (Some(least), Some(most)) = (ranks.iter().min(), ranks.iter().max()) {
+                all.push(Box::new(todos::priority_rank.between(*least, *most)));
+            }
             all.push(Box::new(todos::priority_rank.eq_any(ranks)));
         }
         for (tags, every) in [(&self.any_tags, false), (&self.all_tags, true)] {

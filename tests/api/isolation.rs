@@ -132,8 +132,11 @@ fn operations(schema: &Schema, id: &str) -> BTreeMap<String, (String, Value, BTr
                 continue;
             }
             let selection = schema.selection(schema.named(&field["type"]), 1);
-            let query =
-                format!("{operation}({}) {{ {name}({}) {selection} }}", declared.join(", "), passed.join(", "));
+            let query = format!(
+                "{operation}({}) {{ {name}({}) {selection} }}",
+                declared.join(", "),
+                passed.join(", ")
+            );
             found.insert(format!("{root}.{name}"), (query, Value::Object(variables), places));
         }
     }
@@ -188,7 +191,9 @@ async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
     for (name, (query, variables, places)) in operations(&schema, random) {
         let kinds: BTreeSet<_> = places
             .iter()
-            .map(|place| kind(place).unwrap_or_else(|| panic!("say in kind() which identifiers {place} takes")))
+            .map(|place| {
+                kind(place).unwrap_or_else(|| panic!("say in kind() which identifiers {place} takes"))
+            })
             .collect();
         assert_eq!(kinds.len(), 1, "{name}");
         let strangers = match *kinds.first().unwrap() {
@@ -197,7 +202,8 @@ async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
             _ => &session,
         };
         let not_there = answer(&ada, &query, &variables).await;
-        let variables: Value = serde_json::from_str(&variables.to_string().replace(random, strangers)).unwrap();
+        let variables: Value =
+            serde_json::from_str(&variables.to_string().replace(random, strangers)).unwrap();
         let not_hers = answer(&ada, &query, &variables).await;
         assert_eq!(comparable(&not_hers, strangers), comparable(&not_there, random), "{name}");
         let created = name.contains("create");

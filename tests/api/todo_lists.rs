@@ -38,7 +38,8 @@ async fn walk(owner: &Owner<'_>, order: &str, backward: bool, size: usize) -> Ve
     loop {
         let answer = owner.ask(&query, json!({ "cursor": position })).await;
         let page = answer.data("todos");
-        let mut nodes: Vec<_> = page["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
+        let mut nodes: Vec<_> =
+            page["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
         assert_eq!(page["edges"].as_array().unwrap().len(), nodes.len());
         if backward {
             nodes.extend(ids);
@@ -87,9 +88,11 @@ async fn pages_stay_stable_while_todos_come_and_go() {
         ada.create(&n.to_string()).await;
     }
     let query = "{ todos(first: 3) { nodes { title } pageInfo { endCursor } } }";
-    let cursor = ada.ask(query, Value::Null).await.data("todos")["pageInfo"]["endCursor"].as_str().unwrap().to_owned();
+    let cursor =
+        ada.ask(query, Value::Null).await.data("todos")["pageInfo"]["endCursor"].as_str().unwrap().to_owned();
     ada.create("new").await;
-    let last_seen = ada.ask("{ todos(first: 4, filter: { search: \"3\" }) { nodes { id } } }", Value::Null).await;
+    let last_seen =
+        ada.ask("{ todos(first: 4, filter: { search: \"3\" }) { nodes { id } } }", Value::Null).await;
     ada.todo("deleteTodo", json!({ "id": last_seen.data("todos")["nodes"][0]["id"] })).await;
     assert_eq!(ada.titles(&format!("(first: 3, after: \"{cursor}\")")).await, ["2", "1", "0"]);
     assert_eq!(ada.titles(&format!("(last: 3, before: \"{cursor}\")")).await, ["new", "5", "4"]);
@@ -149,7 +152,9 @@ async fn tampered_cursors_are_refused_and_break_nothing() {
         let query = format!("{{ todos(orderBy: {{ field: {field} }}) {{ pageInfo {{ endCursor }} }} }}");
         let cursor = ada.ask(&query, Value::Null).await.data("todos")["pageInfo"]["endCursor"].clone();
         let cursor = URL_SAFE_NO_PAD.decode(cursor.as_str().unwrap()).unwrap();
-        let query = format!("query($c: String) {{ todos(after: $c, orderBy: {{ field: {field} }}) {{ nodes {{ id }} }} }}");
+        let query = format!(
+            "query($c: String) {{ todos(after: $c, orderBy: {{ field: {field} }}) {{ nodes {{ id }} }} }}"
+        );
         for index in 0..cursor.len() {
             for byte in [0, 0x7f, 0x80, 0xff] {
                 let mut bytes = cursor.clone();
@@ -160,7 +165,9 @@ async fn tampered_cursors_are_refused_and_break_nothing() {
                 }
             }
         }
-        for broken in ["", "x", "====", &URL_SAFE_NO_PAD.encode(&cursor[..cursor.len() - 1]), &"A".repeat(5000)] {
+        for broken in
+            ["", "x", "====", &URL_SAFE_NO_PAD.encode(&cursor[..cursor.len() - 1]), &"A".repeat(5000)]
+        {
             let answer = ada.ask(&query, json!({ "c": broken })).await;
             let title_still = field == "TITLE" && answer.body.get("errors").is_none();
             assert!(title_still || answer.code() == "BAD_USER_INPUT", "{field} {broken}");

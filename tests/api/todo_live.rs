@@ -49,7 +49,10 @@ async fn changes_in_another_process_are_told_to_their_owner_alone() {
     writer.todo("completeTodo", json!({ "id": id })).await;
     bob.create("b").await;
     let change = next(&mut client).await;
-    assert_eq!((&change["kind"], &change["todoId"], &change["todo"]["title"]), (&json!("CREATED"), &id, &json!("a")));
+    assert_eq!(
+        (&change["kind"], &change["todoId"], &change["todo"]["title"]),
+        (&json!("CREATED"), &id, &json!("a"))
+    );
     assert_eq!(next(&mut client).await["kind"], "COMPLETED");
     assert_eq!(next(&mut bobs).await["todo"]["title"], "b");
     let purge = format!("mutation {{ purgeTodo(input: {{ id: {id} }}) {{ purgedTodoId }} }}");
@@ -79,14 +82,11 @@ async fn a_subscriber_that_is_cut_off_in_a_burst_goes_on_where_it_was() {
                 seen.push(next(&mut client).await);
             }
             // Without a goodbye, with changes under way.
-            drop(std::mem::replace(
-                &mut client,
-                {
-                    let last = seen.last().unwrap()["eventId"].as_str().unwrap();
-                    let query = CHANGES.replace("todoChanged", &format!("todoChanged(after: \"{last}\")"));
-                    subscriber(&app, &ada.token, &query).await
-                },
-            ));
+            drop(std::mem::replace(&mut client, {
+                let last = seen.last().unwrap()["eventId"].as_str().unwrap();
+                let query = CHANGES.replace("todoChanged", &format!("todoChanged(after: \"{last}\")"));
+                subscriber(&app, &ada.token, &query).await
+            }));
         }
         seen
     };
@@ -94,7 +94,10 @@ async fn a_subscriber_that_is_cut_off_in_a_burst_goes_on_where_it_was() {
     let events: HashSet<_> = seen.iter().map(|change| change["eventId"].as_str().unwrap()).collect();
     let todos: HashSet<_> = seen.iter().map(|change| change["todoId"].as_str().unwrap()).collect();
     assert_eq!((seen.len(), events.len(), todos.len()), (1000, 1000, 1000));
-    let times: Vec<_> = seen.iter().map(|change| change["at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap()).collect();
+    let times: Vec<_> = seen
+        .iter()
+        .map(|change| change["at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap())
+        .collect();
     assert!(times.is_sorted());
 }
 

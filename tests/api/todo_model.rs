@@ -36,7 +36,10 @@ impl Model {
 
     fn check(&self, todo: &Value) {
         let seen = (&todo["title"], &todo["priority"], &todo["completed"], &todo["version"]);
-        assert_eq!(seen, (&json!(self.title), &json!(self.priority), &json!(self.done), &json!(self.version)));
+        assert_eq!(
+            seen,
+            (&json!(self.title), &json!(self.priority), &json!(self.done), &json!(self.version))
+        );
         assert_eq!(todo["deletedAt"].is_string(), self.trashed);
     }
 }
@@ -48,9 +51,23 @@ fn pick<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
 async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mut fastrand::Rng) {
     let id = format!("00000000-0000-4000-8000-00000000000{}", random.u8(0..6));
     let known = model.get_mut(&id);
-    let expected = known.as_ref().filter(|_| random.u8(0..3) == 0).map(|todo| todo.version - i64::from(random.bool()));
-    let mutation = pick(random, &["createTodo", "createTodo", "updateTodo", "updateTodo", "completeTodo", "reopenTodo",
-        "deleteTodo", "restoreTodo", "purgeTodo", "undo"]);
+    let expected =
+        known.as_ref().filter(|_| random.u8(0..3) == 0).map(|todo| todo.version - i64::from(random.bool()));
+    let mutation = pick(
+        random,
+        &[
+            "createTodo",
+            "createTodo",
+            "updateTodo",
+            "updateTodo",
+            "completeTodo",
+            "reopenTodo",
+            "deleteTodo",
+            "restoreTodo",
+            "purgeTodo",
+            "undo",
+        ],
+    );
     let (title, priority) = (pick(random, &["a", "b", "c"]), pick(random, &["NONE", "HIGH"]));
     let mut input = json!({ "id": id, "expectedVersion": expected });
     if mutation == "purgeTodo" {
@@ -72,8 +89,15 @@ async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mu
         let input = json!({ "id": id, "title": title, "priority": priority });
         let answer = owner.call(mutation, input).await;
         let created = (title.to_owned(), priority.to_owned());
-        let fresh = Model { created: created.clone(), title: title.into(), priority: priority.into(), done: false,
-            trashed: false, version: 1, past: Vec::new() };
+        let fresh = Model {
+            created: created.clone(),
+            title: title.into(),
+            priority: priority.into(),
+            done: false,
+            trashed: false,
+            version: 1,
+            past: Vec::new(),
+        };
         let todo = model.entry(id).or_insert(fresh);
         if todo.created == created {
             todo.check(&answer.data(mutation)["todo"]);

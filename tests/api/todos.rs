@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, TestApp, rows};
 
-const TODO: &str = "id title description completed completedAt priority dueAt tags version createdAt updatedAt deletedAt";
+const TODO: &str =
+    "id title description completed completedAt priority dueAt tags version createdAt updatedAt deletedAt";
 
 /// Somebody with todos.
 pub(crate) struct Owner<'a> {
@@ -29,7 +30,8 @@ impl<'a> Owner<'a> {
             "undo" => "UndoInput",
             _ => "TodoInput",
         };
-        let query = format!("mutation M($input: {kind}!) {{ {mutation}(input: $input) {{ todo {{ {TODO} }} }} }}");
+        let query =
+            format!("mutation M($input: {kind}!) {{ {mutation}(input: $input) {{ todo {{ {TODO} }} }} }}");
         self.ask(&query, json!({ "input": input })).await
     }
 
@@ -60,11 +62,17 @@ async fn a_todo_lives_from_creation_to_purge() {
     let made = ada.todo("createTodo", input).await;
     assert_eq!((&made["title"], &made["tags"]), (&json!("Buy milk"), &json!(["home", "shop"])));
     assert_eq!((&made["dueAt"], &made["version"]), (&json!("2030-01-02T02:04:05Z"), &json!(1)));
-    assert_eq!((&made["completed"], &made["completedAt"], &made["deletedAt"]), (&json!(false), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&made["completed"], &made["completedAt"], &made["deletedAt"]),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
     let id = made["id"].as_str().unwrap();
 
     let changed = ada.todo("updateTodo", json!({ "id": id, "dueAt": null, "title": "Buy oat milk" })).await;
-    assert_eq!((&changed["dueAt"], &changed["title"], &changed["version"]), (&Value::Null, &json!("Buy oat milk"), &json!(2)));
+    assert_eq!(
+        (&changed["dueAt"], &changed["title"], &changed["version"]),
+        (&Value::Null, &json!("Buy oat milk"), &json!(2))
+    );
     assert_eq!(changed["description"], "two\nlitres");
     let same = ada.todo("updateTodo", json!({ "id": id })).await;
     assert_eq!(same, changed);
@@ -91,7 +99,11 @@ async fn a_todo_lives_from_creation_to_purge() {
     assert_eq!(ada.ask(&purge, Value::Null).await.data("purgeTodo")["purgedTodoId"], id);
     let missing = ada.ask(query, json!({ "id": id })).await;
     assert_eq!((missing.code(), &missing.body["data"]), ("NOT_FOUND", &json!({ "todo": null })));
-    let left = rows(&app, "SELECT count(*)::text AS text FROM todo_events WHERE before IS NOT NULL OR after IS NOT NULL").await;
+    let left = rows(
+        &app,
+        "SELECT count(*)::text AS text FROM todo_events WHERE before IS NOT NULL OR after IS NOT NULL",
+    )
+    .await;
     assert_eq!(left, ["0"]);
 }
 
@@ -108,9 +120,15 @@ async fn what_breaks_a_rule_is_named_all_at_once() {
     let todo = ada.create("a").await;
     let answer = ada.call("updateTodo", json!({ "id": todo["id"], "title": null })).await;
     assert_eq!(answer.error()["extensions"]["fields"][0]["path"], json!(["input", "title"]));
-    let answer = ada.ask("{ todos(first: 101, after: \"x\", filter: { tags: { any: [\"\"] } }) { nodes { id } } }", Value::Null).await;
+    let answer = ada
+        .ask(
+            "{ todos(first: 101, after: \"x\", filter: { tags: { any: [\"\"] } }) { nodes { id } } }",
+            Value::Null,
+        )
+        .await;
     assert_eq!(answer.error()["extensions"]["fields"].as_array().unwrap().len(), 2);
-    let query = "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"\" }] }) { todos { id } } }";
+    let query =
+        "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"\" }] }) { todos { id } } }";
     let answer = ada.ask(query, Value::Null).await;
     assert_eq!(answer.error()["extensions"]["fields"][0]["path"], json!(["input", "todos", "1", "title"]));
     assert_eq!(ada.titles("").await, ["a"]);
@@ -119,7 +137,11 @@ async fn what_breaks_a_rule_is_named_all_at_once() {
 #[tokio::test]
 async fn nobody_without_a_token_has_todos() {
     let app = TestApp::start().await;
-    for query in ["{ todos { nodes { id } } }", "{ todo(id: \"x\") { id } }", "mutation { emptyTrash { purgedCount } }"] {
+    for query in [
+        "{ todos { nodes { id } } }",
+        "{ todo(id: \"x\") { id } }",
+        "mutation { emptyTrash { purgedCount } }",
+    ] {
         let answer = app.ask(query, Value::Null).await;
         assert_eq!(answer.code(), "UNAUTHENTICATED", "{query}");
         assert_eq!(answer.error()["extensions"]["reason"], "MISSING");
@@ -146,7 +168,8 @@ async fn a_repeated_creation_gives_the_first_todo() {
     let answers = futures_util::future::join_all((0..10).map(|_| {
         ada.call("createTodo", json!({ "id": "0192c0de-0000-7000-8000-000000000002", "title": "Once" }))
     }));
-    let versions: Vec<_> = answers.await.iter().map(|answer| answer.data("createTodo")["todo"].clone()).collect();
+    let versions: Vec<_> =
+        answers.await.iter().map(|answer| answer.data("createTodo")["todo"].clone()).collect();
     assert!(versions.iter().all(|todo| *todo == versions[0]));
     assert_eq!(ada.titles("").await, ["Once", "Buy more milk"]);
 }
@@ -162,7 +185,8 @@ async fn of_many_writers_who_expect_one_version_one_wins() {
             ada.call("updateTodo", json!({ "id": todo["id"], "expectedVersion": version, "title": title }))
         });
         let answers = futures_util::future::join_all(writers).await;
-        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.body.get("errors").is_none());
+        let (won, lost): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.body.get("errors").is_none());
         assert_eq!(won.len(), 1, "{answers:#?}");
         let winner = &won[0].data("updateTodo")["todo"];
         assert_eq!(winner["version"], version + 1);
@@ -179,7 +203,8 @@ async fn of_many_writers_who_expect_one_version_one_wins() {
 async fn many_todos_are_written_all_or_none() {
     let app = TestApp::start().await;
     let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
-    let query = "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"b\" }, { title: \"c\" }] }) {
+    let query =
+        "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"b\" }, { title: \"c\" }] }) {
         todos { id title version } } }";
     let made = ada.ask(query, Value::Null).await.data("createTodos")["todos"].clone();
     let ids: Vec<_> = made.as_array().unwrap().iter().rev().map(|todo| todo["id"].clone()).collect();
@@ -191,7 +216,8 @@ async fn many_todos_are_written_all_or_none() {
     let todo = |title| json!({ "title": title, "priority": "LOW", "version": 2 });
     assert_eq!(answer.data("updateTodos")["todos"], json!([todo("c"), todo("b"), todo("a")]));
     for field in ["completeTodos", "reopenTodos", "deleteTodos", "restoreTodos"] {
-        let query = format!("mutation($input: TodosInput!) {{ {field}(input: $input) {{ todos {{ version }} }} }}");
+        let query =
+            format!("mutation($input: TodosInput!) {{ {field}(input: $input) {{ todos {{ version }} }} }}");
         let mut mixed = ids.clone();
         mixed.push(strangers.clone());
         assert_eq!(ada.ask(&query, json!({ "input": { "ids": mixed } })).await.code(), "NOT_FOUND");
@@ -237,7 +263,10 @@ async fn history_says_what_changed_and_undo_takes_it_back() {
         ])
     );
     let undone = ada.todo("undo", json!({ "eventId": update["id"] })).await;
-    assert_eq!((&undone["title"], &undone["dueAt"], &undone["version"]), (&json!("a"), &Value::Null, &json!(3)));
+    assert_eq!(
+        (&undone["title"], &undone["dueAt"], &undone["version"]),
+        (&json!("a"), &Value::Null, &json!(3))
+    );
     // Done twice it would undo nothing.
     assert_eq!(ada.call("undo", json!({ "eventId": update["id"] })).await.code(), "CONFLICT");
     let undo = history().await["nodes"][0]["id"].clone();
@@ -256,7 +285,11 @@ async fn history_says_what_changed_and_undo_takes_it_back() {
     let events = ada.ask(query, json!({ "id": other })).await.data("todo")["history"]["nodes"].clone();
     assert!(ada.todo("undo", json!({ "eventId": events[0]["id"] })).await["deletedAt"].is_string());
     assert_eq!(ada.call("undo", json!({ "eventId": other })).await.code(), "NOT_FOUND");
-    let named = rows(&app, "SELECT DISTINCT (request_id IS NOT NULL AND actor_id = user_id)::text AS text FROM todo_events").await;
+    let named = rows(
+        &app,
+        "SELECT DISTINCT (request_id IS NOT NULL AND actor_id = user_id)::text AS text FROM todo_events",
+    )
+    .await;
     assert_eq!(named, ["true"]);
 }
 
@@ -273,6 +306,9 @@ async fn the_trash_empties_itself_after_its_time() {
     app.pass(2 * 86_400);
     todo_api::housekeeping::sweep(&app.state).await.unwrap();
     assert_eq!(rows(&app, "SELECT title AS text FROM todos").await, ["kept"]);
-    let last = rows(&app, "SELECT kind || coalesce(actor_id::text, ' by nobody') AS text FROM todo_events ORDER BY number DESC LIMIT 1");
+    let last = rows(
+        &app,
+        "SELECT kind || coalesce(actor_id::text, ' by nobody') AS text FROM todo_events ORDER BY number DESC LIMIT 1",
+    );
     assert_eq!(last.await, ["PURGED by nobody"]);
 }
