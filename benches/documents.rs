@@ -57,6 +57,7 @@ fn engine() -> Engine {
     let first =
         SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into()).expect("it is long enough");
     let keys = SigningKeys { first, others: Vec::new() };
-    let state = AppState::new(&config, connector, keys, Clock::system()).expect("the settings are right");
+    let state = AppState::new(&config, connector.clone(), connector, keys, Clock::system())
+        .expect("the settings are right");
     Engine::new(graphql::schema(state, true), &graphql::sdl(), &config, None).expect("the schema is right")
 }

@@ -20,6 +20,12 @@ pub struct SocketSettings {
         value_parser = duration(Duration::from_millis(10)..=seconds(3600)))]
     pub ping_interval: Duration,
 
+    /// How long a client may take to accept a message before it is cut off as too slow
+    #[arg(id = "socket_send_timeout", long = "socket-send-timeout", env = "SOCKET_SEND_TIMEOUT", global = true,
+        hide_env_values = true, value_name = "SOCKET_SEND_TIMEOUT", default_value = "5s",
+        value_parser = duration(Duration::from_millis(10)..=seconds(600)))]
+    pub send_timeout: Duration,
+
     /// Sockets of this process
     #[arg(long, env = "MAX_SOCKETS", global = true, hide_env_values = true, default_value = "1000",
         value_parser = whole(1..=1_000_000_usize))]

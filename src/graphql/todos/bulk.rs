@@ -178,9 +178,9 @@ fn parse_ids(ids: &[ID]) -> Result<Vec<Uuid>, AppError> {
 
 async fn change(writer: &Writer<'_>, ids: &[ID], changes: &TodoChanges) -> Result<TodosPayload, AppError> {
     let ids = parse_ids(ids)?;
-    let changed =
+    let done =
         writer.state.database.run(async |conn| writer.author().update(conn, &ids, None, changes).await);
-    Ok(payload(writer, writer.settle(changed.await?)?, &ids))
+    Ok(payload(writer, writer.settle(done.await?)?, &ids))
 }
 
 /// What was written, in the order in which it was named.

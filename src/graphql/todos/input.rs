@@ -151,6 +151,7 @@ impl Changes {
 }
 
 /// A value that was given, perhaps as null.
+#[expect(clippy::option_option, reason = "null is not the same as nothing")]
 fn given<T>(value: MaybeUndefined<T>) -> Option<Option<T>> {
     match value {
         MaybeUndefined::Undefined => None,

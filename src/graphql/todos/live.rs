@@ -42,12 +42,12 @@ impl Subscription {
         let state = ctx.state()?.clone();
         // First of all: what happens from here on is heard of.
         let subscriber = state.feed.listen(user_id);
-        let number = state.database.run(async |conn| match after {
-            Some(id) => TodoEvent::number(conn, user_id, id).await,
-            None => {
-                let last = TodoEvent::last_numbers(conn, &[user_id]).await?;
-                Ok(Some(last.first().map_or(0, |(_, number)| *number)))
+        let number = state.database.run(async |conn| {
+            if let Some(id) = after {
+                return TodoEvent::number(conn, user_id, id).await;
             }
+            let last = TodoEvent::last_numbers(conn, &[user_id]).await?;
+            Ok(Some(last.first().map_or(0, |(_, number)| *number)))
         });
         let number = number.await?.ok_or(AppError::NotFound)?;
         let reader = Reader { state, user_id, subscriber, number, read: VecDeque::new() };

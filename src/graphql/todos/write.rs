@@ -201,11 +201,11 @@ impl<'a> Writer<'a> {
         changes: &TodoChanges,
     ) -> Result<TodoPayload, AppError> {
         let ids = [parse_id(id)?];
-        let changed = self
+        let done = self
             .state
             .database
             .run(async |conn| self.author().update(conn, &ids, expected_version, changes).await);
-        self.one(changed.await?)
+        self.one(done.await?)
     }
 
     fn one(&self, written: Written<Vec<crate::models::Todo>>) -> Result<TodoPayload, AppError> {

@@ -107,6 +107,8 @@ pub(super) enum Close {
     GoingAway,
     /// A message beyond the limit.
     TooBig,
+    /// The client does not take what it asked for; it connects again and goes on after the last event it has seen.
+    TooSlow,
     /// The user has too many sockets, or the service is busy; clients try again later.
     TryAgainLater(&'static str),
     /// A message that is none of the protocol.
@@ -130,6 +132,7 @@ impl From<Close> for CloseFrame {
         let (code, reason) = match close {
             Close::GoingAway => (1001, "Going away".into()),
             Close::TooBig => (1009, "Message too big".into()),
+            Close::TooSlow => (1013, "Too slow: go on after the last event you have seen".into()),
             Close::TryAgainLater(reason) => (1013, reason.into()),
             Close::BadRequest(reason) => (4400, reason.into()),
             Close::Unauthorized => (4401, "Unauthorized".into()),

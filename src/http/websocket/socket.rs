@@ -24,8 +24,6 @@ use crate::http::graphql::{GraphqlState, internal};
 
 /// Results that wait to be sent, of all operations together; a client that reads slowly holds them up.
 const QUEUE: usize = 16;
-/// How long sending one message may take before the client counts as gone.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// How long a client may take to say goodbye.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the socket of somebody without a token lives: long enough to log in.
@@ -150,13 +148,19 @@ impl<E: Executor> Socket<E> {
                         Ok(Message::Close(_)) | Err(_) => return None,
                     }
                 }
-                Some(outcome) = self.results.recv() => self.report(outcome).await?,
+                Some(outcome) = self.results.recv() => {
+                    if let Err(close) = self.report(outcome).await {
+                        return close;
+                    }
+                }
                 _ = pings.tick() => {
                     // Neither an answer to the last ping nor anything else: nobody is there.
                     if !std::mem::take(&mut heard) {
                         return None;
                     }
-                    self.send(PING).await?;
+                    if let Err(close) = self.send(PING).await {
+                        return close;
+                    }
                 }
                 () = sleep_until(self.deadline) => {
                     let initialised = self.requester.is_some();
@@ -174,9 +178,9 @@ impl<E: Executor> Socket<E> {
             ClientMessage::ConnectionInit(_) if self.requester.is_some() => Err(Some(Close::TooManyInits)),
             ClientMessage::ConnectionInit(payload) => {
                 self.initialise(payload).await?;
-                self.send(ACK).await.ok_or(None)
+                self.send(ACK).await
             }
-            ClientMessage::Ping => self.send(PONG).await.ok_or(None),
+            ClientMessage::Ping => self.send(PONG).await,
             ClientMessage::Pong => Ok(()),
             ClientMessage::Subscribe { id, payload } => {
                 let requester = self.requester.ok_or(Close::Unauthorized)?;
@@ -194,7 +198,7 @@ impl<E: Executor> Socket<E> {
                         self.start(id, operation, requester);
                         Ok(())
                     }
-                    Err(error) => self.send(&errors(&id, &[error])).await.ok_or(None),
+                    Err(error) => self.send(&errors(&id, &[error])).await,
                 }
             }
             ClientMessage::Complete { id } => {
@@ -268,24 +272,27 @@ impl<E: Executor> Socket<E> {
         self.operations.insert(id, Running { number, _task: task });
     }
 
-    /// Passes on what an operation has to say, unless the client has lost interest in it.
-    async fn report(&mut self, outcome: Outcome) -> Option<()> {
+    /// Passes on what an operation has to say, unless the client has lost interest in it; an error ends the socket.
+    async fn report(&mut self, outcome: Outcome) -> Result<(), Option<Close>> {
         if self.operations.get(&outcome.id).is_none_or(|running| running.number != outcome.number) {
-            return Some(());
+            return Ok(());
         }
         if outcome.ended {
             self.operations.remove(&outcome.id);
         }
         match outcome.message {
             Some(message) => self.send(&message).await,
-            None => Some(()),
+            None => Ok(()),
         }
     }
 
-    /// Sends a message; nothing if the client is gone.
-    async fn send(&mut self, text: &str) -> Option<()> {
-        let sent = timeout(SEND_LIMIT, self.websocket.send(Message::Text(text.into()))).await;
-        sent.ok()?.ok()
+    /// Sends a message; an error ends the socket, without a reason if the client is gone.
+    async fn send(&mut self, text: &str) -> Result<(), Option<Close>> {
+        let limit = self.state.sockets_settings.send_timeout;
+        match timeout(limit, self.websocket.send(Message::Text(text.into()))).await {
+            Ok(sent) => sent.map_err(|_| None),
+            Err(_) => Err(Some(Close::TooSlow)),
+        }
     }
 }
 
