@@ -48,7 +48,7 @@ impl Schema {
     }
 
     /// The named type below lists and non-null.
-    fn named<'a>(&'a self, mut kind: &'a Value) -> &'a str {
+    fn named(mut kind: &Value) -> &str {
         while kind["ofType"].is_object() {
             kind = &kind["ofType"];
         }
@@ -99,7 +99,7 @@ impl Schema {
     fn selection(&self, name: &str, depth: usize) -> String {
         let Some(fields) = self.find(name)["fields"].as_array() else { return String::new() };
         let fields = fields.iter().filter_map(|field| {
-            let below = self.named(&field["type"]);
+            let below = Self::named(&field["type"]);
             let leaf = self.find(below)["fields"].is_null();
             (leaf || depth > 0).then(|| {
                 let selection = if leaf { String::new() } else { self.selection(below, depth - 1) };
@@ -131,7 +131,7 @@ fn operations(schema: &Schema, id: &str) -> BTreeMap<String, (String, Value, BTr
             if places.is_empty() {
                 continue;
             }
-            let selection = schema.selection(schema.named(&field["type"]), 1);
+            let selection = schema.selection(Schema::named(&field["type"]), 1);
             let query = format!(
                 "{operation}({}) {{ {name}({}) {selection} }}",
                 declared.join(", "),
@@ -156,22 +156,22 @@ async fn answer(owner: &Owner<'_>, query: &str, variables: &Value) -> String {
 
 /// An answer without what differs between any two: times and the identifier itself.
 fn comparable(answer: &str, id: &str) -> String {
-    let parsed: Value = serde_json::from_str(&answer.replace(id, "the identifier")).unwrap();
-    fn level(value: &mut Value) {
-        match value {
-            Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
-                if name.ends_with("At") && value.is_string() && name != "dueAt" {
-                    *value = json!("a time");
-                }
-                level(value);
-            }),
-            Value::Array(items) => items.iter_mut().for_each(level),
-            _ => {}
-        }
-    }
-    let mut parsed = parsed;
+    let mut parsed: Value = serde_json::from_str(&answer.replace(id, "the identifier")).unwrap();
     level(&mut parsed);
     parsed.to_string()
+}
+
+fn level(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
+            if name.ends_with("At") && value.is_string() && name != "dueAt" {
+                *value = json!("a time");
+            }
+            level(value);
+        }),
+        Value::Array(items) => items.iter_mut().for_each(level),
+        _ => {}
+    }
 }
 
 #[tokio::test]

@@ -70,9 +70,9 @@ async fn a_subscriber_that_is_cut_off_in_a_burst_goes_on_where_it_was() {
     listening(&app).await;
     let writer = Owner { app: &other, token: ada.token.clone() };
     let burst = async {
-        for batch in 0..50 {
-            let writes = (0..20).map(async |n| writer.create(&(batch * 20 + n).to_string()).await);
-            futures_util::future::join_all(writes).await;
+        for round in 0..50 {
+            let batch = (0..20).map(async |n| writer.create(&(round * 20 + n).to_string()).await);
+            futures_util::future::join_all(batch).await;
         }
     };
     let reading = async {

@@ -48,6 +48,45 @@ fn pick<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
     random.choice(of).unwrap()
 }
 
+async fn purge(owner: &Owner<'_>, input: &Value, known: Option<&Model>, gone: bool) {
+    let query = "mutation($input: TodoInput!) { purgeTodo(input: $input) { purgedTodoId } }";
+    let answer = owner.ask(query, json!({ "input": input })).await;
+    match known {
+        _ if gone => assert_eq!(answer.data("purgeTodo")["purgedTodoId"], input["id"]),
+        Some(_) => assert_eq!(answer.code(), "CONFLICT"),
+        None => assert_eq!(answer.code(), "NOT_FOUND"),
+    }
+}
+
+async fn create(
+    owner: &Owner<'_>,
+    model: &mut HashMap<String, Model>,
+    id: String,
+    title: &str,
+    priority: &str,
+) {
+    let input = json!({ "id": id, "title": title, "priority": priority });
+    let answer = owner.call("createTodo", input).await;
+    let created = (title.to_owned(), priority.to_owned());
+    let (title, priority) = created.clone();
+    let fresh = Model {
+        created: created.clone(),
+        title,
+        priority,
+        done: false,
+        trashed: false,
+        version: 1,
+        past: Vec::new(),
+    };
+    let todo = model.entry(id).or_insert(fresh);
+    if todo.created == created {
+        todo.check(&answer.data("createTodo")["todo"]);
+    } else {
+        assert_eq!(answer.code(), "CONFLICT");
+        todo.check(&answer.error()["extensions"]["todo"]);
+    }
+}
+
 async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mut fastrand::Rng) {
     let id = format!("00000000-0000-4000-8000-00000000000{}", random.u8(0..6));
     let known = model.get_mut(&id);
@@ -71,40 +110,15 @@ async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mu
     let (title, priority) = (pick(random, &["a", "b", "c"]), pick(random, &["NONE", "HIGH"]));
     let mut input = json!({ "id": id, "expectedVersion": expected });
     if mutation == "purgeTodo" {
-        let query = "mutation($input: TodoInput!) { purgeTodo(input: $input) { purgedTodoId } }";
-        let answer = owner.ask(query, json!({ "input": input })).await;
-        match known {
-            None => assert_eq!(answer.code(), "NOT_FOUND"),
-            Some(todo) if expected.is_some_and(|version| version != todo.version) => {
-                assert_eq!(answer.code(), "CONFLICT");
-            }
-            Some(_) => {
-                answer.data("purgeTodo");
-                model.remove(&id);
-            }
+        let gone = known.as_ref().is_some_and(|todo| expected.is_none_or(|version| version == todo.version));
+        purge(owner, &input, known.as_deref(), gone).await;
+        if gone {
+            model.remove(&id);
         }
         return;
     }
     if mutation == "createTodo" {
-        let input = json!({ "id": id, "title": title, "priority": priority });
-        let answer = owner.call(mutation, input).await;
-        let created = (title.to_owned(), priority.to_owned());
-        let fresh = Model {
-            created: created.clone(),
-            title: title.into(),
-            priority: priority.into(),
-            done: false,
-            trashed: false,
-            version: 1,
-            past: Vec::new(),
-        };
-        let todo = model.entry(id).or_insert(fresh);
-        if todo.created == created {
-            todo.check(&answer.data(mutation)["todo"]);
-        } else {
-            assert_eq!(answer.code(), "CONFLICT");
-            todo.check(&answer.error()["extensions"]["todo"]);
-        }
+        create(owner, model, id, title, priority).await;
         return;
     }
     let event = if mutation == "undo" {
