@@ -154,3 +154,25 @@ async fn what_is_no_event_of_ones_own_is_not_found() {
     let message = client.receive().await;
     assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{message:#}");
 }
+
+#[tokio::test]
+async fn a_subscriber_that_takes_nothing_is_told_so_and_cut() {
+    let app = TestApp::with(&["--socket-send-timeout=200ms"]).await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let query = "subscription { todoChanged { todo { description } } }";
+    let mut client = subscriber(&app, &ada.token, query).await;
+    listening(&app).await;
+    // More than the system holds for a connection; the service itself holds a hundred changes at a time.
+    let many = "INSERT INTO todos (user_id, id, title, description)
+        SELECT id, gen_random_uuid(), 'a', repeat('x', 10000) FROM users, generate_series(1, 2000)";
+    app.database.sql(many).await;
+    timeout(LIMIT, async {
+        while app.state.feed.is_active() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let (code, reason) = timeout(LIMIT, client.closed()).await.unwrap();
+    assert_eq!((code, reason.starts_with("Too slow")), (1013, true), "{reason}");
+}

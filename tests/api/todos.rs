@@ -312,3 +312,34 @@ async fn the_trash_empties_itself_after_its_time() {
     );
     assert_eq!(last.await, ["PURGED by nobody"]);
 }
+
+#[tokio::test]
+async fn a_write_is_finished_though_its_client_goes_away() {
+    use tokio::io::AsyncWriteExt;
+
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let todos: Vec<_> = (0..100).map(|n| json!({ "title": n.to_string() })).collect();
+    let query = "mutation($input: CreateTodosInput!) { createTodos(input: $input) { todos { id } } }";
+    let body = json!({ "query": query, "variables": { "input": { "todos": todos } } }).to_string();
+    // The row that numbers the events is held, so that the write is under way when the client goes.
+    let mut holder = app.database.connect().await;
+    ada.create("first").await;
+    let hold = "BEGIN; SELECT FROM todo_event_counters FOR UPDATE";
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut holder, hold).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        ada.token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let waiting = "SELECT count(*)::text AS text FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while rows(&app, waiting).await != ["1"] {}
+    drop(stream);
+    assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM todos").await, ["1"]);
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut holder, "COMMIT").await.unwrap();
+    while rows(&app, "SELECT count(*)::text AS text FROM todos").await != ["101"] {}
+}
