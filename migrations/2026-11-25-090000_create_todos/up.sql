@@ -42,9 +42,14 @@ CREATE FUNCTION todo_tagged(user_id uuid, tags text[], every boolean) RETURNS ts
         FROM unnest(tags) AS tag
     );
 
+-- A priority as a number to sort by.
+CREATE FUNCTION todo_rank(priority text) RETURNS smallint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE priority WHEN 'LOW' THEN 1 WHEN 'MEDIUM' THEN 2 WHEN 'HIGH' THEN 3 ELSE 0 END;
+
 CREATE TABLE todos (
     user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    id uuid NOT NULL,
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
     title varchar(200) NOT NULL CONSTRAINT todos_title CHECK (title <> '' AND title = btrim(title)),
     description varchar(10000) NOT NULL DEFAULT '',
     priority text NOT NULL DEFAULT 'NONE'
@@ -55,13 +60,13 @@ CREATE TABLE todos (
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    completed boolean NOT NULL DEFAULT false,
     completed_at timestamptz,
     deleted_at timestamptz,
     creation_hash bytea CONSTRAINT todos_creation_hash_is_sha256 CHECK (octet_length(creation_hash) = 32),
     in_trash boolean NOT NULL GENERATED ALWAYS AS (deleted_at IS NOT NULL) STORED,
-    priority_rank smallint NOT NULL GENERATED ALWAYS AS (
-        CASE priority WHEN 'LOW' THEN 1 WHEN 'MEDIUM' THEN 2 WHEN 'HIGH' THEN 3 ELSE 0 END) STORED,
     terms tsvector NOT NULL GENERATED ALWAYS AS (todo_terms(user_id, title, description, tags)) STORED,
+    CONSTRAINT todos_completed CHECK (completed = (completed_at IS NOT NULL)),
     -- The owner is part of the name: clients make identifiers, and learn nothing from those of others.
     PRIMARY KEY (user_id, id)
 );
@@ -72,7 +77,7 @@ CREATE INDEX idx_todo_updated_at ON todos (user_id, in_trash, updated_at, id);
 -- What is never due comes last, upwards and downwards.
 CREATE INDEX idx_todo_due_at ON todos (user_id, in_trash, (coalesce(due_at, 'infinity')), id);
 CREATE INDEX idx_todo_due_at_down ON todos (user_id, in_trash, (coalesce(due_at, '-infinity')), id);
-CREATE INDEX idx_todo_priority ON todos (user_id, in_trash, priority_rank, id);
+CREATE INDEX idx_todo_priority ON todos (user_id, in_trash, todo_rank(priority), id);
 -- By code point, since the order of other collations changes with the system's libraries.
 CREATE INDEX idx_todo_title ON todos (user_id, in_trash, (lower(title) COLLATE "C"), id);
 -- For what only few rows have.
@@ -81,10 +86,30 @@ CREATE INDEX idx_todo_completed_at ON todos (user_id, in_trash, completed_at);
 CREATE INDEX idx_todo_terms ON todos USING gin (terms) WITH (fastupdate = off);
 CREATE INDEX idx_todo_deleted_at ON todos (deleted_at) WHERE deleted_at IS NOT NULL;
 
+-- Who says that a todo is done need not say since when.
+CREATE FUNCTION set_todo_completed() RETURNS trigger AS $$
+BEGIN
+    IF NEW.completed THEN
+        NEW.completed_at := coalesce(NEW.completed_at, NEW.updated_at);
+    END IF;
+    NEW.completed := NEW.completed_at IS NOT NULL;
+    RETURN NEW;
+END;
+$$ LANGUAGE plpgsql;
+
+CREATE TRIGGER set_todo_completed BEFORE INSERT ON todos
+    FOR EACH ROW WHEN (NEW.completed OR NEW.completed_at IS NOT NULL) EXECUTE FUNCTION set_todo_completed();
+
 -- A change raises the version; an update that changes nothing leaves the row as it is. What is done again keeps the time
 -- when it was done first.
 CREATE FUNCTION count_todo_version() RETURNS trigger AS $$
 BEGIN
+    IF NEW.completed AND NOT OLD.completed THEN
+        NEW.completed_at := coalesce(NEW.completed_at, clock_timestamp());
+    ELSIF OLD.completed AND NOT NEW.completed THEN
+        NEW.completed_at := NULL;
+    END IF;
+    NEW.completed := NEW.completed_at IS NOT NULL;
     IF OLD.completed_at IS NOT NULL AND NEW.completed_at IS NOT NULL THEN
         NEW.completed_at := OLD.completed_at;
     END IF;
@@ -120,9 +145,9 @@ COMMENT ON COLUMN todos.tags IS 'Words to sort it by.';
 COMMENT ON COLUMN todos.version IS 'Raised by every change; kept by a trigger.';
 COMMENT ON COLUMN todos.created_at IS 'When it was made.';
 COMMENT ON COLUMN todos.updated_at IS 'When it last changed; kept by a trigger.';
+COMMENT ON COLUMN todos.completed IS 'Whether it is done; goes with completed_at, kept by triggers.';
 COMMENT ON COLUMN todos.completed_at IS 'When it was done.';
 COMMENT ON COLUMN todos.deleted_at IS 'When it was put into the trash.';
 COMMENT ON COLUMN todos.creation_hash IS 'SHA-256 of what it was made with, to recognise a repeated request; none where the service made the identifier.';
 COMMENT ON COLUMN todos.in_trash IS 'Whether it is in the trash.';
-COMMENT ON COLUMN todos.priority_rank IS 'The priority as a number to sort by.';
 COMMENT ON COLUMN todos.terms IS 'The words and tags it is found by.';

@@ -177,6 +177,8 @@ diesel::table! {
         created_at -> Timestamptz,
         /// When it last changed; kept by a trigger.
         updated_at -> Timestamptz,
+        /// Whether it is done; goes with completed_at, kept by triggers.
+        completed -> Bool,
         /// When it was done.
         completed_at -> Nullable<Timestamptz>,
         /// When it was put into the trash.
@@ -185,8 +187,6 @@ diesel::table! {
         creation_hash -> Nullable<Bytea>,
         /// Whether it is in the trash.
         in_trash -> Bool,
-        /// The priority as a number to sort by.
-        priority_rank -> Int2,
         /// The words and tags it is found by.
         terms -> Tsvector,
     }

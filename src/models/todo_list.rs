@@ -97,7 +97,7 @@ impl TodoOrder {
             (TodoKey::UpdatedAt, _) => "updated_at",
             (TodoKey::DueAt, false) => "coalesce(due_at, 'infinity')",
             (TodoKey::DueAt, true) => "coalesce(due_at, '-infinity')",
-            (TodoKey::Priority, _) => "priority_rank",
+            (TodoKey::Priority, _) => "todo_rank(priority)",
             (TodoKey::Title, _) => "lower(title) COLLATE \"C\"",
         }
     }
@@ -166,9 +166,10 @@ impl TodoFilter {
             let ranks: Vec<_> = priorities.iter().copied().map(rank).collect();
             // PostgreSQL before 17 does not use a list together with the order of an index, but it does use a range.
             if let (Some(least), Some(most)) = (ranks.iter().min(), ranks.iter().max()) {
-                all.push(Box::new(todos::priority_rank.between(*least, *most)));
+                let between = sql::<Bool>("todo_rank(priority) BETWEEN ").bind::<SmallInt, _>(*least);
+                all.push(Box::new(between.sql(" AND ").bind::<SmallInt, _>(*most)));
             }
-            all.push(Box::new(todos::priority_rank.eq_any(ranks)));
+            all.push(Box::new(todos::priority.eq_any(priorities.clone())));
         }
         for (tags, every) in [(&self.any_tags, false), (&self.all_tags, true)] {
             if !tags.as_slice().is_empty() {

@@ -37,14 +37,14 @@ impl Explained {
         self.server
             .sql(&format!(
                 "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off;
-                 INSERT INTO todos (user_id, id, title, description, priority, due_at, tags, created_at, updated_at, completed_at)
+                 INSERT INTO todos (user_id, id, title, description, priority, due_at, tags, created_at, updated_at, completed, completed_at)
                  SELECT users.id, gen_random_uuid(), 'Todo ' || n * 7919 % {TODOS}, 'number n' || n || ' of many',
                      (ARRAY['NONE', 'NONE', 'LOW', 'HIGH'])[1 + n % 4],
                      CASE WHEN n % 3 > 0 THEN timestamptz '2030-01-01' + n * interval '1 minute' END,
                      ARRAY['t' || abs(hashint4(n)::bigint) % 10, 'rare' || n % 10000],
                      timestamptz '2026-01-01' + n * interval '1 second',
                      timestamptz '2026-06-01' - n * interval '1 second',
-                     CASE WHEN n % 5000 = 0 THEN timestamptz '2026-06-01' END
+                     n % 5000 = 0, CASE WHEN n % 5000 = 0 THEN timestamptz '2026-06-01' END
                  FROM generate_series(1, {TODOS}) AS n JOIN users ON email LIKE 'ada%' OR n % 2 = 0;
                  COMMIT;"
             ))

@@ -343,3 +343,26 @@ async fn a_write_is_finished_though_its_client_goes_away() {
     diesel_async::SimpleAsyncConnection::batch_execute(&mut holder, "COMMIT").await.unwrap();
     while rows(&app, "SELECT count(*)::text AS text FROM todos").await != ["101"] {}
 }
+
+#[tokio::test]
+async fn what_is_done_by_sql_is_done_for_clients_too() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let made = "INSERT INTO todos (user_id, title, completed) SELECT id, 'moved in', true FROM users";
+    app.database.sql(made).await;
+    let query =
+        "{ todos { nodes { id completed completedAt createdAt version history { nodes { kind } } } } }";
+    let todo = async || ada.ask(query, Value::Null).await.data("todos")["nodes"][0].clone();
+    let seen = todo().await;
+    assert_eq!((&seen["completed"], &seen["completedAt"]), (&json!(true), &seen["createdAt"]));
+    app.database.sql("UPDATE todos SET completed = false").await;
+    let seen = todo().await;
+    assert_eq!(
+        (&seen["completed"], &seen["completedAt"], &seen["version"]),
+        (&json!(false), &Value::Null, &json!(2))
+    );
+    app.database.sql("UPDATE todos SET completed = true").await;
+    let seen = todo().await;
+    assert!(seen["completed"] == true && seen["completedAt"].is_string());
+    assert_eq!(seen["history"]["nodes"][0]["kind"], "COMPLETED");
+}
