@@ -102,6 +102,14 @@ impl TodoOrder {
         }
     }
 
+    /// What stands after `ORDER BY`.
+    fn clause(self, ascending: bool, searched: bool) -> String {
+        let direction = if ascending { "ASC" } else { "DESC" };
+        // What is searched for is rare, but PostgreSQL can't know: without an index for the order it starts with the words.
+        let (open, close) = if searched { ("(SELECT ", ")") } else { ("", "") };
+        format!("{open}{}{close} {direction}, id {direction}", self.expression())
+    }
+
     /// What the value of a cursor is compared as: around it stands what the index has.
     fn value(self) -> (&'static str, &'static str) {
         match (self.key, self.descending) {
@@ -195,11 +203,18 @@ impl Todo {
         order: TodoOrder,
         page: &Page<TodoPosition>,
     ) -> QueryResult<Vec<Self>> {
-        let direction = if order.descending == page.from_end { "ASC" } else { "DESC" };
-        // What is searched for is rare, but PostgreSQL can't know: without an index for the order it starts with the words.
-        let (open, close) = if filter.search.is_some() { ("(SELECT ", ")") } else { ("", "") };
-        let by = format!("{open}{}{close} {direction}, id {direction}", order.expression());
-        let mut query = Self::query().order(sql::<Text>(&by)).limit(page.limit()).into_boxed();
+        let ascending = order.descending == page.from_end;
+        let query = Self::query().limit(page.limit()).into_boxed();
+        // diesel has a statement prepared once unless it contains SQL as text: the most common list contains none.
+        let mut query = match (order.key, ascending) {
+            (TodoKey::CreatedAt, true) if filter.search.is_none() => {
+                query.order((todos::created_at.asc(), todos::id.asc()))
+            }
+            (TodoKey::CreatedAt, false) if filter.search.is_none() => {
+                query.order((todos::created_at.desc(), todos::id.desc()))
+            }
+            _ => query.order(sql::<Text>(&order.clause(ascending, filter.search.is_some()))),
+        };
         for condition in filter.conditions(user_id) {
             query = query.filter(condition);
         }
