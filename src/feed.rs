@@ -136,7 +136,7 @@ async fn run(shared: Arc<Shared>) {
         polls = if heard { 1 } else { MAX_POLLS.min(polls * 2) };
         for _ in 0..polls {
             sleep(POLL_EVERY).await;
-            if let Err(error) = shared.database.run(async |conn| shared.look(conn).await).await {
+            if let Err(error) = shared.database.read(async |conn| shared.look(conn).await).await {
                 tracing::debug!(%error, "can't ask for events");
             }
         }

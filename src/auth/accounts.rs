@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
@@ -54,13 +54,10 @@ pub async fn register(
     Attempt::register(client).count(state).await??;
     let account = Account::prepare(state, input).await?;
     let opening = Opening::new(state);
-    let user = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let user = account.insert(conn).await?;
-            opening.store(conn, user.id, client, EventKind::Registered).await?;
-            Ok(user)
-        })
-        .await
+    let user = state.database.transaction(async |conn| {
+        let user = account.insert(conn).await?;
+        opening.store(conn, user.id, client, EventKind::Registered).await?;
+        Ok(user)
     });
     let user = user.await.map_err(refused_user)?;
     opening.finish(state, user)
@@ -70,13 +67,10 @@ pub async fn register(
 pub async fn create(state: &AppState, client: &Client, input: Registration) -> Result<User, AppError> {
     let account = Account::prepare(state, input).await?;
     let now = state.clock.now();
-    let user = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let user = account.insert(conn).await?;
-            Event::new(EventKind::Registered, client).of(user.id).note(conn, now).await?;
-            Ok(user)
-        })
-        .await
+    let user = state.database.transaction(async |conn| {
+        let user = account.insert(conn).await?;
+        Event::new(EventKind::Registered, client).of(user.id).note(conn, now).await?;
+        Ok(user)
     });
     user.await.map_err(refused_user)
 }
@@ -126,26 +120,23 @@ async fn verify_and_open(
     attempt: &Attempt,
 ) -> Result<Verified, AppError> {
     // The connection is back in the pool while the password is verified, which takes far longer.
-    let found = state.database.run(async |conn| User::find_for_login(conn, email).await).await?;
+    let found = state.database.read(async |conn| User::find_for_login(conn, email).await).await?;
     let (user, hash) = found.unzip();
     let verdict = state.passwords.verify(password.clone(), hash.clone()).await?;
     let (Some(user), Some(hash), false) = (user, hash, matches!(verdict, Verdict::Wrong)) else {
         return Ok(Verified::Wrong);
     };
     let opening = Opening::new(state);
-    let opened = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            attempt.forgive(conn, state.clock.now()).await?;
-            let unchanged = match &verdict {
-                Verdict::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
-                _ => User::hold_password(conn, user.id, &hash).await?,
-            };
-            if !unchanged {
-                return Ok(None);
-            }
-            opening.store(conn, user.id, client, EventKind::LoginSucceeded).await.map(Some)
-        })
-        .await
+    let opened = state.database.transaction(async |conn| {
+        attempt.forgive(conn, state.clock.now()).await?;
+        let unchanged = match &verdict {
+            Verdict::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
+            _ => User::hold_password(conn, user.id, &hash).await?,
+        };
+        if !unchanged {
+            return Ok(None);
+        }
+        opening.store(conn, user.id, client, EventKind::LoginSucceeded).await.map(Some)
     });
     let Some(surplus) = opened.await? else { return Ok(Verified::Changed) };
     state.revocations.add(surplus);
@@ -160,7 +151,7 @@ async fn note_login(
     email: &Email,
 ) -> Result<(), AppError> {
     let now = state.clock.now();
-    let noted = state.database.run(async |conn| {
+    let noted = state.database.write(async |conn| {
         let user = User::find_for_login(conn, email).await?;
         let event = Event::new(kind, client);
         let event = if let Some((user, _)) = user { event.of(user.id) } else { event };

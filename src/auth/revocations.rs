@@ -96,7 +96,7 @@ impl Revocations {
     async fn look(&self, database: &Database) {
         let (began, last) = (Instant::now(), self.seen(|seen| seen.last));
         let life = AccessTokens::MAX_LIFETIME.as_secs();
-        let found = database.run(async |conn| match last {
+        let found = database.read(async |conn| match last {
             Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
             None => RevokedSession::within(conn, life).await,
         });

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -102,9 +102,7 @@ pub async fn refresh(state: &AppState, client: &Client, token: &str) -> Result<O
     Attempt::refresh(client).count(state).await??;
     let token =
         RefreshToken::parse(token).ok_or(AppError::Unauthenticated(UnauthenticatedReason::Malformed))?;
-    let refreshed = state
-        .database
-        .run(async |conn| conn.transaction(async |conn| exchange(conn, state, client, &token).await).await);
+    let refreshed = state.database.transaction(async |conn| exchange(conn, state, client, &token).await);
     match refreshed.await? {
         Refreshed::Continued(user, session, successor) => {
             state.traffic.notify_one();
@@ -186,9 +184,7 @@ pub async fn logout(
         (Requester::User { identity, .. }, _) => identity,
         (_, Some(token)) => {
             let hash = token.hash();
-            let found = state.database.run(async |conn| {
-                conn.transaction(async |conn| RefreshTokenRow::lock(conn, &hash).await).await
-            });
+            let found = state.database.transaction(async |conn| RefreshTokenRow::lock(conn, &hash).await);
             let Some((_, session)) = found.await? else { return Ok(Vec::new()) };
             Identity { user_id: session.user_id, session_id: session.id }
         }
@@ -215,15 +211,12 @@ async fn end(
     id: Uuid,
 ) -> Result<Option<Uuid>, AppError> {
     let (user_id, now) = (identity.user_id, state.clock.now());
-    let ended = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let ended = Session::end(conn, user_id, id).await?;
-            if ended {
-                Event::new(EventKind::SessionRevoked, client).of(user_id).within(id).note(conn, now).await?;
-            }
-            Ok(ended)
-        })
-        .await
+    let ended = state.database.transaction(async |conn| {
+        let ended = Session::end(conn, user_id, id).await?;
+        if ended {
+            Event::new(EventKind::SessionRevoked, client).of(user_id).within(id).note(conn, now).await?;
+        }
+        Ok(ended)
     });
     let ended = ended.await?.then_some(id);
     state.revocations.add(ended);
@@ -237,9 +230,7 @@ pub async fn revoke_all(
     user_id: Uuid,
     but: Option<Uuid>,
 ) -> Result<Vec<Uuid>, AppError> {
-    let ended = state.database.run(async |conn| {
-        conn.transaction(async |conn| end_all(conn, state, client, user_id, but).await).await
-    });
+    let ended = state.database.transaction(async |conn| end_all(conn, state, client, user_id, but).await);
     let ended = ended.await?;
     state.revocations.add(ended.iter().copied());
     Ok(ended)

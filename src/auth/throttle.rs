@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryResult;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::Client;
@@ -163,28 +163,28 @@ impl Attempt {
         if !state.auth.rate_limits.is_on() {
             return Ok(Ok(Self { counters: Vec::new(), known: None }));
         }
-        let now = state.clock.now();
-        let counted = state
-            .database
-            .run(async |conn| conn.transaction(async |conn| self.count_on(conn, now).await).await);
-        Ok(counted.await?.map(|()| self))
+        let (now, attempt) = (state.clock.now(), &self);
+        let counted = state.database.transaction(async |conn| attempt.count_on(conn, now).await);
+        Ok(counted.await?.map(|counted| {
+            self.counters.retain(|counter| counted.contains(&counter.key));
+            self
+        }))
     }
 
+    /// Counts it; returns by which counters.
     async fn count_on(
-        &mut self,
+        &self,
         conn: &mut AsyncPgConnection,
         now: DateTime<Utc>,
-    ) -> QueryResult<Result<(), Refused>> {
+    ) -> QueryResult<Result<Vec<[u8; 32]>, Refused>> {
         let buckets = ThrottleBucket::lock(conn, &self.keys()).await?;
         let find = |key: &[u8; 32]| buckets.iter().find(|bucket| bucket.key == key);
-        if let Some(known) = &self.known
-            && find(&known.key).is_some_and(|bucket| bucket.expires_at > now)
-        {
-            self.counters.retain(|counter| counter.key != known.instead);
-        }
+        let known = self.known.as_ref().filter(|known| find(&known.key).is_some_and(|b| b.expires_at > now));
+        let counters =
+            self.counters.iter().filter(|counter| known.is_none_or(|known| counter.key != known.instead));
         let mut counted = Vec::with_capacity(self.counters.len());
         let mut refused: Option<(Duration, ThrottleBucket)> = None;
-        for counter in &self.counters {
+        for counter in counters.clone() {
             let bucket = find(&counter.key);
             match (counter.rule.attempt(bucket, now), bucket) {
                 (Err(wait), Some(bucket)) if refused.as_ref().is_none_or(|(longest, _)| wait > *longest) => {
@@ -198,7 +198,7 @@ impl Attempt {
         }
         let Some((wait, bucket)) = refused else {
             ThrottleBucket::store(conn, &counted).await?;
-            return Ok(Ok(()));
+            return Ok(Ok(counters.map(|counter| counter.key).collect()));
         };
         let notable = bucket.refused_at.is_none_or(|at| now - at > NOTED_EVERY);
         if notable {

@@ -1,14 +1,22 @@
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::config::Host;
 use tokio_postgres::{CancelToken, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{DatabaseUrl, SslMode};
 use super::{Error, tls};
+
+/// How long to wait before another attempt; somewhat less, by chance.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Opens connections to one database.
 #[derive(Clone)]
@@ -37,6 +45,41 @@ impl Connector {
 
     pub(super) fn limit(&self) -> Duration {
         self.limit
+    }
+
+    /// Opens a connection for a command or a start, which nobody else tries again: for as long as the limit allows, as a
+    /// database that has to wake up may refuse the first attempts.
+    pub async fn connect_patiently(&self) -> Result<AsyncPgConnection, Error> {
+        let began = Instant::now();
+        loop {
+            let error = match self.connect().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            if began.elapsed() + PAUSE >= self.limit {
+                return Err(error);
+            }
+            tracing::warn!(%error, "can't connect to the database; trying again");
+            sleep(PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        }
+    }
+
+    /// Whether something answers in the database's place, without asking it anything: Neon's proxy, PgBouncer and
+    /// PostgreSQL tell whoever comes whether they speak TLS, and a database that sleeps is not woken for it.
+    pub async fn knock(&self) -> bool {
+        let ports = self.config.get_ports();
+        let port = |n: usize| ports.get(n).or(ports.first()).copied().unwrap_or(5432);
+        for (n, host) in self.config.get_hosts().iter().enumerate() {
+            let answered = match (host, self.config.get_hostaddrs().get(n)) {
+                (Host::Unix(dir), _) => knock_on(UnixStream::connect(socket_in(dir, port(n)))).await,
+                (_, Some(address)) => knock_on(TcpStream::connect((*address, port(n)))).await,
+                (Host::Tcp(name), None) => knock_on(TcpStream::connect((name.as_str(), port(n)))).await,
+            };
+            if answered.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Opens a connection.
@@ -73,6 +116,22 @@ impl Connector {
         // The variant that keeps the task's channels: with the other a dead connection is noticed late.
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     }
+}
+
+fn socket_in(dir: &Path, port: u16) -> PathBuf {
+    dir.join(format!(".s.PGSQL.{port}"))
+}
+
+/// The message SSLRequest: its length and its code
+/// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+async fn knock_on<S: AsyncRead + AsyncWrite + Unpin>(
+    connect: impl Future<Output = io::Result<S>>,
+) -> io::Result<u8> {
+    let mut stream = connect.await?;
+    stream.write_all(&SSL_REQUEST).await?;
+    stream.read_u8().await
 }
 
 /// The driver's error with its cause, which its own text leaves out.

@@ -1,9 +1,13 @@
 //! The database: how it is reached, how connections are shared, and what its errors mean.
 //!
-//! [`Database::run`] is the one way to a connection. It bounds every wait and throws a connection away on
-//! which something was cut short, so that no later request finds a half-finished one.
+//! [`Database`] is the one way to a connection: [`read`](Database::read), [`write`](Database::write) and
+//! [`transaction`](Database::transaction). It bounds every wait, throws a connection away on which something was cut
+//! short, so that no later request finds a half-finished one, and tries once more what a lost connection has cut short,
+//! if that can't do it twice.
 
 mod connector;
+mod database;
+mod dialer;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
 mod error;
@@ -17,6 +21,7 @@ pub(crate) mod types;
 mod url;
 
 pub use connector::Connector;
+pub use database::Database;
 pub use error::Error;
-pub use pool::{Database, PoolSettings};
+pub use pool::PoolSettings;
 pub use url::{DatabaseUrl, SslMode};

@@ -1,0 +1,167 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deadpool::Status;
+use diesel::QueryResult;
+use diesel::result::Error as DieselError;
+use diesel_async::{AsyncConnection, AsyncPgConnection, TransactionManager};
+use tokio::time::timeout;
+
+use super::pool::ConnectionPool;
+use super::{Connector, Error, PoolSettings};
+
+/// How long a read may be silent before it is cut off and repeated on another connection. Reads take milliseconds; a
+/// network that has lost a connection may never say so.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// The database, as requests use it; cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    primary: ConnectionPool,
+    settings: PoolSettings,
+}
+
+impl Database {
+    /// Opens connections as they are needed; must be called on a tokio runtime.
+    pub fn new(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
+        Ok(Self { primary: ConnectionPool::new(connector, settings)?, settings })
+    }
+
+    /// Reads. If the connection turns out to be lost, or silent, it is tried once more on another one.
+    pub async fn read<R, F>(&self, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        read_from(&self.primary, self.settings.work, work).await
+    }
+
+    /// Writes with one statement, which is whole or not at all, or with several of which only the last one writes. It is
+    /// tried once more if the server certainly did nothing; if the connection is lost, it is not known whether it did.
+    pub async fn write<R, F>(&self, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        match self.unit(work.clone()).await {
+            Err(Error::Refused(_)) => self.unit(work).await,
+            result => result,
+        }
+    }
+
+    /// Writes what can be written again without harm: as [`write`](Self::write), and also tried once more if the
+    /// connection is lost.
+    pub async fn write_repeatably<R, F>(&self, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        match self.unit(work.clone()).await {
+            Err(Error::Refused(_) | Error::Lost(_)) => self.unit(work).await,
+            result => result,
+        }
+    }
+
+    /// Does work in a transaction. It is tried once more if that certainly was not committed: the server refused it, or
+    /// the connection was lost before the end of the work.
+    pub async fn transaction<R, F>(&self, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        let done = AtomicBool::new(false);
+        let again = work.clone();
+        match self.unit(async |conn| in_transaction(conn, again, &done).await).await {
+            Err(Error::Refused(_)) => {}
+            Err(Error::Lost(_)) if !done.load(Ordering::Relaxed) => {}
+            result => return result,
+        }
+        self.unit(async |conn| in_transaction(conn, work, &done).await).await
+    }
+
+    async fn unit<R: Send>(
+        &self,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    ) -> Result<R, Error> {
+        unit(&self.primary, self.settings.work, over, work).await
+    }
+
+    /// Whether the database is there, as far as that can be known without asking it anything.
+    pub async fn is_reachable(&self) -> bool {
+        !self.primary.is_down() && self.primary.knock().await
+    }
+
+    /// How many connections there are, how many of them are free, and how many requests wait for one.
+    pub fn status(&self) -> Status {
+        self.primary.status()
+    }
+
+    /// Closes all connections; later work fails.
+    pub fn close(&self) {
+        self.primary.close();
+    }
+}
+
+/// Reads from one server, trying it once more on another connection.
+async fn read_from<R>(
+    pool: &ConnectionPool,
+    limit: Duration,
+    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+) -> Result<R, Error> {
+    let lost = |limit| Error::Lost(format!("no answer within {limit:?}"));
+    match unit(pool, SILENCE.min(limit), lost, work.clone()).await {
+        Err(Error::Refused(_) | Error::Lost(_)) => unit(pool, limit, over, work).await,
+        result => result,
+    }
+}
+
+/// Does a unit of work on a connection, within the limits for getting one and for the work.
+///
+/// A connection on which the work was cut short, by its limit or because the caller went away, is closed: the server may
+/// still be busy with it.
+async fn unit<R>(
+    pool: &ConnectionPool,
+    limit: Duration,
+    silent: fn(Duration) -> Error,
+    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+) -> Result<R, Error> {
+    let mut lease = pool.get().await?;
+    let Ok(done) = timeout(limit, work(lease.connection()?)).await else {
+        pool.doubt();
+        return Err(silent(limit));
+    };
+    let result = done.map_err(Error::from);
+    if !result.as_ref().is_err_and(Error::is_outage) {
+        lease.give_back();
+    }
+    result
+}
+
+type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
+
+/// Notes when the work is done and nothing is left but to commit it. diesel's own function asks for a future that can be
+/// sent, which can't be said of an async closure's.
+async fn in_transaction<R>(
+    conn: &mut AsyncPgConnection,
+    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    done: &AtomicBool,
+) -> QueryResult<R> {
+    done.store(false, Ordering::Relaxed);
+    Transactions::begin_transaction(conn).await?;
+    match work(conn).await {
+        Ok(result) => {
+            done.store(true, Ordering::Relaxed);
+            Transactions::commit_transaction(conn).await?;
+            Ok(result)
+        }
+        Err(error) => match Transactions::rollback_transaction(conn).await {
+            // The connection is lost, which the first error says better.
+            Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error),
+            Err(rollback) => Err(rollback),
+        },
+    }
+}
+
+fn over(limit: Duration) -> Error {
+    Error::Unavailable(format!("the work was not done within {limit:?}"))
+}
