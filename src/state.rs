@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::Clock;
 use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
 use crate::config::{AuthSettings, Config, TodoSettings};
-use crate::db::{Connector, Database};
+use crate::db::{Connectors, Database};
 use crate::feed::Feed;
 
 /// The parts that requests share; cheap to clone.
@@ -39,16 +39,16 @@ pub struct Parts {
 }
 
 impl AppState {
-    /// Builds the parts from the settings, with one way to the database for requests and one past any pooler; must be called on a tokio runtime.
+    /// Builds the parts from the settings; must be called on a tokio runtime.
     pub fn new(
         config: &Config,
-        connector: Connector,
-        direct: Connector,
+        connectors: Connectors,
         keys: SigningKeys,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let auth = config.auth.clone();
-        let database = Database::new(connector, config.database.pool())?;
+        let Connectors { primary, direct, replicas } = connectors;
+        let database = Database::new(primary, replicas, config.database.pool())?;
         Ok(Self(Arc::new(Parts {
             feed: Feed::new(database.clone(), direct),
             database,

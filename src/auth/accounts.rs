@@ -60,7 +60,7 @@ pub async fn register(
         Ok(user)
     });
     let user = user.await.map_err(refused_user)?;
-    opening.finish(state, user)
+    opening.finish(state, user).await
 }
 
 /// Makes an account without a session, for an operator.
@@ -140,7 +140,7 @@ async fn verify_and_open(
     });
     let Some(surplus) = opened.await? else { return Ok(Verified::Changed) };
     state.revocations.add(surplus);
-    Ok(Verified::Opened(Box::new(opening.finish(state, user)?)))
+    Ok(Verified::Opened(Box::new(opening.finish(state, user).await?)))
 }
 
 /// Notes a login that did not succeed. What was entered is not kept: it may be a password in the wrong field.

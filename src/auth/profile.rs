@@ -24,7 +24,9 @@ pub async fn update_profile(
         Some(name) => User::rename(conn, identity.user_id, name).await,
         None => User::find(conn, identity.user_id).await,
     });
-    user.await?.ok_or_else(gone)
+    let user = user.await?.ok_or_else(gone)?;
+    state.database.note_write_of(user.id).await?;
+    Ok(user)
 }
 
 /// Changes the password and ends all other sessions; returns which.
@@ -78,6 +80,7 @@ async fn set_password(
     });
     let ended = changed.await?;
     state.revocations.add(ended.iter().flatten().copied());
+    state.database.note_write_of(user.id).await?;
     Ok(ended)
 }
 
@@ -100,7 +103,9 @@ pub async fn change_email(
         event.with(json!({ "from": old.email, "to": user.email })).note(conn, now).await?;
         Ok(Some(user))
     });
-    user.await.map_err(refused_user)?.ok_or_else(gone)
+    let user = user.await.map_err(refused_user)?.ok_or_else(gone)?;
+    state.database.note_write_of(user.id).await?;
+    Ok(user)
 }
 
 /// Deletes the account and all that belongs to it.

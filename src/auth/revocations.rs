@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::AccessTokens;
 use crate::db::{self, Database};
+use crate::feed::Feed;
 use crate::models::RevokedSession;
 
 /// For how long what the database said is believed. A session that is ended anywhere is refused here within that time
@@ -42,12 +43,14 @@ struct Seen {
 impl Seen {
     /// What is known of a session, if that is not too old. A failed look counts for those alone who waited for it, so
     /// that nothing stands in the way of the next one.
-    fn answer(&self, id: Uuid, asked: Instant) -> Option<Result<bool, db::Error>> {
+    fn answer(&self, id: Uuid, asked: Instant, oldest: Option<Instant>) -> Option<Result<bool, db::Error>> {
         if self.revoked.contains_key(&id) {
             return Some(Ok(true));
         }
         match self.looked.as_ref()? {
-            (at, Ok(())) if at.elapsed() < FRESH => Some(Ok(false)),
+            (at, Ok(())) if at.elapsed() < FRESH && oldest.is_none_or(|oldest| *at >= oldest) => {
+                Some(Ok(false))
+            }
             (at, Err(reason)) if *at >= asked => Some(Err(db::Error::Unavailable(reason.clone()))),
             _ => None,
         }
@@ -66,8 +69,18 @@ impl Seen {
 impl Revocations {
     /// Whether a session was ended. An error says that it can't be known just now.
     pub async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
+        self.contain_since(database, id, None).await
+    }
+
+    /// The same, by a look that is not older than a certain time, at which a session has ended.
+    async fn contain_since(
+        &self,
+        database: &Database,
+        id: Uuid,
+        oldest: Option<Instant>,
+    ) -> Result<bool, db::Error> {
         let asked = Instant::now();
-        let answer = || self.seen(|seen| seen.answer(id, asked));
+        let answer = || self.seen(|seen| seen.answer(id, asked, oldest));
         if let Some(answer) = answer() {
             return answer;
         }
@@ -79,12 +92,24 @@ impl Revocations {
         answer().unwrap_or_else(|| Err(db::Error::Unavailable("revocations were read too slowly".into())))
     }
 
-    /// Returns once a session has ended.
-    pub async fn wait_for(&self, database: &Database, id: Uuid) {
-        // Not knowing is no reason to end what has begun.
-        while !self.contain(database, id).await.unwrap_or(false) {
-            let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));
-            sleep_until(next.unwrap_or_else(Instant::now).max(Instant::now() + PAUSE)).await;
+    /// Returns once a session has ended: told so by the database, or else by looking again and again.
+    pub async fn wait_for(&self, database: &Database, feed: &Feed, id: Uuid) {
+        let mut ear = feed.hear();
+        loop {
+            let heard = ear.heard();
+            match self.contain_since(database, id, heard.last).await {
+                Ok(true) => return,
+                Ok(false) if heard.live => ear.more().await,
+                // Not knowing is no reason to end what has begun.
+                _ => {
+                    let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));
+                    let next = next.unwrap_or_else(Instant::now).max(Instant::now() + PAUSE);
+                    tokio::select! {
+                        () = sleep_until(next) => {}
+                        () = ear.more() => {}
+                    }
+                }
+            }
         }
     }
 

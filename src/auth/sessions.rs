@@ -66,7 +66,8 @@ impl Opening {
     }
 
     /// Hands out its secrets, once it is stored.
-    pub(super) fn finish(self, state: &AppState, user: User) -> Result<OpenedSession, AppError> {
+    pub(super) async fn finish(self, state: &AppState, user: User) -> Result<OpenedSession, AppError> {
+        state.database.note_write_of(user.id).await?;
         state.traffic.notify_one();
         hand_out(state, user, self.id, self.refresh_token, self.expires_at)
     }
@@ -105,6 +106,7 @@ pub async fn refresh(state: &AppState, client: &Client, token: &str) -> Result<O
     let refreshed = state.database.transaction(async |conn| exchange(conn, state, client, &token).await);
     match refreshed.await? {
         Refreshed::Continued(user, session, successor) => {
+            state.database.note_write_of(user.id).await?;
             state.traffic.notify_one();
             hand_out(state, user, session.id, successor, session.expires_at)
         }
@@ -220,6 +222,7 @@ async fn end(
     });
     let ended = ended.await?.then_some(id);
     state.revocations.add(ended);
+    state.database.note_write_of(user_id).await?;
     Ok(ended)
 }
 
@@ -233,6 +236,7 @@ pub async fn revoke_all(
     let ended = state.database.transaction(async |conn| end_all(conn, state, client, user_id, but).await);
     let ended = ended.await?;
     state.revocations.add(ended.iter().copied());
+    state.database.note_write_of(user_id).await?;
     Ok(ended)
 }
 

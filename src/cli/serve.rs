@@ -8,7 +8,7 @@ use crate::config::{AppEnv, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
-use crate::db::{Connector, DatabaseUrl, migrations};
+use crate::db::{Connector, Connectors, DatabaseUrl, migrations};
 use crate::graphql::{self, Engine, TrustedDocuments};
 use crate::http::{self, Shutdown};
 use crate::state::AppState;
@@ -44,12 +44,11 @@ async fn serve_on(
     trusted: Option<TrustedDocuments>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let connector = backend.connector(config)?;
     tokio::select! {
         prepared = prepare_database(config, backend) => prepared?,
         () = shutdown.requested() => return Ok(()),
     }
-    let state = AppState::new(config, connector, backend.direct_connector(config)?, keys, Clock::system())?;
+    let state = AppState::new(config, backend.connectors(config)?, keys, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
     let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
     let address = listener.local_addr()?;
@@ -142,16 +141,21 @@ impl Backend {
         Self::open(config).await
     }
 
-    /// For requests.
-    pub(super) fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
-        Self::connect_to(self.url(), config)
+    /// All ways to it.
+    pub(super) fn connectors(&self, config: &Config) -> anyhow::Result<Connectors> {
+        let replicas = config.database.replica_urls().map_err(Misconfigured)?;
+        Ok(Connectors {
+            primary: Self::connect_to(self.url(), config)?,
+            direct: self.direct_connector(config)?,
+            replicas: replicas.iter().map(|url| Self::connect_to(url, config)).collect::<Result<_, _>>()?,
+        })
     }
 
-    /// For migrations and for listening, past a pooler.
+    /// For migrations, past a pooler.
     pub(super) fn direct_connector(&self, config: &Config) -> anyhow::Result<Connector> {
         match config.database.direct_url().map_err(Misconfigured)? {
             Some(url) if !self.is_embedded() => Self::connect_to(&url, config),
-            _ => self.connector(config),
+            _ => Self::connect_to(self.url(), config),
         }
     }
 

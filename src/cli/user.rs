@@ -83,8 +83,8 @@ async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
     // Nothing is signed here.
     let first = SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
-    let (connector, direct) = (backend.connector(config)?, backend.direct_connector(config)?);
-    let state = AppState::new(config, connector, direct, keys, Clock::system())?;
+    let connectors = backend.connectors(config)?;
+    let state = AppState::new(config, connectors, keys, Clock::system())?;
     let client = Client::operator();
     let (value, text) = match command.action {
         Action::Create { email, name } => {

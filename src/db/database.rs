@@ -4,10 +4,12 @@ use std::time::Duration;
 use deadpool::Status;
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
-use diesel_async::{AsyncConnection, AsyncPgConnection, TransactionManager};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::pool::ConnectionPool;
+use super::replicas::{Replicas, WritePosition};
 use super::{Connector, Error, PoolSettings};
 
 /// How long a read may be silent before it is cut off and repeated on another connection. Reads take milliseconds; a
@@ -18,13 +20,19 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Database {
     primary: ConnectionPool,
+    replicas: Replicas,
     settings: PoolSettings,
 }
 
 impl Database {
     /// Opens connections as they are needed; must be called on a tokio runtime.
-    pub fn new(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
-        Ok(Self { primary: ConnectionPool::new(connector, settings)?, settings })
+    pub fn new(
+        connector: Connector,
+        replicas: Vec<Connector>,
+        settings: PoolSettings,
+    ) -> anyhow::Result<Self> {
+        let replicas = Replicas::new(replicas, settings)?;
+        Ok(Self { primary: ConnectionPool::new(connector, settings)?, replicas, settings })
     }
 
     /// Reads. If the connection turns out to be lost, or silent, it is tried once more on another one.
@@ -34,6 +42,34 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         read_from(&self.primary, self.settings.work, work).await
+    }
+
+    /// Reads what belongs to a user, as [`read`](Self::read), but from a replica that has all that this user has written.
+    pub async fn read_of<R, F>(&self, user_id: Uuid, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        if self.replicas.is_empty() {
+            return self.read(work).await;
+        }
+        let position = self.read(async |conn| WritePosition::find(conn, user_id).await).await?;
+        match self.replicas.read(position, work.clone()).await {
+            Some(result) => result,
+            None => self.read(work).await,
+        }
+    }
+
+    /// Notes that a user has written, before anybody is told so: from now on this user's reads show it, on every process.
+    pub async fn note_write_of(&self, user_id: Uuid) -> Result<(), Error> {
+        if self.replicas.is_empty() {
+            return Ok(());
+        }
+        match self.write_repeatably(async |conn| WritePosition::note(conn, user_id).await).await {
+            // The user is gone, and with them whoever could read.
+            Err(Error::ForeignKeyViolation) => Ok(()),
+            result => result,
+        }
     }
 
     /// Writes with one statement, which is whole or not at all, or with several of which only the last one writes. It is
@@ -69,14 +105,15 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let done = AtomicBool::new(false);
-        let again = work.clone();
-        match self.unit(async |conn| in_transaction(conn, again, &done).await).await {
+        let (done, again) = (AtomicBool::new(false), work.clone());
+        let limits = self.primary.transaction_limits();
+        let limits = limits.as_deref();
+        match self.unit(async |conn| in_transaction(conn, limits, again, &done).await).await {
             Err(Error::Refused(_)) => {}
             Err(Error::Lost(_)) if !done.load(Ordering::Relaxed) => {}
             result => return result,
         }
-        self.unit(async |conn| in_transaction(conn, work, &done).await).await
+        self.unit(async |conn| in_transaction(conn, limits, work, &done).await).await
     }
 
     async fn unit<R: Send>(
@@ -91,6 +128,16 @@ impl Database {
         !self.primary.is_down() && self.primary.knock().await
     }
 
+    /// Whether requests have used it within some time.
+    pub fn was_used_within(&self, time: Duration) -> bool {
+        self.primary.was_used_within(time)
+    }
+
+    /// How far each replica is behind; none for one that is left out as it does not answer.
+    pub fn replica_lags(&self) -> Vec<Option<Duration>> {
+        self.replicas.lags()
+    }
+
     /// How many connections there are, how many of them are free, and how many requests wait for one.
     pub fn status(&self) -> Status {
         self.primary.status()
@@ -99,6 +146,7 @@ impl Database {
     /// Closes all connections; later work fails.
     pub fn close(&self) {
         self.primary.close();
+        self.replicas.close();
     }
 }
 
@@ -119,7 +167,7 @@ async fn read_from<R>(
 ///
 /// A connection on which the work was cut short, by its limit or because the caller went away, is closed: the server may
 /// still be busy with it.
-async fn unit<R>(
+pub(super) async fn unit<R>(
     pool: &ConnectionPool,
     limit: Duration,
     silent: fn(Duration) -> Error,
@@ -143,12 +191,19 @@ type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 /// sent, which can't be said of an async closure's.
 async fn in_transaction<R>(
     conn: &mut AsyncPgConnection,
+    limits: Option<&str>,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     done: &AtomicBool,
 ) -> QueryResult<R> {
     done.store(false, Ordering::Relaxed);
     Transactions::begin_transaction(conn).await?;
-    match work(conn).await {
+    let result = async {
+        if let Some(limits) = limits {
+            conn.batch_execute(limits).await?;
+        }
+        work(conn).await
+    };
+    match result.await {
         Ok(result) => {
             done.store(true, Ordering::Relaxed);
             Transactions::commit_transaction(conn).await?;
@@ -162,6 +217,6 @@ async fn in_transaction<R>(
     }
 }
 
-fn over(limit: Duration) -> Error {
+pub(super) fn over(limit: Duration) -> Error {
     Error::Unavailable(format!("the work was not done within {limit:?}"))
 }

@@ -2,9 +2,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::PoolableConnection;
 use futures_util::future::{BoxFuture, pending};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Connector, Error};
@@ -16,7 +17,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(1);
 /// Pauses between attempts that failed: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// For how long attempts go on though nobody waits for them any more.
 const INTEREST: Duration = Duration::from_secs(5);
 /// Connections that are opened at once while the database is there.
@@ -32,6 +33,7 @@ pub(super) struct Dialer(Arc<Shared>);
 
 struct Shared {
     connector: Connector,
+    patience: Duration,
     state: watch::Sender<State>,
     places: Semaphore,
     attempts: Mutex<Attempts>,
@@ -62,21 +64,26 @@ impl State {
 }
 
 impl Dialer {
-    pub(super) fn new(connector: Connector) -> Self {
+    /// Opens connections for those who wait for the database for as long as `patience`.
+    pub(super) fn new(connector: Connector, patience: Duration) -> Self {
         Self(Arc::new(Shared {
             connector,
+            patience,
             state: watch::channel(State::Unknown).0,
             places: Semaphore::new(AT_ONCE),
             attempts: Mutex::default(),
         }))
     }
 
-    /// Opens a connection; gives up when the database has not been there for the connector's limit.
+    /// Opens a connection; gives up when the database does not come back for as long as the patience lasts.
     pub(super) async fn connect(&self) -> Result<AsyncPgConnection, Error> {
         let shared = &*self.0;
-        let began = Instant::now();
+        let deadline = Instant::now() + shared.patience();
         loop {
-            if shared.state.borrow().is_up() {
+            if let Some(opened) = shared.take_opened() {
+                return Ok(opened);
+            }
+            if self.is_up() {
                 let _place = shared.places.acquire().await;
                 match timeout(SILENCE, shared.connector.connect()).await {
                     Ok(Ok(connection)) => return Ok(connection),
@@ -84,13 +91,20 @@ impl Dialer {
                     Err(_) => shared.failed("no answer"),
                 }
             }
-            let waited = began.elapsed();
-            let left = shared.connector.limit().checked_sub(waited).ok_or_else(|| shared.away())?;
-            timeout(left, self.wait()).await.map_err(|_| shared.away())??;
-            if let Some(opened) = shared.attempts().opened.take() {
-                return Ok(opened);
-            }
+            let mut state = shared.state.subscribe();
+            self.want();
+            let up = timeout_at(deadline, state.wait_for(State::is_up)).await;
+            up.map_err(|_| shared.away())?.map_err(|_| shared.away())?;
         }
+    }
+
+    /// Whether connections can be opened, as far as is known; if it is not known that they can, it is tried.
+    pub(super) fn is_up(&self) -> bool {
+        let up = self.0.state.borrow().is_up();
+        if !up {
+            self.want();
+        }
+        up
     }
 
     /// Whether the database is known to be away; if so it is tried, so that this becomes untrue by itself.
@@ -114,20 +128,6 @@ impl Dialer {
         }
     }
 
-    /// Waits until the database is there, or has been away for too long.
-    async fn wait(&self) -> Result<(), Error> {
-        let patience = self.0.connector.limit();
-        let mut state = self.0.state.subscribe();
-        self.want();
-        let over = |state: &State| match state {
-            State::Unknown => false,
-            State::Up { .. } => state.is_up(),
-            State::Down { since, .. } => since.elapsed() >= patience,
-        };
-        let up = state.wait_for(over).await.is_ok_and(|state| state.is_up());
-        if up { Ok(()) } else { Err(self.0.away()) }
-    }
-
     /// Has the database tried.
     fn want(&self) {
         let mut attempts = self.0.attempts();
@@ -143,6 +143,20 @@ impl Dialer {
 impl Shared {
     fn attempts(&self) -> std::sync::MutexGuard<'_, Attempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long somebody waits who asks now. Once the database has been away for as long as anybody would wait, that is no
+    /// longer than for the next attempt.
+    fn patience(&self) -> Duration {
+        match &*self.state.borrow() {
+            State::Down { since, .. } if since.elapsed() >= self.patience => LONGEST_PAUSE.min(self.patience),
+            _ => self.patience,
+        }
+    }
+
+    fn take_opened(&self) -> Option<AsyncPgConnection> {
+        let mut opened = self.attempts().opened.take()?;
+        (!opened.is_broken()).then_some(opened)
     }
 
     fn failed(&self, reason: &str) {

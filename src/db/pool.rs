@@ -42,13 +42,30 @@ pub(super) struct ConnectionPool {
     dialer: Dialer,
     connector: Connector,
     settings: PoolSettings,
+    /// When a connection was last asked for.
+    used: Arc<Mutex<Option<Instant>>>,
     _tidy: Arc<AbortOnDropHandle<()>>,
 }
 
 impl ConnectionPool {
     /// A pool that opens connections as they are needed; must be called on a tokio runtime.
     pub(super) fn new(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
-        let dialer = Dialer::new(connector.clone());
+        let patience = connector.limit();
+        Self::with_patience(connector, patience, settings)
+    }
+
+    /// A pool whose users do not wait for a server that is not there.
+    pub(super) fn impatient(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
+        Self::with_patience(connector, Duration::ZERO, settings)
+    }
+
+    fn with_patience(
+        connector: Connector,
+        patience: Duration,
+        settings: PoolSettings,
+    ) -> anyhow::Result<Self> {
+        let connector = connector.limited(settings.work);
+        let dialer = Dialer::new(connector.clone(), patience);
         let connections = Connections { dialer: dialer.clone(), settings, doubted: Mutex::default() };
         let pool = Pool::builder(connections)
             .max_size(settings.size + settings.overflow)
@@ -57,12 +74,13 @@ impl ConnectionPool {
             .timeouts(Timeouts::default())
             .build()?;
         let tidy = Arc::new(AbortOnDropHandle::new(tokio::spawn(tidy(pool.clone(), settings))));
-        Ok(Self { pool, dialer, connector, settings, _tidy: tidy })
+        Ok(Self { pool, dialer, connector, settings, used: Arc::default(), _tidy: tidy })
     }
 
     /// A connection, within one limit for whatever that takes. While the database is there the limit is a shorter one: then
     /// it is other requests that have to end first.
     pub(super) async fn get(&self) -> Result<Lease, Error> {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let got = tokio::select! {
             biased;
             got = timeout(self.connector.limit() + self.settings.check_limit, self.pool.get()) => got,
@@ -77,6 +95,15 @@ impl ConnectionPool {
         self.dialer.is_down()
     }
 
+    /// Whether a connection is likely to be had without waiting. If not, the server is tried for next time.
+    pub(super) fn is_warm(&self) -> bool {
+        self.pool.status().available > 0 || self.dialer.is_up()
+    }
+
+    pub(super) fn was_used_within(&self, time: Duration) -> bool {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < time)
+    }
+
     /// Whether something answers in the server's place.
     pub(super) async fn knock(&self) -> bool {
         self.connector.knock().await
@@ -85,6 +112,11 @@ impl ConnectionPool {
     /// Has the connections closed that idle now, as another one was found dead.
     pub(super) fn doubt(&self) {
         self.pool.manager().doubt();
+    }
+
+    /// What a transaction has to begin with.
+    pub(super) fn transaction_limits(&self) -> Option<String> {
+        self.connector.transaction_limits()
     }
 
     pub(super) fn status(&self) -> Status {

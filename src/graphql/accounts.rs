@@ -36,7 +36,7 @@ async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
         return Ok(None);
     };
     let id = identity.user_id;
-    let user = ctx.state()?.database.read(async |conn| models::User::find(conn, id).await).await?;
+    let user = ctx.state()?.database.read_of(id, async |conn| models::User::find(conn, id).await).await?;
     // Without a user the token has outlived its account.
     let user = user.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Revoked))?;
     Ok(Some(user.into()))

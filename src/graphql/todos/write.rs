@@ -230,7 +230,10 @@ impl<'a> Writer<'a> {
         R: Send,
     {
         let database = &self.state.database;
-        Ok(if repeatable { database.write_repeatably(work).await? } else { database.write(work).await? })
+        let written =
+            if repeatable { database.write_repeatably(work).await? } else { database.write(work).await? };
+        database.note_write_of(self.user_id).await?;
+        Ok(written)
     }
 
     fn one(&self, written: Written<Vec<models::Todo>>) -> Result<TodoPayload, AppError> {

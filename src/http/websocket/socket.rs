@@ -113,6 +113,7 @@ impl<E: Executor> Socket<E> {
         let close = if protocol_is_known { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
         // Those that wait for results; writes that have begun go on.
         self.operations.clear();
+        self.session_ended = Box::pin(pending());
         let _ = timeout(CLOSE_LIMIT, async {
             if let Some(close) = close {
                 let _ = self.websocket.send(Message::Close(Some(close.into()))).await;
@@ -229,7 +230,7 @@ impl<E: Executor> Socket<E> {
                 }
                 let left = expires_at - app.clock.now();
                 self.session_ended = Box::pin(async move {
-                    app.revocations.wait_for(&app.database, identity.session_id).await;
+                    app.revocations.wait_for(&app.database, &app.feed, identity.session_id).await;
                 });
                 left.to_std().unwrap_or_default()
             }
