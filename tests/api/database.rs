@@ -48,7 +48,7 @@ async fn an_exhausted_pool_is_service_unavailable_and_recovers() {
 async fn a_killed_server_is_service_unavailable_and_recovers_by_itself() {
     let mut server = OwnServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let url = server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.address.port()));
+    let url = proxy.url(&server.url());
     todo_api::db::migrations::run(&crate::support::connector(&url)).await.unwrap();
     let app = TestApp::on(&url, &["--database-connect-timeout=1s"], TestDatabase::empty().await).await;
     let token = app.register("ada@example.com").await.token();
@@ -135,8 +135,7 @@ async fn a_connection_is_tested_before_use_if_it_has_idled_and_only_then() {
     todo_api::db::migrations::run(&crate::support::connector(&server.url())).await.unwrap();
     for (check_after, answers) in [("0s", true), ("1h", false)] {
         let proxy = Proxy::to(server.port()).await;
-        let url =
-            server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.address.port()));
+        let url = proxy.url(&server.url());
         let check_after = format!("--database-check-after={check_after}");
         let flags = [&check_after, "--database-check-timeout=300ms", "--database-work-timeout=1s"];
         let app = TestApp::on(&url, &flags, TestDatabase::empty().await).await;

@@ -24,6 +24,8 @@ mod migrations;
 mod operators;
 mod persisted;
 mod profile;
+mod reliability;
+mod replicas;
 mod schema;
 mod sessions;
 mod support;

@@ -5,10 +5,12 @@ mod binary;
 mod database;
 mod proxy;
 mod server;
+mod standby;
 mod test_schema;
 
 pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;
-pub(crate) use database::{TestDatabase, connector, rows};
+pub(crate) use database::{TestDatabase, connector, rows, texts};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{OwnServer, program};
+pub(crate) use standby::Standby;
