@@ -8,7 +8,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | [`cli`] | the command line: `serve`, `migrate`, `user`, `import-users`, `keys`, `schema` |
+//! | [`cli`] | the command line: `serve`, `migrate`, `doctor`, `user`, `import-users`, `keys`, `schema` |
 //! | [`config`] | settings from the environment, `.env` and flags, parsed and checked |
 //! | [`state`] | what a request may reach |
 //! | [`http`] | routes, middleware, the transport of GraphQL, health, shutdown |

@@ -87,6 +87,11 @@ impl DatabaseSettings {
         parse("DATABASE_URL", self.database_url.as_ref())
     }
 
+    /// `DATABASE_URL` and `DATABASE_DIRECT_URL` as they are written.
+    pub(crate) fn written(&self) -> (Option<&SecretString>, Option<&SecretString>) {
+        (self.database_url.as_ref(), self.database_direct_url.as_ref())
+    }
+
     /// The database without a pooler in between, as far as that is known, unless it is the service's own.
     pub fn direct_url(&self) -> anyhow::Result<Option<DatabaseUrl>> {
         match parse("DATABASE_DIRECT_URL", self.database_direct_url.as_ref())? {
@@ -128,6 +133,6 @@ fn parse(name: &str, text: Option<&SecretString>) -> anyhow::Result<Option<Datab
 
 /// Takes anything, since clap would repeat a refused value; [`DatabaseSettings::url`] judges it.
 #[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(text.into())
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 pub use auth::AuthSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
+pub(crate) use database::secret;
 pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;

@@ -86,6 +86,15 @@ pub async fn status(connector: &Connector) -> anyhow::Result<Vec<Status>> {
     Ok(all.iter().map(|migration| status(migration.as_ref())).collect())
 }
 
+/// Versions of migrations that the database has and this binary does not know.
+pub async fn unknown(connector: &Connector) -> anyhow::Result<Vec<String>> {
+    let mut connection = connector.connect().await?;
+    let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
+    let applied = applied.context("the list of migrations is locked")??;
+    let known: Vec<_> = all()?.iter().map(|migration| migration.name().version().to_string()).collect();
+    Ok(applied.into_iter().filter(|version| !known.contains(version)).collect())
+}
+
 async fn applied_versions(connection: &mut AsyncPgConnection) -> diesel::QueryResult<Vec<String>> {
     use diesel::QueryDsl;
 

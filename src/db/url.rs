@@ -120,6 +120,40 @@ impl DatabaseUrl {
     pub fn ssl_mode(&self) -> SslMode {
         self.ssl_mode
     }
+
+    /// What the driver makes of it.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether every host is this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_local(&self.config)
+    }
+
+    /// Whether a URL may have a parameter.
+    pub(crate) fn takes(key: &str) -> bool {
+        ["sslmode", "sslrootcert"].contains(&key)
+            || IGNORED.contains(&key)
+            || ALLOWED.split(", ").any(|allowed| allowed == key)
+    }
+
+    /// The part before the parameters, with `$PASSWORD` in place of the password, and the parameters as written.
+    pub(crate) fn without_password(&self) -> (String, Vec<(&str, &str)>) {
+        let text = self.text.expose_secret();
+        let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        let (scheme, rest) = base.split_once("://").unwrap_or_default();
+        // At the last one, in case that there is one in the password.
+        let shown = match rest.rsplit_once('@') {
+            Some((login, host)) => match login.split_once(':') {
+                Some((user, _)) => format!("{user}:$PASSWORD@{host}"),
+                None => format!("{login}@{host}"),
+            },
+            None => rest.to_owned(),
+        };
+        let parameters = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        (format!("{scheme}://{shown}"), parameters)
+    }
 }
 
 /// Whether a host is Neon's pooler.

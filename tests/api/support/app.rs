@@ -58,7 +58,8 @@ impl TestApp {
         Self::on_shared(&self.database.url, flags, Arc::clone(&self.database)).await
     }
 
-    async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
+    /// The same on a database that others use, too.
+    pub(crate) async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
         let config = config(flags);
         let schema = |state| graphql::schema(state, config.introspection());
         Self::serve(url, &config, database, schema, &graphql::sdl()).await

@@ -3,6 +3,7 @@
 mod app;
 mod binary;
 mod database;
+mod pgbouncer;
 mod proxy;
 mod server;
 mod standby;
@@ -11,6 +12,7 @@ mod test_schema;
 pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;
 pub(crate) use database::{TestDatabase, connector, rows, texts};
+pub(crate) use pgbouncer::{PgBouncer, Pooling, Version};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{OwnServer, program};
 pub(crate) use standby::Standby;
