@@ -9,6 +9,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{DatabaseUrl, SslMode};
 use super::{Error, tls};
+use crate::telemetry::watched;
 
 /// Opens connections to one database.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ impl Connector {
     /// Opens a connection.
     pub async fn connect(&self) -> Result<AsyncPgConnection, Error> {
         match timeout(self.limit, self.attempt()).await {
-            Ok(connection) => connection.map_err(|error| Error::Unavailable(error.to_string())),
+            Ok(connection) => connection.map(watched).map_err(|error| Error::Unavailable(error.to_string())),
             Err(_) => Err(Error::timeout("connecting")),
         }
     }
