@@ -69,8 +69,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    telemetry::init(&cli.config.log);
     crypto::install_provider();
+    let serves = matches!(cli.command, None | Some(Command::Serve));
+    // Dropped at the end of all, when what is to be told has been told.
+    let _telemetry = match telemetry::init(&cli.config.log, serves) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(2, &error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error.into()),

@@ -104,6 +104,12 @@ impl ErrorCode {
         let items = <Self as EnumType>::items().iter();
         items.clone().find(|item| item.value == self).map_or("INTERNAL_SERVER_ERROR", |item| item.name)
     }
+
+    /// The code that clients read; what is none of ours is a mistake of ours.
+    pub(crate) fn parse(text: &str) -> Self {
+        let items = <Self as EnumType>::items().iter();
+        items.clone().find(|item| item.name == text).map_or(Self::InternalServerError, |item| item.value)
+    }
 }
 
 /// Stands in `extensions.reason` of an `UNAUTHENTICATED` error.

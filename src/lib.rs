@@ -19,6 +19,7 @@
 //! | [`db`] | pool, TLS, URL, migrations, the embedded server |
 //! | [`import`] | takes over the users of the original system |
 //! | [`feed`] | tells subscribers of changes, across processes |
+//! | [`metrics`] | what is counted and measured |
 //! | [`housekeeping`] | deletes what has had its time |
 //! | [`error`] | the failures a client may see, each with its code |
 
@@ -36,6 +37,7 @@ pub mod graphql;
 pub mod housekeeping;
 pub mod http;
 pub mod import;
+pub mod metrics;
 pub mod models;
 pub mod state;
 mod telemetry;

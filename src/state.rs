@@ -9,6 +9,7 @@ use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKe
 use crate::config::{AuthSettings, Config, TodoSettings};
 use crate::db::{Connectors, Database};
 use crate::feed::Feed;
+use crate::metrics::Metrics;
 
 /// The parts that requests share; cheap to clone.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Parts {
     pub revocations: Revocations,
     /// When sessions were last used.
     pub last_seen: LastSeen,
+    /// What is counted and measured.
+    pub metrics: Metrics,
     /// Told of what the database has just been used for: the time for housekeeping.
     pub traffic: Notify,
     /// Tells of changes.
@@ -48,11 +51,16 @@ impl AppState {
     ) -> anyhow::Result<Self> {
         let auth = config.auth.clone();
         let Connectors { primary, direct, replicas } = connectors;
+        let metrics = Metrics::new()?;
         let database = Database::new(primary, replicas, config.database.pool())?;
         Ok(Self(Arc::new(Parts {
             feed: Feed::new(database.clone(), direct),
             database,
-            passwords: PasswordHasher::new(auth.password_hash_concurrency(), auth.password_hash_timeout)?,
+            passwords: PasswordHasher::new(
+                auth.password_hash_concurrency(),
+                auth.password_hash_timeout,
+                metrics.clone(),
+            )?,
             access_tokens: AccessTokens::new(
                 keys,
                 &auth.jwt_issuer,
@@ -61,6 +69,7 @@ impl AppState {
             )?,
             revocations: Revocations::default(),
             last_seen: LastSeen::default(),
+            metrics,
             traffic: Notify::new(),
             auth,
             todos: config.todos,

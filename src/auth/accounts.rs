@@ -13,6 +13,7 @@ use super::{Client, OpenedSession};
 use crate::db;
 use crate::domain::{Email, Name, NewPassword, Password, Problem};
 use crate::error::{AppError, FieldProblem};
+use crate::metrics::LoginOutcome;
 use crate::models::{EventKind, NewUser, User};
 use crate::state::AppState;
 
@@ -85,6 +86,7 @@ pub async fn login(state: &AppState, client: &Client, input: Credentials) -> Res
     let attempt = match Attempt::login(client, email).count(state).await? {
         Ok(attempt) => attempt,
         Err(refused) => {
+            state.metrics.login(LoginOutcome::Throttled);
             if refused.notable {
                 note_login(state, client, EventKind::LoginThrottled, email).await?;
             }
@@ -94,11 +96,15 @@ pub async fn login(state: &AppState, client: &Client, input: Credentials) -> Res
     // Again if the password's hash was replaced in between, as by another login of a user of the original system.
     for _ in 0..LOGIN_TRIES {
         match verify_and_open(state, client, email, password, &attempt).await? {
-            Verified::Opened(session) => return Ok(*session),
+            Verified::Opened(session) => {
+                state.metrics.login(LoginOutcome::Succeeded);
+                return Ok(*session);
+            }
             Verified::Wrong => break,
             Verified::Changed => {}
         }
     }
+    state.metrics.login(LoginOutcome::Failed);
     note_login(state, client, EventKind::LoginFailed, email).await?;
     sleep_until(answer_at).await;
     Err(AppError::InvalidCredentials)

@@ -11,6 +11,7 @@ use super::Client;
 use crate::crypto;
 use crate::domain::Email;
 use crate::error::AppError;
+use crate::metrics::Throttled;
 use crate::models::ThrottleBucket;
 use crate::state::AppState;
 
@@ -103,6 +104,7 @@ fn key(what: &str, whose: &[&str]) -> [u8; 32] {
 
 /// An attempt that was let through, to be forgiven if it turns out well.
 pub(super) struct Attempt {
+    what: Throttled,
     counters: Vec<Counter>,
     known: Option<Known>,
 }
@@ -130,18 +132,18 @@ impl From<Refused> for AppError {
 impl Attempt {
     /// A registration.
     pub(super) fn register(client: &Client) -> Self {
-        Self { counters: vec![Counter::new(REGISTER, "register", &[&network(client)])], known: None }
+        Self::one(Throttled::Register, Counter::new(REGISTER, "register", &[&network(client)]))
     }
 
     /// A refresh of a session.
     pub(super) fn refresh(client: &Client) -> Self {
-        Self { counters: vec![Counter::new(REFRESH, "refresh", &[&network(client)])], known: None }
+        Self::one(Throttled::Refresh, Counter::new(REFRESH, "refresh", &[&network(client)]))
     }
 
     /// A password that is asked for again within a session. Counted by session, so that a thief of one can't keep the
     /// owner from changing the password in another.
     pub(super) fn confirm(session_id: Uuid) -> Self {
-        Self { counters: vec![Counter::new(CONFIRM, "confirm", &[&session_id.to_string()])], known: None }
+        Self::one(Throttled::Confirm, Counter::new(CONFIRM, "confirm", &[&session_id.to_string()]))
     }
 
     /// A login.
@@ -154,18 +156,25 @@ impl Attempt {
             Counter::new(LOGIN_ADDRESS, "login address", &[&address]),
             account,
         ];
-        Self { counters, known: Some(known) }
+        Self { what: Throttled::Login, counters, known: Some(known) }
+    }
+
+    fn one(what: Throttled, counter: Counter) -> Self {
+        Self { what, counters: vec![counter], known: None }
     }
 
     /// Counts the attempt by all counters, or by none if one of them refuses it: who is refused does not wait longer
     /// for it, and what is refused takes no room.
     pub(super) async fn count(mut self, state: &AppState) -> Result<Result<Self, Refused>, AppError> {
         if !state.auth.rate_limits.is_on() {
-            return Ok(Ok(Self { counters: Vec::new(), known: None }));
+            return Ok(Ok(Self { counters: Vec::new(), known: None, ..self }));
         }
         let (now, attempt) = (state.clock.now(), &self);
-        let counted = state.database.transaction(async |conn| attempt.count_on(conn, now).await);
-        Ok(counted.await?.map(|counted| {
+        let counted = state.database.transaction(async |conn| attempt.count_on(conn, now).await).await?;
+        if counted.is_err() {
+            state.metrics.throttled(self.what);
+        }
+        Ok(counted.map(|counted| {
             self.counters.retain(|counter| counted.contains(&counter.key));
             self
         }))

@@ -24,22 +24,33 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("can't listen on {}:{}; HOST and PORT choose another address", address.0, address.1)
     })?;
+    let metrics = metrics_listener(&config).await?;
     let backend = tokio::select! {
         backend = Backend::open(&config) => backend?,
         () = shutdown.requested() => return Ok(()),
     };
     let result = tokio::select! {
-        result = serve_on(&config, &backend, listener, keys, trusted, shutdown) => result,
+        result = serve_on(&config, &backend, listener, metrics, keys, trusted, shutdown) => result,
         () = backend.died() => Err(anyhow!("the service's PostgreSQL has ended; see postgres.log in the data directory")),
     };
     backend.close().await;
     result
 }
 
+/// Where metrics are served alone, if they are.
+async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(port) = config.metrics.own_port() else { return Ok(None) };
+    let host = config.http.host;
+    let listener = TcpListener::bind((host, port)).await;
+    let hint = || format!("can't listen on {host}:{port}; METRICS_PORT chooses another port");
+    listener.map(Some).with_context(hint)
+}
+
 async fn serve_on(
     config: &Config,
     backend: &Backend,
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     keys: SigningKeys,
     trusted: Option<TrustedDocuments>,
     shutdown: Shutdown,
@@ -54,7 +65,12 @@ async fn serve_on(
     let address = listener.local_addr()?;
     let page = if config.graphiql() { "graphiql" } else { "graphql" };
     tracing::info!("todo-api {} is ready: http://{address}/{page}", env!("CARGO_PKG_VERSION"));
-    http::serve(listener, state, engine, config, shutdown).await
+    let Some(metrics) = metrics else {
+        return http::serve(listener, state, engine, config, shutdown).await;
+    };
+    tracing::info!("metrics are at http://{}/metrics", metrics.local_addr()?);
+    let alone = http::serve_metrics(metrics, state.clone(), &config.http, shutdown.clone());
+    tokio::join!(http::serve(listener, state, engine, config, shutdown), alone).0
 }
 
 /// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.

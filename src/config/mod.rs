@@ -9,6 +9,7 @@ mod graphql;
 mod http;
 mod limits;
 mod log;
+mod metrics;
 mod sockets;
 mod todos;
 mod values;
@@ -23,6 +24,7 @@ pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
+pub use metrics::MetricsSettings;
 pub use sockets::SocketSettings;
 pub use todos::TodoSettings;
 
@@ -69,6 +71,10 @@ pub struct Config {
     /// See [`LogSettings`].
     #[command(flatten)]
     pub log: LogSettings,
+
+    /// See [`MetricsSettings`].
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
 }
 
 /// What the service runs for.

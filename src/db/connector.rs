@@ -16,6 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{DatabaseUrl, SslMode};
 use super::{Error, tls, url};
+use crate::telemetry::watched;
 
 /// How long to wait before another attempt; somewhat less, by chance.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -157,7 +158,7 @@ impl Connector {
     /// Opens a connection.
     pub async fn connect(&self) -> Result<AsyncPgConnection, Error> {
         match timeout(self.limit, self.attempt()).await {
-            Ok(connection) => connection.map_err(|error| Error::Unavailable(error.to_string())),
+            Ok(connection) => connection.map(watched).map_err(|error| Error::Unavailable(error.to_string())),
             Err(_) => Err(Error::timeout("connecting")),
         }
     }
