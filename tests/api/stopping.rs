@@ -1,5 +1,6 @@
 //! The end of a process: nobody is cut off who can be served, and nobody holds it up.
 
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ async fn refused(address: &str) {
 }
 
 #[tokio::test]
-async fn connections_on_which_nothing_is_asked_are_closed_at_once() {
+async fn connections_on_which_nothing_is_asked_are_not_waited_for() {
     let app = TestApp::with(&NEVER).await;
     let silent = TcpStream::connect(app.address).await.unwrap();
     let mut idle = TcpStream::connect(app.address).await.unwrap();
@@ -64,6 +65,31 @@ async fn connections_on_which_nothing_is_asked_are_closed_at_once() {
     timeout(LIMIT, app.stop()).await.expect("neither of them is waited for");
     for mut stream in [silent, idle] {
         assert_eq!(read_to_end(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_wait_to_be_read_are_answered() {
+    let app = TestApp::with(&NEVER).await;
+    // A client that blocks this thread lets the service, on the same one, do nothing: all of it waits in the system's
+    // queues. One connection has been used before, as those of a proxy have.
+    let mut used = TcpStream::connect(app.address).await.unwrap();
+    let ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    used.write_all(ask).await.unwrap();
+    read_some(&mut used).await;
+    let mut used = used.into_std().unwrap();
+    used.write_all(ask).unwrap();
+    let mut clients = vec![used];
+    for _ in 0..50 {
+        let mut client = std::net::TcpStream::connect(app.address).unwrap();
+        client.write_all(ask).unwrap();
+        client.set_nonblocking(true).unwrap();
+        clients.push(client);
+    }
+    timeout(LIMIT, app.stop()).await.expect("the service stops");
+    for client in clients {
+        let answer = read_to_end(&mut TcpStream::from_std(client).unwrap()).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
     }
 }
 
