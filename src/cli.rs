@@ -1,6 +1,7 @@
 //! The command line: `serve` (the default) and what operators need beside it.
 
 mod doctor;
+mod health;
 mod import;
 mod keys;
 mod migrate;
@@ -33,6 +34,12 @@ struct Cli {
 enum Command {
     /// Serve the API; the default
     Serve,
+    /// Ask the service on this machine, at HOST and PORT, whether it is alive
+    Health {
+        /// Ask whether it can serve requests, too: it then asks its database
+        #[arg(long)]
+        ready: bool,
+    },
     /// Run or revert the database's migrations, or list them
     Migrate {
         #[command(subcommand)]
@@ -93,6 +100,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(cli.config).await,
+        Command::Health { ready } => health::health(&cli.config.http, ready).await,
         Command::Migrate { action } => migrate::migrate(&cli.config, action).await,
         Command::Doctor(command) => return doctor::doctor(&cli.config, command).await,
         Command::Schema => {
