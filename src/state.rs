@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use crate::Clock;
 use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
+use crate::cache::Cache;
 use crate::config::{AuthSettings, Config, TodoSettings};
 use crate::db::{Connector, Database};
 use crate::feed::Feed;
@@ -18,6 +19,8 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// The database.
     pub database: Database,
+    /// What is often read.
+    pub cache: Cache,
     /// Hashes and verifies passwords.
     pub passwords: PasswordHasher,
     /// Signs and verifies access tokens.
@@ -49,6 +52,7 @@ impl AppState {
     ) -> anyhow::Result<Self> {
         let auth = config.auth.clone();
         let database = Database::new(connector, config.database.pool())?;
+        let cache = Cache::new(config.cache.client()?);
         Ok(Self(Arc::new(Parts {
             feed: Feed::new(database.clone(), direct),
             database,
@@ -59,7 +63,8 @@ impl AppState {
                 &auth.jwt_audience,
                 auth.access_token_lifetime,
             )?,
-            revocations: Revocations::default(),
+            revocations: Revocations::new(cache.clone()),
+            cache,
             last_seen: LastSeen::default(),
             traffic: Notify::new(),
             auth,

@@ -25,7 +25,11 @@ pub async fn update_profile(
         Some(name) => User::rename(conn, identity.user_id, name).await,
         None => User::find(conn, identity.user_id).await,
     });
-    user.await?.ok_or_else(gone)
+    let user = user.await?;
+    if name.is_some() {
+        state.cache.forget_user(identity.user_id).await;
+    }
+    user.ok_or_else(gone)
 }
 
 /// Changes the password and ends all other sessions; returns which.
@@ -81,7 +85,8 @@ async fn set_password(
         .await
     });
     let ended = changed.await?;
-    state.revocations.add(ended.iter().flatten().copied());
+    state.cache.forget_user(user.id).await;
+    state.revocations.add(ended.iter().flatten().copied()).await;
     Ok(ended)
 }
 
@@ -107,7 +112,9 @@ pub async fn change_email(
         })
         .await
     });
-    user.await.map_err(refused_user)?.ok_or_else(gone)
+    let user = user.await.map_err(refused_user)?;
+    state.cache.forget_user(identity.user_id).await;
+    user.ok_or_else(gone)
 }
 
 /// Deletes the account and all that belongs to it.
@@ -140,7 +147,8 @@ pub async fn delete(state: &AppState, client: &Client, user_id: Uuid) -> Result<
         .await
     });
     let (deleted, ended) = deleted.await?;
-    state.revocations.add(ended);
+    state.cache.forget_user(user_id).await;
+    state.revocations.add(ended).await;
     Ok(deleted)
 }
 

@@ -19,6 +19,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let keys = signing_keys(&config).map_err(Misconfigured)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
+    config.cache.client().map_err(Misconfigured)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
     let listener = TcpListener::bind(address).await.with_context(|| {

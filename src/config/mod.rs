@@ -4,6 +4,7 @@
 //! the name of the setting and what is allowed. Secrets are kept in types that can't be printed.
 
 mod auth;
+mod cache;
 mod database;
 mod graphql;
 mod http;
@@ -16,6 +17,7 @@ mod values;
 use std::path::PathBuf;
 
 pub use auth::AuthSettings;
+pub use cache::CacheSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
 pub use graphql::GraphqlSettings;
@@ -56,6 +58,10 @@ pub struct Config {
     /// See [`DatabaseSettings`].
     #[command(flatten)]
     pub database: DatabaseSettings,
+
+    /// See [`CacheSettings`].
+    #[command(flatten)]
+    pub cache: CacheSettings,
 
     /// See [`AuthSettings`].
     #[command(flatten)]

@@ -4,6 +4,7 @@ mod app;
 mod binary;
 mod database;
 mod proxy;
+mod redis;
 mod server;
 mod test_schema;
 
@@ -11,4 +12,5 @@ pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;
 pub(crate) use database::{TestDatabase, connector, rows};
 pub(crate) use proxy::Proxy;
+pub(crate) use redis::RedisServer;
 pub(crate) use server::{OwnServer, program};
