@@ -35,11 +35,7 @@ impl<K: Copy + Eq + Hash, T: Clone> Flights<K, T> {
     ///
     /// An error is shared, too: if each one tried for itself, the last one would wait as many times the limit as there
     /// are before it.
-    pub(super) async fn join(
-        &self,
-        key: K,
-        read: impl AsyncFnOnce() -> Result<T, db::Error>,
-    ) -> Landed<T> {
+    pub(super) async fn join(&self, key: K, read: impl AsyncFnOnce() -> Result<T, db::Error>) -> Landed<T> {
         let seat = self.board(key);
         let mut outcome = seat.flight.outcome.lock().await;
         if let Some(outcome) = outcome.as_ref() {

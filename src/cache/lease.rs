@@ -70,17 +70,17 @@ impl Redis {
     ) -> Result<Found<T>, db::Error> {
         match self.turn(key, lifetime).await {
             Some(Turn::Value(value)) => {
-                self.counters.hits.count();
+                self.counters().hits.count();
                 Ok(Found::Shared(value))
             }
             Some(Turn::Lease(lease)) => {
-                self.counters.misses.count();
+                self.counters().misses.count();
                 let value = read().await?;
                 self.fill(key, &lease, &value).await;
                 Ok(Found::Read(value))
             }
             None => {
-                self.counters.bypassed.count();
+                self.counters().bypassed.count();
                 read().await.map(Found::Read)
             }
         }
@@ -98,7 +98,7 @@ impl Redis {
                 }
                 Entry::Lease => {}
                 Entry::Rubbish => {
-                    self.counters.errors.count();
+                    self.counters().errors.count();
                     self.remove(key).await;
                     return None;
                 }

@@ -61,7 +61,7 @@ impl Cache {
         });
         let landed = landed.await;
         if landed.joined {
-            parts.redis.counters.joined.count();
+            parts.redis.counters().joined.count();
         }
         landed.result
     }
@@ -94,7 +94,7 @@ impl Cache {
 
     /// How often what happened.
     pub fn stats(&self) -> CacheStats {
-        self.0.as_ref().map(|parts| parts.redis.counters.read()).unwrap_or_default()
+        self.0.as_ref().map(|parts| parts.redis.counters().read()).unwrap_or_default()
     }
 }
 

@@ -22,8 +22,12 @@ const REST: Duration = Duration::from_secs(1);
 /// One connection to Redis, opened when it is needed and again after it was lost.
 pub(super) struct Redis {
     client: Client,
-    state: Arc<watch::Sender<State>>,
-    pub(super) counters: Counters,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: watch::Sender<State>,
+    counters: Counters,
 }
 
 struct State {
@@ -57,7 +61,12 @@ impl Redis {
     pub(super) fn new(client: Client) -> Self {
         let now = Instant::now();
         let state = State { link: Link::Closed, closed_until: now, unread_until: now, logged: false };
-        Self { client, state: Arc::new(watch::Sender::new(state)), counters: Counters::default() }
+        let shared = Shared { state: watch::Sender::new(state), counters: Counters::default() };
+        Self { client, shared: Arc::new(shared) }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// Asks, unless Redis is out of use just now.
@@ -73,8 +82,8 @@ impl Redis {
             self.ask_on::<()>(connection, Cmd::new().arg("DEL").arg(key)).await
         };
         if !matches!(timeout(FORGET_LIMIT, remove).await, Ok(Ok(()))) {
-            self.counters.errors.count();
-            self.state.send_modify(|state| state.unread_until = Instant::now() + REST);
+            self.counters().errors.count();
+            self.shared.state.send_modify(|state| state.unread_until = Instant::now() + REST);
         }
     }
 
@@ -92,15 +101,14 @@ impl Redis {
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        self.counters.errors.count();
-        fail(&self.state, failed.as_ref());
+        fail(&self.shared, failed.as_ref());
         Err(Failure::Failed)
     }
 
     /// The connection for reading; begins to open one if there is none.
     fn connection(&self, now: Instant) -> Option<MultiplexedConnection> {
         let (connection, open) = {
-            let state = self.state.borrow();
+            let state = self.shared.state.borrow();
             match &state.link {
                 Link::Open(connection) => ((now >= state.unread_until).then(|| connection.clone()), false),
                 Link::Opening(_) => (None, false),
@@ -115,7 +123,7 @@ impl Redis {
 
     async fn wait_for_connection(&self) -> Option<MultiplexedConnection> {
         self.connection(Instant::now());
-        let mut state = self.state.subscribe();
+        let mut state = self.shared.state.subscribe();
         let state = state.wait_for(|state| !matches!(state.link, Link::Opening(_))).await.ok()?;
         match &state.link {
             Link::Open(connection) => Some(connection.clone()),
@@ -128,39 +136,40 @@ impl Redis {
             // Somebody else may have begun.
             let begin = matches!(state.link, Link::Closed) && now >= state.closed_until;
             if begin {
-                let task = tokio::spawn(open(self.client.clone(), Arc::downgrade(&self.state)));
+                let task = tokio::spawn(open(self.client.clone(), Arc::downgrade(&self.shared)));
                 state.link = Link::Opening(AbortOnDropHandle::new(task));
             }
             begin
         };
-        self.state.send_if_modified(begin);
+        self.shared.state.send_if_modified(begin);
     }
 
     fn recovered(&self) {
-        if self.state.borrow().logged {
-            self.state.send_modify(|state| state.logged = false);
+        if self.shared.state.borrow().logged {
+            self.shared.state.send_modify(|state| state.logged = false);
             tracing::info!("Redis is in use again");
         }
     }
 }
 
 /// Opens a connection and hands it over.
-async fn open(client: Client, state: Weak<watch::Sender<State>>) {
+async fn open(client: Client, shared: Weak<Shared>) {
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let opened = timeout(OPEN_LIMIT, client.get_multiplexed_async_connection_with_config(&config)).await;
-    let Some(state) = state.upgrade() else { return };
+    let Some(shared) = shared.upgrade() else { return };
     match opened {
-        Ok(Ok(connection)) => state.send_modify(|state| state.link = Link::Open(connection)),
-        Ok(Err(error)) => fail(&state, Some(&error)),
-        Err(_) => fail(&state, None),
+        Ok(Ok(connection)) => shared.state.send_modify(|state| state.link = Link::Open(connection)),
+        Ok(Err(error)) => fail(&shared, Some(&error)),
+        Err(_) => fail(&shared, None),
     }
 }
 
 /// Leaves Redis alone for a while; without an error it was too slow.
-fn fail(state: &watch::Sender<State>, error: Option<&RedisError>) {
+fn fail(shared: &Shared, error: Option<&RedisError>) {
     let until = Instant::now() + REST;
     let mut first = false;
-    state.send_modify(|state| {
+    shared.counters.errors.count();
+    shared.state.send_modify(|state| {
         first = !std::mem::replace(&mut state.logged, true);
         state.unread_until = until;
         // What the server refuses, as a full one does, leaves the connection as it is.
