@@ -14,6 +14,7 @@
 //! | [`http`] | routes, middleware, the transport of GraphQL, health, shutdown |
 //! | [`graphql`] | the schema: one file per topic, thin resolvers |
 //! | [`auth`] | the rules of accounts and sessions: passwords, tokens, who asks |
+//! | [`cache`] | rows that are often read, kept in Redis where one is used |
 //! | [`models`] | rows and the queries on them, one file per table |
 //! | [`domain`] | parsed values such as an email address; no input or output |
 //! | [`db`] | pool, TLS, URL, migrations, the embedded server |
@@ -24,6 +25,7 @@
 //! | [`error`] | the failures a client may see, each with its code |
 
 pub mod auth;
+pub mod cache;
 pub mod cli;
 mod clock;
 pub mod config;

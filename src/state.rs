@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use crate::Clock;
 use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
+use crate::cache::Cache;
 use crate::config::{AuthSettings, Config, TodoSettings};
 use crate::db::{Connectors, Database};
 use crate::feed::Feed;
@@ -19,6 +20,8 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// The database.
     pub database: Database,
+    /// What is often read.
+    pub cache: Cache,
     /// Hashes and verifies passwords.
     pub passwords: PasswordHasher,
     /// Signs and verifies access tokens.
@@ -52,7 +55,8 @@ impl AppState {
         let auth = config.auth.clone();
         let Connectors { primary, direct, replicas } = connectors;
         let metrics = Metrics::new()?;
-        let database = Database::new(primary, replicas, config.database.pool())?;
+        let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
+        let cache = Cache::new(config.cache.client()?, metrics.clone());
         Ok(Self(Arc::new(Parts {
             feed: Feed::new(database.clone(), direct),
             database,
@@ -67,7 +71,8 @@ impl AppState {
                 &auth.jwt_audience,
                 auth.access_token_lifetime,
             )?,
-            revocations: Revocations::default(),
+            revocations: Revocations::new(cache.clone()),
+            cache,
             last_seen: LastSeen::default(),
             metrics,
             traffic: Notify::new(),

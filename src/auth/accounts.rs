@@ -145,7 +145,10 @@ async fn verify_and_open(
         opening.store(conn, user.id, client, EventKind::LoginSucceeded).await.map(Some)
     });
     let Some(surplus) = opened.await? else { return Ok(Verified::Changed) };
-    state.revocations.add(surplus);
+    if let Verdict::Outdated(_) = verdict {
+        state.cache.forget_user(user.id).await;
+    }
+    state.revocations.add(surplus).await;
     Ok(Verified::Opened(Box::new(opening.finish(state, user).await?)))
 }
 

@@ -24,9 +24,11 @@ pub async fn update_profile(
         Some(name) => User::rename(conn, identity.user_id, name).await,
         None => User::find(conn, identity.user_id).await,
     });
-    let user = user.await?.ok_or_else(gone)?;
-    state.database.note_write_of(user.id).await?;
-    Ok(user)
+    let user = user.await?;
+    if name.is_some() {
+        wrote(state, identity.user_id).await?;
+    }
+    user.ok_or_else(gone)
 }
 
 /// Changes the password and ends all other sessions; returns which.
@@ -79,8 +81,8 @@ async fn set_password(
         end_all(conn, state, client, user.id, session_id).await.map(Some)
     });
     let ended = changed.await?;
-    state.revocations.add(ended.iter().flatten().copied());
-    state.database.note_write_of(user.id).await?;
+    wrote(state, user.id).await?;
+    state.revocations.add(ended.iter().flatten().copied()).await;
     Ok(ended)
 }
 
@@ -103,9 +105,9 @@ pub async fn change_email(
         event.with(json!({ "from": old.email, "to": user.email })).note(conn, now).await?;
         Ok(Some(user))
     });
-    let user = user.await.map_err(refused_user)?.ok_or_else(gone)?;
-    state.database.note_write_of(user.id).await?;
-    Ok(user)
+    let user = user.await.map_err(refused_user)?;
+    wrote(state, identity.user_id).await?;
+    user.ok_or_else(gone)
 }
 
 /// Deletes the account and all that belongs to it.
@@ -135,8 +137,15 @@ pub async fn delete(state: &AppState, client: &Client, user_id: Uuid) -> Result<
         Ok((deleted, ended))
     });
     let (deleted, ended) = deleted.await?;
-    state.revocations.add(ended);
+    state.cache.forget_user(user_id).await;
+    state.revocations.add(ended).await;
     Ok(deleted)
+}
+
+/// Has everybody see a change of a user that has been committed.
+async fn wrote(state: &AppState, user_id: Uuid) -> Result<(), AppError> {
+    state.cache.forget_user(user_id).await;
+    Ok(state.database.note_write_of(user_id).await?)
 }
 
 /// Makes sure that it is the user who asks, and not somebody who has found an open session.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::AccessTokens;
+use crate::cache::{Cache, Found};
 use crate::db::{self, Database};
 use crate::feed::Feed;
 use crate::models::RevokedSession;
@@ -20,12 +21,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How far each look goes back beyond the last revocation that was seen: longer than a transaction may take, as
 /// revocations become visible when theirs ends.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
+/// How old the last look may be for what processes share to be enough, which goes back by that beyond the overlap.
+const CAUGHT_UP: Duration = Duration::from_mins(1);
 
 /// The sessions that were ended within the life of an access token, so that a request need not ask the database.
 ///
 /// The database is looked at when a request comes and the last look is too old: an idle service asks nothing.
-#[derive(Default)]
 pub struct Revocations {
+    cache: Cache,
     seen: Mutex<Seen>,
     /// One look at a time; others wait for what it finds.
     turn: AsyncMutex<()>,
@@ -56,6 +59,10 @@ impl Seen {
         }
     }
 
+    fn is_caught_up(&self) -> bool {
+        self.looked.as_ref().is_some_and(|(at, result)| result.is_ok() && at.elapsed() < CAUGHT_UP)
+    }
+
     fn add(&mut self, ids: impl IntoIterator<Item = Uuid>) {
         let now = Instant::now();
         let before = self.revoked.len();
@@ -67,6 +74,11 @@ impl Seen {
 }
 
 impl Revocations {
+    /// None are known yet.
+    pub fn new(cache: Cache) -> Self {
+        Self { cache, seen: Mutex::default(), turn: AsyncMutex::default() }
+    }
+
     /// Whether a session was ended. An error says that it can't be known just now.
     pub async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
         self.contain_since(database, id, None).await
@@ -88,7 +100,7 @@ impl Revocations {
         if let Some(answer) = answer() {
             return answer;
         }
-        self.look(database).await;
+        self.look(database, oldest).await;
         answer().unwrap_or_else(|| Err(db::Error::Unavailable("revocations were read too slowly".into())))
     }
 
@@ -114,18 +126,41 @@ impl Revocations {
     }
 
     /// Notes what this process ended, which holds at once.
-    pub(super) fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
-        self.seen(|seen| seen.add(ids));
+    pub(super) async fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut ids = ids.into_iter().peekable();
+        if ids.peek().is_some() {
+            self.seen(|seen| seen.add(ids));
+            self.cache.forget_revocations().await;
+        }
     }
 
-    async fn look(&self, database: &Database) {
-        let (began, last) = (Instant::now(), self.seen(|seen| seen.last));
-        let life = AccessTokens::MAX_LIFETIME.as_secs();
-        let found = database.read(async |conn| match last {
-            Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
-            None => RevokedSession::within(conn, life).await,
-        });
-        let found = found.await;
+    async fn look(&self, database: &Database, oldest: Option<Instant>) {
+        let mut began = Instant::now();
+        let (last, caught_up) = self.seen(|seen| (seen.last, seen.is_caught_up()));
+        // Whoever has heard that a session has ended wants to know now.
+        let found = if self.cache.is_used() && caught_up && oldest.is_none() {
+            let seconds = OVERLAP.num_seconds().unsigned_abs() + CAUGHT_UP.as_secs();
+            let read = async || {
+                began = Instant::now();
+                database.read(async |conn| RevokedSession::within(conn, seconds).await).await
+            };
+            match self.cache.revocations(read).await {
+                // It counts as if looked at when the oldest that is shared was.
+                Ok(Found::Shared(found)) => {
+                    began -= Cache::REVOCATIONS_LIFETIME;
+                    Ok(found)
+                }
+                Ok(Found::Read(found)) => Ok(found),
+                Err(error) => Err(error),
+            }
+        } else {
+            let life = AccessTokens::MAX_LIFETIME.as_secs();
+            let found = database.read(async |conn| match last {
+                Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
+                None => RevokedSession::within(conn, life).await,
+            });
+            found.await
+        };
         self.seen(|seen| {
             let result = found.map(|found| {
                 seen.last = found.iter().map(|session| session.revoked_at).max().max(seen.last);

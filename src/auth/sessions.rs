@@ -111,7 +111,7 @@ pub async fn refresh(state: &AppState, client: &Client, token: &str) -> Result<O
             hand_out(state, user, session.id, successor, session.expires_at)
         }
         Refreshed::Reused(session) => {
-            state.revocations.add([session.id]);
+            state.revocations.add([session.id]).await;
             tracing::warn!(user_id = %session.user_id, session_id = %session.id, "a refresh token was used again");
             Err(AppError::Unauthenticated(UnauthenticatedReason::Revoked))
         }
@@ -221,7 +221,7 @@ async fn end(
         Ok(ended)
     });
     let ended = ended.await?.then_some(id);
-    state.revocations.add(ended);
+    state.revocations.add(ended).await;
     state.database.note_write_of(user_id).await?;
     Ok(ended)
 }
@@ -235,7 +235,7 @@ pub async fn revoke_all(
 ) -> Result<Vec<Uuid>, AppError> {
     let ended = state.database.transaction(async |conn| end_all(conn, state, client, user_id, but).await);
     let ended = ended.await?;
-    state.revocations.add(ended.iter().copied());
+    state.revocations.add(ended.iter().copied()).await;
     state.database.note_write_of(user_id).await?;
     Ok(ended)
 }

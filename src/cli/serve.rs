@@ -19,6 +19,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let keys = signing_keys(&config).map_err(Misconfigured)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
+    config.cache.client().map_err(Misconfigured)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
     let listener = TcpListener::bind(address).await.with_context(|| {
@@ -99,14 +100,18 @@ async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<
 /// Refuses a pooler through which statements would fail now and then, once requests come.
 async fn check_route(config: &Config, backend: &Backend) -> anyhow::Result<()> {
     if !backend.is_embedded() {
-        pooler::probe(&backend.connector(config)?).await?;
+        pooler::probe(&backend.connectors(config)?.primary).await?;
     }
     Ok(())
 }
 
 /// Says what is wrong where a migration has met such a pooler.
 fn about_pooler(error: anyhow::Error) -> anyhow::Error {
-    if pooler::is_lost_statement(&format!("{error:#}")) { pooler::Failure::LosesStatements.into() } else { error }
+    if pooler::is_lost_statement(&format!("{error:#}")) {
+        pooler::Failure::LosesStatements.into()
+    } else {
+        error
+    }
 }
 
 /// The keys that are set, or in development one that is generated once and kept in the data directory.

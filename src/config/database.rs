@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::values::{duration, seconds, whole};
+use super::values::{duration, seconds, secret, whole};
 use crate::db::{DatabaseUrl, PoolSettings};
 
 /// How the database is reached.
@@ -129,10 +129,4 @@ impl DatabaseSettings {
 fn parse(name: &str, text: Option<&SecretString>) -> anyhow::Result<Option<DatabaseUrl>> {
     let url = text.map(|text| DatabaseUrl::parse(text.expose_secret().trim())).transpose();
     url.map_err(|reason| anyhow!("{name} {reason}"))
-}
-
-/// Takes anything, since clap would repeat a refused value; [`DatabaseSettings::url`] judges it.
-#[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
-pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.into())
 }

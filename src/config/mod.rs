@@ -4,6 +4,7 @@
 //! the name of the setting and what is allowed. Secrets are kept in types that can't be printed.
 
 mod auth;
+mod cache;
 mod database;
 mod graphql;
 mod http;
@@ -17,9 +18,9 @@ mod values;
 use std::path::PathBuf;
 
 pub use auth::AuthSettings;
+pub use cache::CacheSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
-pub(crate) use database::secret;
 pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
@@ -27,6 +28,7 @@ pub use log::{LogFormat, LogSettings};
 pub use metrics::MetricsSettings;
 pub use sockets::SocketSettings;
 pub use todos::TodoSettings;
+pub(crate) use values::secret;
 
 /// All settings.
 #[derive(Args, Clone, Debug)]
@@ -59,6 +61,10 @@ pub struct Config {
     /// See [`DatabaseSettings`].
     #[command(flatten)]
     pub database: DatabaseSettings,
+
+    /// See [`CacheSettings`].
+    #[command(flatten)]
+    pub cache: CacheSettings,
 
     /// See [`AuthSettings`].
     #[command(flatten)]

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::pool::ConnectionPool;
 use super::replicas::{Replicas, WritePosition};
 use super::{Connector, Error, PoolSettings};
+use crate::metrics::{DatabaseFailure, Metrics};
 
 /// How long a read may be silent before it is cut off and repeated on another connection. Reads take milliseconds; a
 /// network that has lost a connection may never say so.
@@ -30,9 +31,10 @@ impl Database {
         connector: Connector,
         replicas: Vec<Connector>,
         settings: PoolSettings,
+        metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let replicas = Replicas::new(replicas, settings)?;
-        Ok(Self { primary: ConnectionPool::new(connector, settings)?, replicas, settings })
+        let replicas = Replicas::new(replicas, settings, &metrics)?;
+        Ok(Self { primary: ConnectionPool::new(connector, settings, metrics)?, replicas, settings })
     }
 
     /// Reads. If the connection turns out to be lost, or silent, it is tried once more on another one.
@@ -176,9 +178,15 @@ pub(super) async fn unit<R>(
     let mut lease = pool.get().await?;
     let Ok(done) = timeout(limit, work(lease.connection()?)).await else {
         pool.doubt();
+        pool.failed(DatabaseFailure::Work);
         return Err(silent(limit));
     };
     let result = done.map_err(Error::from);
+    match &result {
+        Err(Error::Query(_)) => pool.failed(DatabaseFailure::Statement),
+        Err(error) if error.is_outage() => pool.failed(DatabaseFailure::Lost),
+        _ => {}
+    }
     if !result.as_ref().is_err_and(Error::is_outage) {
         lease.give_back();
     }

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{self, Manager, Object, Pool, RecycleError, RecycleResult, Timeouts};
 use deadpool::{Runtime, Status};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::dialer::Dialer;
 use super::{Connector, Error};
+use crate::metrics::{DatabaseFailure, Metrics};
 
 /// How often spare connections are looked for. It costs no query, so it does not keep a database awake.
 const TIDY_EVERY: Duration = Duration::from_secs(15);
@@ -42,6 +43,7 @@ pub(super) struct ConnectionPool {
     dialer: Dialer,
     connector: Connector,
     settings: PoolSettings,
+    metrics: Metrics,
     /// When a connection was last asked for.
     used: Arc<Mutex<Option<Instant>>>,
     _tidy: Arc<AbortOnDropHandle<()>>,
@@ -49,20 +51,29 @@ pub(super) struct ConnectionPool {
 
 impl ConnectionPool {
     /// A pool that opens connections as they are needed; must be called on a tokio runtime.
-    pub(super) fn new(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        connector: Connector,
+        settings: PoolSettings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         let patience = connector.limit();
-        Self::with_patience(connector, patience, settings)
+        Self::with_patience(connector, patience, settings, metrics)
     }
 
     /// A pool whose users do not wait for a server that is not there.
-    pub(super) fn impatient(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
-        Self::with_patience(connector, Duration::ZERO, settings)
+    pub(super) fn impatient(
+        connector: Connector,
+        settings: PoolSettings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        Self::with_patience(connector, Duration::ZERO, settings, metrics)
     }
 
     fn with_patience(
         connector: Connector,
         patience: Duration,
         settings: PoolSettings,
+        metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let connector = connector.limited(settings.work);
         let dialer = Dialer::new(connector.clone(), patience);
@@ -74,20 +85,37 @@ impl ConnectionPool {
             .timeouts(Timeouts::default())
             .build()?;
         let tidy = Arc::new(AbortOnDropHandle::new(tokio::spawn(tidy(pool.clone(), settings))));
-        Ok(Self { pool, dialer, connector, settings, used: Arc::default(), _tidy: tidy })
+        Ok(Self { pool, dialer, connector, settings, metrics, used: Arc::default(), _tidy: tidy })
     }
 
     /// A connection, within one limit for whatever that takes. While the database is there the limit is a shorter one: then
     /// it is other requests that have to end first.
     pub(super) async fn get(&self) -> Result<Lease, Error> {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let began = Instant::now();
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
         let got = tokio::select! {
             biased;
-            got = timeout(self.connector.limit() + self.settings.check_limit, self.pool.get()) => got,
-            () = self.dialer.up_for(self.settings.wait) => return Err(Error::timeout("waiting while all connections are in use")),
+            got = timeout(self.connector.limit() + self.settings.check_limit, self.pool.get()) => {
+                let got = got.map_err(|_| Error::timeout("waiting for a connection"));
+                got.and_then(|got| got.map_err(Error::from)).map_err(|error| (DatabaseFailure::Connect, error))
+            }
+            () = self.dialer.up_for(self.settings.wait) => {
+                Err((DatabaseFailure::Wait, Error::timeout("waiting while all connections are in use")))
+            }
         };
-        let connection = got.map_err(|_| Error::timeout("waiting for a connection"))??;
-        Ok(Lease { connection: Some(connection), connector: self.connector.clone() })
+        self.metrics.database_waited(began.elapsed());
+        match got {
+            Ok(connection) => Ok(Lease { connection: Some(connection), connector: self.connector.clone() }),
+            Err((failure, error)) => {
+                self.failed(failure);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a unit of work that failed.
+    pub(super) fn failed(&self, failure: DatabaseFailure) {
+        self.metrics.database_failed(failure);
     }
 
     /// Whether the server is known to be away. If so it is tried, so that this becomes untrue by itself.
@@ -186,7 +214,11 @@ impl Manager for Connections {
         Box::pin(self.dialer.connect()).await
     }
 
-    async fn recycle(&self, connection: &mut AsyncPgConnection, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(
+        &self,
+        connection: &mut AsyncPgConnection,
+        metrics: &managed::Metrics,
+    ) -> RecycleResult<Error> {
         let idle = metrics.last_used();
         if connection.is_broken() {
             return Err(RecycleError::message("closed or inside a transaction"));

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::database::unit;
 use super::pool::ConnectionPool;
 use super::{Connector, Error, PoolSettings};
+use crate::metrics::Metrics;
 
 /// How far a replica may be behind before it is left out, also for users whose last write it has.
 const MAX_LAG: Duration = Duration::from_secs(10);
@@ -74,8 +75,12 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    pub(super) fn new(connectors: Vec<Connector>, settings: PoolSettings) -> anyhow::Result<Self> {
-        let replica = |connector| Replica::new(connector, settings);
+    pub(super) fn new(
+        connectors: Vec<Connector>,
+        settings: PoolSettings,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let replica = |connector| Replica::new(connector, settings, metrics.clone());
         Ok(Self {
             all: connectors.into_iter().map(replica).collect::<anyhow::Result<_>>()?,
             next: Arc::default(),
@@ -124,9 +129,9 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
+    fn new(connector: Connector, settings: PoolSettings, metrics: Metrics) -> anyhow::Result<Self> {
         // Nobody waits for a replica: the primary is there.
-        let pool = ConnectionPool::impatient(connector, settings)?;
+        let pool = ConnectionPool::impatient(connector, settings, metrics)?;
         Ok(Self { pool, progress: Mutex::default() })
     }
 

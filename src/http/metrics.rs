@@ -13,7 +13,7 @@ use crate::state::AppState;
 
 /// Metrics for Prometheus. The database is not asked: that would keep one awake that sleeps while nobody needs it.
 pub(super) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
-    state.metrics.text(&state.database.status()).map_or_else(
+    state.metrics.text(&state.database.status(), &state.database.replica_lags()).map_or_else(
         |error| {
             tracing::error!(%error, "metrics can't be written");
             Err(StatusCode::INTERNAL_SERVER_ERROR)

@@ -159,23 +159,26 @@ impl Label for DatabaseFailure {
 pub enum CacheOutcome {
     /// What was looked for was there.
     Hit,
-    /// It was not.
+    /// It was not; the database answered, for the cache too.
     Miss,
-    /// The cache could not be asked.
-    Error,
-    /// The cache was not to be asked.
+    /// Another look for the same was under way in this process, and was waited for.
+    Joined,
+    /// The database answered instead, as the cache was out of use or another process took too long.
     Bypassed,
+    /// Redis failed: too slow, lost, refused, or rubbish in it. Counts beside the others.
+    Error,
 }
 
 impl Label for CacheOutcome {
-    const ALL: &'static [Self] = &[Self::Hit, Self::Miss, Self::Error, Self::Bypassed];
+    const ALL: &'static [Self] = &[Self::Hit, Self::Miss, Self::Joined, Self::Bypassed, Self::Error];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
             Self::Miss => "miss",
-            Self::Error => "error",
+            Self::Joined => "joined",
             Self::Bypassed => "bypassed",
+            Self::Error => "error",
         }
     }
 }

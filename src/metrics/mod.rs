@@ -18,9 +18,7 @@ use prometheus::{
 
 use self::families::{Families, opts};
 use self::labels::Label;
-pub use self::labels::{
-    CacheOutcome, DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled,
-};
+pub use self::labels::{CacheOutcome, DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled};
 pub use self::operations::EndedOperation;
 use self::operations::Operations;
 
@@ -40,6 +38,7 @@ struct Parts {
     database: Pool,
     database_wait: Histogram,
     database_failures: IntCounterVec,
+    replica_up: IntGaugeVec,
     replica_lag: GaugeVec,
     cache: IntCounterVec,
 }
@@ -64,7 +63,8 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let families = Families(Registry::new());
         let build = opts("build_info", "The version that runs; always 1.");
-        let build = families.enter(Gauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?)?;
+        let build =
+            families.enter(Gauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?)?;
         build.set(1.0);
         Ok(Self(Arc::new(Parts {
             operations: Operations::new(&families)?,
@@ -91,6 +91,11 @@ impl Metrics {
                 "Units of work on the database that failed, by what they failed of.",
                 "kind",
             )?,
+            replica_up: families.gauges(
+                "replica_up",
+                "Whether a read replica answered when it was last asked; by its place in the settings.",
+                &["replica"],
+            )?,
             replica_lag: families.enter(GaugeVec::new(
                 opts("replica_lag_seconds", "How far a read replica is behind, as last seen."),
                 &["replica"],
@@ -104,9 +109,14 @@ impl Metrics {
         })))
     }
 
-    /// Everything as text, with the numbers that the pool has just now.
-    pub fn text(&self, database: &Status) -> Result<String> {
+    /// Everything as text, with the numbers that the pool has just now, and how far the replicas are behind.
+    pub fn text(&self, database: &Status, replicas: &[Option<Duration>]) -> Result<String> {
         self.0.database.set("primary", database);
+        for (replica, lag) in replicas.iter().enumerate() {
+            let label = [replica.to_string()];
+            self.0.replica_up.with_label_values(&label).set(lag.is_some().into());
+            self.0.replica_lag.with_label_values(&label).set(lag.unwrap_or_default().as_secs_f64());
+        }
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
 
@@ -169,14 +179,14 @@ impl Metrics {
         self.0.database_failures.with_label_values(&[failure.as_str()]).inc();
     }
 
-    /// A replica, by its place in the settings, is as far behind as this.
-    pub fn replica_lag(&self, replica: usize, seconds: f64) {
-        self.0.replica_lag.with_label_values(&[replica.to_string()]).set(seconds);
-    }
-
     /// Something was looked for in the cache.
     pub fn cache(&self, outcome: CacheOutcome) {
         self.0.cache.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// How often looks into the cache went so.
+    pub fn cache_count(&self, outcome: CacheOutcome) -> u64 {
+        self.0.cache.with_label_values(&[outcome.as_str()]).get()
     }
 }
 

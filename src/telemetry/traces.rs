@@ -55,7 +55,10 @@ impl Traces {
             }
         }
         if let Some(protocol) = PROTOCOLS.iter().find_map(set).filter(|protocol| protocol != PROTOCOL) {
-            bail!("{} must be {PROTOCOL}, the one way that is built in, not {protocol}", PROTOCOLS.join(" or "));
+            bail!(
+                "{} must be {PROTOCOL}, the one way that is built in, not {protocol}",
+                PROTOCOLS.join(" or ")
+            );
         }
         let exporter = SpanExporter::builder().with_http().build();
         let exporter = exporter.with_context(|| ENDPOINTS.join(" or "))?;
@@ -94,7 +97,8 @@ impl Drop for Traces {
 }
 
 fn resource() -> Resource {
-    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let resource =
+        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let named = Resource::builder().build().get(&"service.name".into());
     let named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     if named { resource.build() } else { resource.with_service_name(SERVICE).build() }

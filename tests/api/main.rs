@@ -11,6 +11,7 @@
 mod abuse;
 mod accounts;
 mod browser_mode;
+mod cache;
 mod configuration;
 mod database;
 mod doctor;

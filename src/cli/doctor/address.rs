@@ -55,13 +55,22 @@ fn host(url: &DatabaseUrl) -> Finding {
     if is_address(url) && looks_like_neon(url) {
         return Finding::error(
             "host",
-            format!("{host} is an address: TLS names no server (SNI), and Neon can't tell which endpoint is meant"),
-            format!("use the name as host: ep-NAME.REGION.aws.neon.tech, and if it must be that address &hostaddr={host}"),
+            format!(
+                "{host} is an address: TLS names no server (SNI), and Neon can't tell which endpoint is meant"
+            ),
+            format!(
+                "use the name as host: ep-NAME.REGION.aws.neon.tech, and if it must be that address &hostaddr={host}"
+            ),
         );
     }
     if is_address(url) {
-        let found = format!("{host} is an address: TLS names no server (SNI), and the certificate must be for it");
-        return Finding::note("host", found, format!("use the server's name as host, and hostaddr={host} if needed"));
+        let found =
+            format!("{host} is an address: TLS names no server (SNI), and the certificate must be for it");
+        return Finding::note(
+            "host",
+            found,
+            format!("use the server's name as host, and hostaddr={host} if needed"),
+        );
     }
     let neon = host.ends_with(".neon.tech");
     if looks_like_neon(url) && !(neon && host.starts_with("ep-")) {
@@ -83,7 +92,9 @@ fn tls(url: &DatabaseUrl) -> Finding {
             "sslmode=require in the URL",
         ),
         SslMode::Prefer => Finding::ok("TLS", "with a verified certificate, or else none, on this machine"),
-        SslMode::VerifyCa => Finding::ok("TLS", "required; the certificate is verified, the host's name is not"),
+        SslMode::VerifyCa => {
+            Finding::ok("TLS", "required; the certificate is verified, the host's name is not")
+        }
         SslMode::VerifyFull => Finding::ok("TLS", "required; certificate and host name are verified"),
     }
 }

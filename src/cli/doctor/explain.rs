@@ -12,9 +12,12 @@ pub(super) fn fix(text: &str, url: &DatabaseUrl) -> String {
     let (host, role) = (host_of(url), url.config().get_user().unwrap_or_default().to_owned());
     let database = url.config().get_dbname().unwrap_or_default().to_owned();
     if has("Endpoint ID is not specified") || has("channel binding") && is_address(url) {
-        format!("use the host's name, not its address, so that TLS names the endpoint (SNI); &hostaddr={host} keeps the address")
+        format!(
+            "use the host's name, not its address, so that TLS names the endpoint (SNI); &hostaddr={host} keeps the address"
+        )
     } else if has("channel binding") {
-        "leave channel_binding=require out: the server, or a pooler such as PgBouncer before it, has none".into()
+        "leave channel_binding=require out: the server, or a pooler such as PgBouncer before it, has none"
+            .into()
     } else if has("password authentication failed") {
         format!("give the right password; in psql, as an administrator: \\password {role}")
     } else if has("database \"") && has("does not exist") {
@@ -43,7 +46,9 @@ pub(super) fn fix(text: &str, url: &DatabaseUrl) -> String {
     } else if has("connections") || has("connection slots") {
         "smaller DATABASE_POOL_SIZE and DATABASE_POOL_OVERFLOW, or fewer processes".into()
     } else if has("timed out") {
-        format!("look whether a firewall is between, and whether {host} is right; DATABASE_CONNECT_TIMEOUT=30s if it wakes up slowly")
+        format!(
+            "look whether a firewall is between, and whether {host} is right; DATABASE_CONNECT_TIMEOUT=30s if it wakes up slowly"
+        )
     } else if has("ontrol plane") || has("quota") || has("compute node") {
         "look at the endpoint in Neon's console: whether it is there, enabled and within its quota".into()
     } else {

@@ -144,7 +144,11 @@ impl Visit<'_> {
         self.report.add(if first > second * 3 + Duration::from_millis(500) {
             let limit = humantime::format_duration(self.config.database.connect_timeout());
             let found = format!("{found}: the database had to wake up");
-            Finding::note("connection", found, format!("keep DATABASE_CONNECT_TIMEOUT ({limit}) well above that"))
+            Finding::note(
+                "connection",
+                found,
+                format!("keep DATABASE_CONNECT_TIMEOUT ({limit}) well above that"),
+            )
         } else {
             Finding::ok("connection", found)
         });
@@ -163,7 +167,9 @@ impl Visit<'_> {
                  (neondatabase/neon#12897); leave channel_binding out, or DATABASE_URL=\"{}\"",
                 spelling::service(direct)
             ),
-            Err(reason) => format!("the direct host fails, too ({reason}): {}", explain::fix(&reason, direct)),
+            Err(reason) => {
+                format!("the direct host fails, too ({reason}): {}", explain::fix(&reason, direct))
+            }
         }
     }
 
@@ -203,7 +209,9 @@ impl Visit<'_> {
                 let fix = explain::fix(&reason, url);
                 (Finding::warning("pooler", format!("can't be tried out: {reason}"), fix), false)
             }
-            Ok(pooler::Route::Direct) => (Finding::ok("pooler", "none in transaction mode in between"), false),
+            Ok(pooler::Route::Direct) => {
+                (Finding::ok("pooler", "none in transaction mode in between"), false)
+            }
             Ok(pooler::Route::Pooled) => (pooled(url, direct), true),
         };
         let probed = finding.status < report::Status::Warning || pooled;
@@ -216,7 +224,10 @@ impl Visit<'_> {
 
     async fn server(&mut self, conn: &mut AsyncPgConnection, local: bool, pooled: bool) {
         let asked = timeout(self.within(CHECK_LIMIT), server::ask(conn)).await;
-        match asked.map_err(|_| "timed out".to_owned()).and_then(|asked| asked.map_err(|error| error.to_string())) {
+        match asked
+            .map_err(|_| "timed out".to_owned())
+            .and_then(|asked| asked.map_err(|error| error.to_string()))
+        {
             Ok((facts, clock)) => {
                 self.report.add(clock);
                 for finding in server::judge(&facts, local, pooled, self.config.database.pool()) {
@@ -273,7 +284,11 @@ fn judge_migrations(status: &[migrations::Status], unknown: &[String]) -> Findin
         return Finding::error("migrations", found, "todo-api migrate run, or MIGRATE_ON_START=true");
     }
     if !unknown.is_empty() {
-        let found = format!("the database has {} that this version does not know: {}", unknown.len(), unknown.join(", "));
+        let found = format!(
+            "the database has {} that this version does not know: {}",
+            unknown.len(),
+            unknown.join(", ")
+        );
         return Finding::note("migrations", found, "upgrade todo-api, unless an upgrade is under way");
     }
     Finding::ok("migrations", format!("all {} have been run", status.len()))

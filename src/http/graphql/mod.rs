@@ -244,7 +244,9 @@ impl<E: Executor> Call<E> {
                 let responses = requests.into_iter().map(async |request| match request {
                     Ok(request) => {
                         let work = self.execute(request, caller.clone(), get);
-                        work.instrument(telemetry::begin_operation(None)).await.map_err(|refusal| refusal.error)
+                        work.instrument(telemetry::begin_operation(None))
+                            .await
+                            .map_err(|refusal| refusal.error)
                     }
                     Err(error) => {
                         self.observe().by(caller.requester).refused(&error);

@@ -62,7 +62,9 @@ async fn a_server_that_ends_all_sessions() {
         drill.server.sql(end).await;
         sleep(Duration::from_millis(200)).await;
     }
-    drill.end("all sessions ended by the server, 5 times in 1 s (as when Neon suspends)", Instant::now()).await;
+    drill
+        .end("all sessions ended by the server, 5 times in 1 s (as when Neon suspends)", Instant::now())
+        .await;
 }
 
 #[tokio::test]
@@ -99,7 +101,11 @@ async fn a_database_that_wakes_up_for_8_seconds() {
     drill.proxy.sleep_for(cold);
     sleep(cold).await;
     let report = drill.end("cold start of 8 s", began + cold).await;
-    assert!(report.codes().get("SERVICE_UNAVAILABLE").is_none_or(|errors| *errors <= 8), "{:?}", report.codes());
+    assert!(
+        report.codes().get("SERVICE_UNAVAILABLE").is_none_or(|errors| *errors <= 8),
+        "{:?}",
+        report.codes()
+    );
 }
 
 #[tokio::test]
@@ -176,7 +182,13 @@ async fn a_pooler_that_is_killed() {
     proxy.retarget(port_of(&second.url));
     let returned = Instant::now();
     let report = load.stop().await;
-    judge("PgBouncer (transaction mode, 3 connections) killed, back after 3 s", &server.url(), &report, returned).await;
+    judge(
+        "PgBouncer (transaction mode, 3 connections) killed, back after 3 s",
+        &server.url(),
+        &report,
+        returned,
+    )
+    .await;
     app.stop().await;
 }
 

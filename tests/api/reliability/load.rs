@@ -151,7 +151,8 @@ impl Report {
             let mut later = self.outcomes.iter().filter(|o| o.client == client && o.ended > returned);
             later.find(|outcome| outcome.code == "OK").map(|outcome| outcome.ended)
         };
-        let all = (0..USERS * CLIENTS).map(|client| first_success(client).expect("a client was never served again"));
+        let all = (0..USERS * CLIENTS)
+            .map(|client| first_success(client).expect("a client was never served again"));
         all.chain(last_error).max().unwrap_or(returned).saturating_duration_since(returned)
     }
 

@@ -57,7 +57,7 @@ async fn judge(name: &str, url: &str, report: &Report, returned: Instant) {
     let lost: Vec<_> = report.acknowledged().filter(|title| !distinct.contains(title)).collect();
     let twice = there.len() - distinct.len();
     let (codes, normal) = (report.codes(), report.normal_after(returned));
-    let errors = |(code, count): (&&str, &usize)| (**code != "OK").then(|| format!("{count} {code}"));
+    let errors = |(code, count): (&&str, &usize)| (**code != *"OK").then(|| format!("{count} {code}"));
     let mut errors: Vec<_> = codes.iter().filter_map(errors).collect();
     errors.sort();
     println!(

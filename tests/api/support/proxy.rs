@@ -97,12 +97,15 @@ async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
     let (state, mut frozen) = (network.clone(), network.clone());
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    tokio::select! {
-        () = pump(&mut from_client, &mut to_server, state.clone()) => {}
-        () = pump(&mut from_server, &mut to_client, state) => {}
-        _ = network.wait_for(|network| network.cuts > cuts) => {}
-        // Open on both sides, and silent.
-        _ = frozen.wait_for(|network| network.freezes > freezes) => std::future::pending().await,
+    let silent = tokio::select! {
+        () = pump(&mut from_client, &mut to_server, state.clone()) => false,
+        () = pump(&mut from_server, &mut to_client, state) => false,
+        _ = network.wait_for(|network| network.cuts > cuts) => false,
+        _ = frozen.wait_for(|network| network.freezes > freezes) => true,
+    };
+    if silent {
+        // Open on both sides.
+        std::future::pending::<()>().await;
     }
 }
 
