@@ -30,7 +30,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(5);
 /// How many polls there are at most before it is tried again to listen.
 const MAX_POLLS: u32 = 60;
-/// What a connection sends itself to see whether messages arrive; it is nobody's.
+/// What is sent to see whether messages arrive; it is nobody's.
 const PROBE: &str = "00000000-0000-0000-0000-000000000000 0";
 
 /// Where subscribers learn of events.
@@ -210,12 +210,12 @@ async fn run(shared: Arc<Shared>) {
 async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
     let mut conn = shared.direct.connect().await?;
     let set_up = async {
-        conn.batch_execute(&format!(
-            "LISTEN todo_events; LISTEN revoked_sessions; SELECT pg_notify('todo_events', '{PROBE}')"
-        ))
-        .await?;
+        conn.batch_execute("LISTEN todo_events; LISTEN revoked_sessions").await?;
+        // From another connection: through a pooler one might hear oneself, and nobody else.
+        let probe = format!("SELECT pg_notify('todo_events', '{PROBE}')");
+        shared.database.write(async |conn| conn.batch_execute(&probe).await).await?;
         // What happened before somebody listened.
-        shared.look(&mut conn).await
+        shared.look(&mut conn).await.map_err(anyhow::Error::from)
     };
     timeout(LIMIT, set_up).await??;
     loop {
@@ -239,7 +239,9 @@ async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
             Err(_) if *heard && !shared.database.was_used_within(CHECK_EVERY) => {}
             Err(_) if *heard => timeout(LIMIT, shared.look(&mut conn)).await??,
             // Poolers take LISTEN and pass nothing on.
-            Err(_) => bail!("nothing arrives; DATABASE_DIRECT_URL must lead to PostgreSQL itself"),
+            Err(_) => {
+                bail!("nothing arrives; DATABASE_DIRECT_URL must lead to the same database, past any pooler")
+            }
         }
     }
 }

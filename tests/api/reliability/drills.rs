@@ -143,7 +143,8 @@ async fn a_database_that_may_only_be_read() {
     };
     set("SET default_transaction_read_only = on").await;
     sleep(FAULT).await;
-    drill.server.sql("SET default_transaction_read_only = off; ALTER DATABASE todo_api RESET default_transaction_read_only").await;
+    let reset = "ALTER DATABASE todo_api RESET default_transaction_read_only";
+    drill.server.sql(&format!("BEGIN READ WRITE; {reset}; COMMIT")).await;
     let returned = Instant::now();
     drill.end("read-only for 3 s", returned).await;
 }
@@ -154,10 +155,12 @@ async fn a_disk_that_is_full() {
     let limit = |bytes: &str| {
         // The postmaster's limit is that of sessions to come.
         let script = format!(
-            "for pid in {0} $(cat /proc/{0}/task/*/children); do prlimit --pid $pid --fsize={bytes}:unlimited; done",
+            "prlimit --pid {0} --fsize={bytes}:unlimited || exit
+             for pid in $(cat /proc/{0}/task/*/children); do prlimit --pid $pid --fsize={bytes}:unlimited; done; true",
             drill.server.process()
         );
-        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     // No file can grow any more, as on a full disk.
     limit("8192");
@@ -207,7 +210,9 @@ async fn a_replica_that_takes_over() {
     let drill = Drill::with(server, &[]).await;
     drill.server.kill();
     sleep(FAULT).await;
-    standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_promote()").await;
+    // Otherwise it would wait for a replica of its own.
+    standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''").await;
+    standby.sql("SELECT pg_promote()").await;
     drill.proxy.retarget(standby.port);
     let returned = Instant::now();
     let report = drill.load.stop().await;
@@ -218,9 +223,11 @@ async fn a_replica_that_takes_over() {
 #[tokio::test]
 async fn a_migration_that_changes_a_column_under_load() {
     let drill = Drill::start().await;
-    drill.server.sql("ALTER TABLE todos ALTER COLUMN title TYPE varchar(1000)").await;
+    let change = "ALTER TABLE users ALTER COLUMN name TYPE varchar(300);
+        ALTER TABLE todos ALTER COLUMN due_at TYPE timestamptz(3)";
+    drill.server.sql(change).await;
     let returned = Instant::now();
-    let report = drill.end("type of a column changed by a migration (cached plans)", returned).await;
+    let report = drill.end("types of columns changed by a migration (cached plans)", returned).await;
     assert_eq!(report.codes().len(), 1, "{:?}", report.codes());
 }
 
