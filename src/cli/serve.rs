@@ -91,7 +91,11 @@ async fn check_route(config: &Config, backend: &Backend) -> anyhow::Result<()> {
 
 /// Says what is wrong where a migration has met such a pooler.
 fn about_pooler(error: anyhow::Error) -> anyhow::Error {
-    if pooler::is_lost_statement(&format!("{error:#}")) { pooler::Failure::LosesStatements.into() } else { error }
+    if pooler::is_lost_statement(&format!("{error:#}")) {
+        pooler::Failure::LosesStatements.into()
+    } else {
+        error
+    }
 }
 
 /// The keys that are set, or in development one that is generated once and kept in the data directory.

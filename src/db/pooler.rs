@@ -117,8 +117,9 @@ async fn hold(
 
 /// A statement with a parameter that stays prepared on its connection.
 async fn prepared(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
-    let (process, _) =
-        diesel::select((pg_backend_pid(), current_setting("server_version"))).get_result::<(i32, String)>(conn).await?;
+    let (process, _) = diesel::select((pg_backend_pid(), current_setting("server_version")))
+        .get_result::<(i32, String)>(conn)
+        .await?;
     Ok(process)
 }
 

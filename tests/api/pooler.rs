@@ -85,7 +85,8 @@ async fn live_changes_arrive_through_a_pooler_and_past_it() {
     for flags in [vec![], vec![past.as_str()]] {
         let app = TestApp::on_shared(&pgbouncer.url, &flags, Arc::clone(&database)).await;
         let owner = Owner::new(&app, &format!("ada{}@example.com", flags.len())).await;
-        let mut client = Client::ready(&app, json!({ "Authorization": format!("Bearer {}", owner.token) })).await;
+        let mut client =
+            Client::ready(&app, json!({ "Authorization": format!("Bearer {}", owner.token) })).await;
         client.subscribe("live", "subscription { todoChanged { kind todo { title } } }").await;
         let change = async {
             // What happens before the subscription has begun is not told.

@@ -21,6 +21,11 @@ pub(super) fn host_of(url: &DatabaseUrl) -> String {
     }
 }
 
+/// Where it leads, apart from the name of the database.
+pub(super) fn place(url: &DatabaseUrl) -> (&[Host], &[std::net::IpAddr], &[u16]) {
+    (url.config().get_hosts(), url.config().get_hostaddrs(), url.config().get_ports())
+}
+
 /// Whether TLS can't name the server (SNI), since the URL doesn't.
 pub(super) fn is_address(url: &DatabaseUrl) -> bool {
     host_of(url).parse::<std::net::IpAddr>().is_ok()
@@ -55,13 +60,22 @@ fn host(url: &DatabaseUrl) -> Finding {
     if is_address(url) && looks_like_neon(url) {
         return Finding::error(
             "host",
-            format!("{host} is an address: TLS names no server (SNI), and Neon can't tell which endpoint is meant"),
-            format!("use the name as host: ep-NAME.REGION.aws.neon.tech, and if it must be that address &hostaddr={host}"),
+            format!(
+                "{host} is an address: TLS names no server (SNI), and Neon can't tell which endpoint is meant"
+            ),
+            format!(
+                "use the name as host: ep-NAME.REGION.aws.neon.tech, and if it must be that address &hostaddr={host}"
+            ),
         );
     }
     if is_address(url) {
-        let found = format!("{host} is an address: TLS names no server (SNI), and the certificate must be for it");
-        return Finding::note("host", found, format!("use the server's name as host, and hostaddr={host} if needed"));
+        let found =
+            format!("{host} is an address: TLS names no server (SNI), and the certificate must be for it");
+        return Finding::note(
+            "host",
+            found,
+            format!("use the server's name as host, and hostaddr={host} if needed"),
+        );
     }
     let neon = host.ends_with(".neon.tech");
     if looks_like_neon(url) && !(neon && host.starts_with("ep-")) {
@@ -83,7 +97,9 @@ fn tls(url: &DatabaseUrl) -> Finding {
             "sslmode=require in the URL",
         ),
         SslMode::Prefer => Finding::ok("TLS", "with a verified certificate, or else none, on this machine"),
-        SslMode::VerifyCa => Finding::ok("TLS", "required; the certificate is verified, the host's name is not"),
+        SslMode::VerifyCa => {
+            Finding::ok("TLS", "required; the certificate is verified, the host's name is not")
+        }
         SslMode::VerifyFull => Finding::ok("TLS", "required; certificate and host name are verified"),
     }
 }

@@ -77,6 +77,9 @@ impl Visit<'_> {
         let Some(mut conn) = self.connect(&url, &direct).await else { return };
         let pooled = self.route(&url, &direct).await;
         self.server(&mut conn, url.is_local(), pooled).await;
+        if address::place(&url) != address::place(&direct) {
+            self.direct(&mut conn, &direct).await;
+        }
         drop(conn);
         self.migrations(&direct).await;
     }
@@ -144,7 +147,11 @@ impl Visit<'_> {
         self.report.add(if first > second * 3 + Duration::from_millis(500) {
             let limit = humantime::format_duration(self.config.database.connect_timeout());
             let found = format!("{found}: the database had to wake up");
-            Finding::note("connection", found, format!("keep DATABASE_CONNECT_TIMEOUT ({limit}) well above that"))
+            Finding::note(
+                "connection",
+                found,
+                format!("keep DATABASE_CONNECT_TIMEOUT ({limit}) well above that"),
+            )
         } else {
             Finding::ok("connection", found)
         });
@@ -163,7 +170,9 @@ impl Visit<'_> {
                  (neondatabase/neon#12897); leave channel_binding out, or DATABASE_URL=\"{}\"",
                 spelling::service(direct)
             ),
-            Err(reason) => format!("the direct host fails, too ({reason}): {}", explain::fix(&reason, direct)),
+            Err(reason) => {
+                format!("the direct host fails, too ({reason}): {}", explain::fix(&reason, direct))
+            }
         }
     }
 
@@ -203,7 +212,9 @@ impl Visit<'_> {
                 let fix = explain::fix(&reason, url);
                 (Finding::warning("pooler", format!("can't be tried out: {reason}"), fix), false)
             }
-            Ok(pooler::Route::Direct) => (Finding::ok("pooler", "none in transaction mode in between"), false),
+            Ok(pooler::Route::Direct) => {
+                (Finding::ok("pooler", "none in transaction mode in between"), false)
+            }
             Ok(pooler::Route::Pooled) => (pooled(url, direct), true),
         };
         let probed = finding.status < report::Status::Warning || pooled;
@@ -216,7 +227,10 @@ impl Visit<'_> {
 
     async fn server(&mut self, conn: &mut AsyncPgConnection, local: bool, pooled: bool) {
         let asked = timeout(self.within(CHECK_LIMIT), server::ask(conn)).await;
-        match asked.map_err(|_| "timed out".to_owned()).and_then(|asked| asked.map_err(|error| error.to_string())) {
+        match asked
+            .map_err(|_| "timed out".to_owned())
+            .and_then(|asked| asked.map_err(|error| error.to_string()))
+        {
             Ok((facts, clock)) => {
                 self.report.add(clock);
                 for finding in server::judge(&facts, local, pooled, self.config.database.pool()) {
@@ -228,6 +242,35 @@ impl Visit<'_> {
                 self.report.add(Finding::error("server", format!("can't be asked: {reason}"), fix));
             }
         }
+    }
+
+    /// Whether the way past the pooler leads to the same database, and to PostgreSQL itself.
+    async fn direct(&mut self, conn: &mut AsyncPgConnection, direct: &DatabaseUrl) {
+        let look = async {
+            let mut past = self.open(direct).await?;
+            let same = server::identity(conn).await? == server::identity(&mut past).await?;
+            let route =
+                pooler::probe(&self.connector(direct)?).await.map_err(|error| said(&error.to_string()))?;
+            Ok::<_, String>((same, route))
+        };
+        let looked =
+            timeout(self.within(CHECK_LIMIT), look).await.unwrap_or_else(|_| Err("timed out".into()));
+        let host = address::host_of(direct);
+        let fix =
+            "DATABASE_DIRECT_URL=\"postgresql://user:$PASSWORD@host/database\", the URL of PostgreSQL itself";
+        self.report.add(match looked {
+            Ok((false, _)) => Finding::error("direct", format!("{host} leads to another database"), fix),
+            Ok((true, pooler::Route::Pooled)) => {
+                Finding::warning("direct", format!("{host} leads through a pooler, too"), fix)
+            }
+            Ok((true, pooler::Route::Direct)) => {
+                Finding::ok("direct", format!("{host} leads to PostgreSQL itself"))
+            }
+            Err(reason) => {
+                let fix = explain::fix(&reason, direct);
+                Finding::error("direct", reason, fix)
+            }
+        });
     }
 
     async fn migrations(&mut self, direct: &DatabaseUrl) {
@@ -246,7 +289,7 @@ impl Visit<'_> {
                 } else {
                     explain::fix(&reason, direct)
                 };
-                Finding::error("migrations", format!("can't be read past the pooler: {reason}"), fix)
+                Finding::error("migrations", format!("can't be read: {reason}"), fix)
             }
         };
         self.report.add(finding);
@@ -255,8 +298,7 @@ impl Visit<'_> {
 
 /// A pooler is well where there is a way past it.
 fn pooled(url: &DatabaseUrl, direct: &DatabaseUrl) -> Finding {
-    let past = |url: &DatabaseUrl| (url.config().get_hosts().to_vec(), url.config().get_ports().to_vec());
-    if past(url) == past(direct) {
+    if address::place(url) == address::place(direct) {
         return Finding::warning(
             "pooler",
             "in transaction mode: locks of migrations do not hold, and live changes are asked for every second",
@@ -273,7 +315,11 @@ fn judge_migrations(status: &[migrations::Status], unknown: &[String]) -> Findin
         return Finding::error("migrations", found, "todo-api migrate run, or MIGRATE_ON_START=true");
     }
     if !unknown.is_empty() {
-        let found = format!("the database has {} that this version does not know: {}", unknown.len(), unknown.join(", "));
+        let found = format!(
+            "the database has {} that this version does not know: {}",
+            unknown.len(),
+            unknown.join(", ")
+        );
         return Finding::note("migrations", found, "upgrade todo-api, unless an upgrade is under way");
     }
     Finding::ok("migrations", format!("all {} have been run", status.len()))

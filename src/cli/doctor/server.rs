@@ -73,9 +73,22 @@ FROM pg_roles WHERE rolname = current_user";
 pub(super) async fn ask(conn: &mut AsyncPgConnection) -> diesel::QueryResult<(Facts, Finding)> {
     let clock = Clock::system();
     let asked = clock.now();
-    let facts: Facts = diesel::sql_query(QUERY).bind::<Array<Text>, _>(TABLES.to_vec()).get_result(conn).await?;
+    let facts: Facts =
+        diesel::sql_query(QUERY).bind::<Array<Text>, _>(TABLES.to_vec()).get_result(conn).await?;
     let skew = judge_clock(asked, facts.now, clock.now());
     Ok((facts, skew))
+}
+
+/// What is different for another database.
+pub(super) async fn identity(conn: &mut AsyncPgConnection) -> Result<String, String> {
+    #[derive(QueryableByName)]
+    struct Identity {
+        #[diesel(sql_type = Text)]
+        text: String,
+    }
+    let query = "SELECT current_database() || ' since ' || pg_postmaster_start_time() AS text";
+    let identity = diesel::sql_query(query).get_result::<Identity>(conn).await;
+    identity.map(|identity| identity.text).map_err(|error| error.to_string())
 }
 
 /// The server's time lies between those before and after where the clocks agree.
@@ -85,7 +98,11 @@ fn judge_clock(before: DateTime<Utc>, server: DateTime<Utc>, after: DateTime<Utc
     let seconds = skew.as_seconds_f64();
     if skew > SKEW {
         let found = format!("the server's is {seconds:.0} s {direction} this machine's");
-        return Finding::warning("clock", found, "set the one that is wrong, for example: timedatectl set-ntp true");
+        return Finding::warning(
+            "clock",
+            found,
+            "set the one that is wrong, for example: timedatectl set-ntp true",
+        );
     }
     Finding::ok("clock", "agrees with the server's within 5 s")
 }
@@ -129,7 +146,9 @@ fn role(facts: &Facts, local: bool) -> Finding {
     if !facts.can_create {
         return Finding::note(
             "role",
-            format!("{role} may read and write, and may not create tables in {schema}: others must run migrations"),
+            format!(
+                "{role} may read and write, and may not create tables in {schema}: others must run migrations"
+            ),
             format!("if it should run them: GRANT CREATE ON SCHEMA \"{schema}\" TO \"{role}\";"),
         );
     }
@@ -159,7 +178,8 @@ fn connections(facts: &Facts, pooled: bool, pool: PoolSettings) -> Finding {
     // One more listens.
     let needed = i64::try_from(pool.size + pool.overflow + 1).unwrap_or(i64::MAX);
     let Facts { usable, used, .. } = facts;
-    let found = format!("{needed} at most for each process; the server has {usable}, of which {used} are in use");
+    let found =
+        format!("{needed} at most for each process; the server has {usable}, of which {used} are in use");
     if pooled {
         return Finding::ok("pool size", format!("{found}; the pooler shares them"));
     }
@@ -173,7 +193,11 @@ fn connections(facts: &Facts, pooled: bool, pool: PoolSettings) -> Finding {
         );
     }
     if needed + used > *usable {
-        return Finding::warning("pool size", found, "smaller DATABASE_POOL_OVERFLOW, fewer processes, or a pooler");
+        return Finding::warning(
+            "pool size",
+            found,
+            "smaller DATABASE_POOL_OVERFLOW, fewer processes, or a pooler",
+        );
     }
     Finding::ok("pool size", format!("{found}: room for {} process(es)", (usable - used) / needed))
 }

@@ -5,10 +5,28 @@ use crate::db::{DatabaseUrl, SslMode};
 
 /// Parameters of libpq, and so of the diesel CLI, that have no meaning here.
 const LIBPQ_ONLY: [&str; 22] = [
-    "dbname", "gssdelegation", "gsslib", "host", "krbsrvname", "max_protocol_version", "min_protocol_version",
-    "passfile", "password", "port", "replication", "require_auth", "requirepeer", "service",
-    "ssl_max_protocol_version", "ssl_min_protocol_version", "sslcert", "sslcertmode", "sslcompression", "sslcrl",
-    "sslkey", "user",
+    "dbname",
+    "gssdelegation",
+    "gsslib",
+    "host",
+    "krbsrvname",
+    "max_protocol_version",
+    "min_protocol_version",
+    "passfile",
+    "password",
+    "port",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslkey",
+    "user",
 ];
 
 /// What to use for a URL that can't even be guessed at.
@@ -32,7 +50,9 @@ pub(super) fn read(setting: &'static str, text: &str) -> (Option<DatabaseUrl>, F
             (Some(url), Finding::error(setting, mistakes.join("; "), fix))
         }
         (Err(reason), _) => {
-            let fix = format!("{setting}=\"{FORM}\", with %40 for @ in the password, %2F for /, %3F for ?, %23 for #");
+            let fix = format!(
+                "{setting}=\"{FORM}\", with %40 for @ in the password, %2F for /, %3F for ?, %23 for #"
+            );
             (None, Finding::error(setting, reason, fix))
         }
     }
@@ -53,7 +73,7 @@ fn repair(text: &str, mistakes: &mut Vec<String>) -> String {
         }
         _ => return bare.to_owned(),
     };
-    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     // What follows a question mark in a password is none of our parameters, and must not be shown.
     if query.contains('@') {
         return bare.to_owned();
@@ -69,7 +89,7 @@ fn repair(text: &str, mistakes: &mut Vec<String>) -> String {
         }
     }
     let question = if kept.is_empty() { "" } else { "?" };
-    format!("{scheme}://{base}{question}{}", kept.join("&"))
+    format!("{scheme}://{place}{question}{}", kept.join("&"))
 }
 
 /// A parameter, or what is wrong with it and what to write instead.
@@ -83,19 +103,25 @@ fn parameter(pair: &str) -> Result<String, (String, Option<String>)> {
         "sslmode" if !MODES.contains(&value) => {
             let normal = value.to_ascii_lowercase().replace('_', "-");
             let meant = MODES.into_iter().find(|mode| *mode == normal).unwrap_or("require");
-            Err((format!("has a wrong sslmode: {} are allowed", MODES.join(", ")), Some(format!("sslmode={meant}"))))
+            Err((
+                format!("has a wrong sslmode: {} are allowed", MODES.join(", ")),
+                Some(format!("sslmode={meant}")),
+            ))
         }
         "ssl" => Err(("has ssl, which is called sslmode".into(), Some("sslmode=require".into()))),
         _ if DatabaseUrl::takes(key) => Ok(pair.to_owned()),
-        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
-            Err((format!("has the parameter {key}, which belongs to the role (ALTER ROLE ... SET {key})"), None))
-        }
-        "connection_limit" | "pool_timeout" | "pool_size" => {
-            Err((format!("has the parameter {key}; DATABASE_POOL_SIZE and DATABASE_POOL_TIMEOUT set that"), None))
-        }
-        _ if LIBPQ_ONLY.contains(&key) => {
-            Err((format!("has the parameter {key}, which libpq and the diesel CLI take and this service does not"), None))
-        }
+        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => Err((
+            format!("has the parameter {key}, which belongs to the role (ALTER ROLE ... SET {key})"),
+            None,
+        )),
+        "connection_limit" | "pool_timeout" | "pool_size" => Err((
+            format!("has the parameter {key}; DATABASE_POOL_SIZE and DATABASE_POOL_TIMEOUT set that"),
+            None,
+        )),
+        _ if LIBPQ_ONLY.contains(&key) => Err((
+            format!("has the parameter {key}, which libpq and the diesel CLI take and this service does not"),
+            None,
+        )),
         _ => Err((format!("has the unknown parameter {key}"), None)),
     }
 }
@@ -105,7 +131,8 @@ const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", 
 /// The URL for this service.
 pub(super) fn service(url: &DatabaseUrl) -> String {
     let (base, parameters) = url.without_password();
-    join(&base, parameters.iter().map(|(key, value)| format!("{key}={value}")).collect())
+    let parameters: Vec<_> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    join(&base, &parameters)
 }
 
 /// The same URL in the words of libpq: some of the driver's parameters have other names or units there, and a mode
@@ -134,10 +161,10 @@ pub(super) fn libpq(url: &DatabaseUrl) -> String {
         SslMode::VerifyFull => "verify-full",
     };
     parameters.insert(0, format!("sslmode={mode}"));
-    join(&base, parameters)
+    join(&base, &parameters)
 }
 
-fn join(base: &str, parameters: Vec<String>) -> String {
+fn join(base: &str, parameters: &[String]) -> String {
     let question = if parameters.is_empty() { "" } else { "?" };
     format!("{base}{question}{}", parameters.join("&"))
 }
@@ -150,11 +177,17 @@ mod tests {
     #[test]
     fn what_was_meant_is_proposed_without_the_password() {
         for (text, expected) in [
-            ("postgres://u:hunter2@h/db?sslmode=verify_full", "postgres://u:$PASSWORD@h/db?sslmode=verify-full"),
+            (
+                "postgres://u:hunter2@h/db?sslmode=verify_full",
+                "postgres://u:$PASSWORD@h/db?sslmode=verify-full",
+            ),
             ("postgres://u:hunter2@h/db?sslmode=on", "postgres://u:$PASSWORD@h/db?sslmode=require"),
             ("postgres://u:hunter2@h/db?ssl=true", "postgres://u:$PASSWORD@h/db?sslmode=require"),
             ("postgres://u:hunter2@h/db?statement_timeout=5", "postgres://u:$PASSWORD@h/db"),
-            ("postgres://u:hunter2@h/db?sslcert=x&sslmode=require", "postgres://u:$PASSWORD@h/db?sslmode=require"),
+            (
+                "postgres://u:hunter2@h/db?sslcert=x&sslmode=require",
+                "postgres://u:$PASSWORD@h/db?sslmode=require",
+            ),
             ("psql 'postgresql://u:hunter2@h/db'", "postgresql://u:$PASSWORD@h/db"),
             ("jdbc:postgresql://u:hunter2@h/db", "postgresql://u:$PASSWORD@h/db"),
         ] {
