@@ -1,6 +1,7 @@
 //! The command line: `serve` (the default) and what operators need beside it.
 
 mod doctor;
+mod health;
 mod import;
 mod keys;
 mod migrate;
@@ -33,6 +34,12 @@ struct Cli {
 enum Command {
     /// Serve the API; the default
     Serve,
+    /// Ask the service on this machine, at HOST and PORT, whether it is alive
+    Health {
+        /// Ask whether it can serve requests, too: it then asks its database
+        #[arg(long)]
+        ready: bool,
+    },
     /// Run or revert the database's migrations, or list them
     Migrate {
         #[command(subcommand)]
@@ -69,8 +76,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    telemetry::init(&cli.config.log);
     crypto::install_provider();
+    let serves = matches!(cli.command, None | Some(Command::Serve));
+    // Dropped at the end of all, when what is to be told has been told.
+    let _telemetry = match telemetry::init(&cli.config.log, serves) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(2, &error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error.into()),
@@ -88,6 +100,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(cli.config).await,
+        Command::Health { ready } => health::health(&cli.config.http, ready).await,
         Command::Migrate { action } => migrate::migrate(&cli.config, action).await,
         Command::Doctor(command) => return doctor::doctor(&cli.config, command).await,
         Command::Schema => {

@@ -34,6 +34,11 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// Whether somebody wishes to stop.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Returns once somebody wishes to stop.
     pub async fn requested(&self) {
         // An error means that nobody is left to wish: then nobody ever will.

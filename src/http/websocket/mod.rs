@@ -42,14 +42,11 @@ pub(super) async fn upgrade<E: Executor>(
     let limit = state.engine.limits().body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     let known = upgrade.selected_protocol().is_some();
-    let tasks = state.tasks.clone();
+    // Stopping waits for the socket, from before it is open.
+    let task = state.tasks.token();
     let client = state.client(&headers, peer, &request_id);
-    upgrade.on_upgrade(move |websocket| {
-        // On a task of the service's own: stopping waits for it.
-        let socket = Socket::new(websocket, state, headers, client, request_id, place);
-        let serving = tasks.spawn(socket.serve(known));
-        async move {
-            let _ = serving.await;
-        }
+    upgrade.on_upgrade(async move |websocket| {
+        Socket::new(websocket, state, headers, client, request_id, place).serve(known).await;
+        drop(task);
     })
 }

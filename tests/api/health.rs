@@ -1,0 +1,48 @@
+//! `todo-api health`, as a container's health check calls it.
+
+use std::process::Output;
+
+use crate::support::{Service, TestApp};
+
+/// Asks the service at an address; nothing but where it listens is set.
+fn health(host: &str, port: u16, arguments: &[&str]) -> Output {
+    let mut command = Service::command();
+    command.env("HOST", host).env("PORT", port.to_string()).env("APP_ENV", "production");
+    Service::run(command.arg("health").args(arguments))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_answers_is_healthy_whichever_way_it_listens() {
+    let app = TestApp::start().await;
+    for host in ["127.0.0.1", "0.0.0.0", "localhost"] {
+        let output = health(host, app.address.port(), &[]);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"live\n"[..]), "{host}");
+    }
+    let output = health("127.0.0.1", app.address.port(), &["--ready"]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"ready\n"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_its_database_is_alive_and_not_ready() {
+    let app = TestApp::start().await;
+    app.state.database.close();
+    assert!(health("127.0.0.1", app.address.port(), &[]).status.success());
+    let output = health("127.0.0.1", app.address.port(), &["--ready"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("/health/ready answers 503"), "{message}");
+}
+
+#[test]
+fn what_does_not_answer_within_3_seconds_is_not_healthy() {
+    // Takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let output = health("127.0.0.1", port, &[]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("no answer within 3s"), "{message}");
+    drop(silent);
+    assert_eq!(health("127.0.0.1", port, &[]).status.code(), Some(1));
+    assert_eq!(health("127.0.0.1", 0, &[]).status.code(), Some(1));
+}
