@@ -30,8 +30,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(5);
 /// How many polls there are at most before it is tried again to listen.
 const MAX_POLLS: u32 = 60;
-/// What is sent to see whether messages arrive; it is nobody's.
-const PROBE: &str = "00000000-0000-0000-0000-000000000000 0";
 
 /// Where subscribers learn of events.
 pub struct Feed(Arc<Shared>);
@@ -211,13 +209,15 @@ async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
     let mut conn = shared.direct.connect().await?;
     let set_up = async {
         conn.batch_execute("LISTEN todo_events; LISTEN revoked_sessions").await?;
-        // From another connection: through a pooler one might hear oneself, and nobody else.
-        let probe = format!("SELECT pg_notify('todo_events', '{PROBE}')");
-        shared.database.write(async |conn| conn.batch_execute(&probe).await).await?;
         // What happened before somebody listened.
         shared.look(&mut conn).await.map_err(anyhow::Error::from)
     };
     timeout(LIMIT, set_up).await??;
+    // Nobody's. Another connection sends it, and only now: through a pooler what this one sends, or what comes while it is
+    // busy, may well reach it, and nothing else ever does.
+    let probe = format!("{} 0", Uuid::new_v4());
+    let notify = format!("SELECT pg_notify('todo_events', '{probe}')");
+    shared.database.write(async |conn| conn.batch_execute(&notify).await).await?;
     loop {
         let wait = if *heard { CHECK_EVERY } else { LIMIT };
         // Messages are kept while nobody takes them from the stream.
@@ -228,7 +228,9 @@ async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
         match message {
             Ok(Some(message)) => {
                 let message = message?;
-                if !std::mem::replace(heard, true) || message.channel == "revoked_sessions" {
+                let is_probe = message.payload == probe;
+                *heard |= is_probe;
+                if is_probe || *heard && message.channel == "revoked_sessions" {
                     shared.heard.send_replace(Heard { live: true, last: Some(Instant::now()) });
                 }
                 if let Some((user_id, number)) = parse(&message.payload) {

@@ -101,3 +101,21 @@ async fn live_changes_arrive_through_a_pooler_and_past_it() {
         assert_eq!((&change["kind"], &change["todo"]["title"]), (&json!("CREATED"), &json!("a")));
     }
 }
+
+#[tokio::test]
+async fn sockets_of_sessions_that_end_are_closed_through_a_pooler_that_passes_nothing_on() {
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
+    let app = TestApp::on_shared(&pgbouncer.url, &[], Arc::clone(&database)).await;
+    let other = TestApp::on_shared(&pgbouncer.url, &[], database).await;
+    app.register("ada@example.com").await.data("register");
+    // One socket stays open, so that the feed goes on listening while the others come and go.
+    let token = app.login("ada@example.com", PASSWORD).await.token();
+    let _open = Client::ready(&app, json!({ "token": token })).await;
+    for _ in 0..5 {
+        let token = app.login("ada@example.com", PASSWORD).await.token();
+        let mut client = Client::ready(&app, json!({ "token": token })).await;
+        other.ask_as(&token, "mutation { logout { revokedSessionIds } }", Value::Null).await.data("logout");
+        assert_eq!(timeout(Duration::from_secs(10), client.closed()).await.expect("closed in time").0, 4403);
+    }
+}

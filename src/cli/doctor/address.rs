@@ -21,6 +21,11 @@ pub(super) fn host_of(url: &DatabaseUrl) -> String {
     }
 }
 
+/// Where it leads, apart from the name of the database.
+pub(super) fn place(url: &DatabaseUrl) -> (&[Host], &[std::net::IpAddr], &[u16]) {
+    (url.config().get_hosts(), url.config().get_hostaddrs(), url.config().get_ports())
+}
+
 /// Whether TLS can't name the server (SNI), since the URL doesn't.
 pub(super) fn is_address(url: &DatabaseUrl) -> bool {
     host_of(url).parse::<std::net::IpAddr>().is_ok()

@@ -1,7 +1,7 @@
 //! What the texts of failed connections mean, and what to do. Codes would not do: Neon's proxy has one for all.
 
-use super::address::{host_of, is_address, requires_channel_binding};
-use crate::db::{DatabaseUrl, SslMode, pooler};
+use super::address::{host_of, is_address};
+use crate::db::{DatabaseUrl, pooler};
 
 /// The line that fixes it.
 pub(super) fn fix(text: &str, url: &DatabaseUrl) -> String {
@@ -11,7 +11,7 @@ pub(super) fn fix(text: &str, url: &DatabaseUrl) -> String {
     let has = |part: &str| text.contains(part);
     let (host, role) = (host_of(url), url.config().get_user().unwrap_or_default().to_owned());
     let database = url.config().get_dbname().unwrap_or_default().to_owned();
-    if has("Endpoint ID is not specified") || has("channel binding") && is_address(url) {
+    if has("Endpoint ID is not specified") || has("channel binding") && is_address(url) && !url.is_local() {
         format!(
             "use the host's name, not its address, so that TLS names the endpoint (SNI); &hostaddr={host} keeps the address"
         )
@@ -31,12 +31,8 @@ pub(super) fn fix(text: &str, url: &DatabaseUrl) -> String {
     } else if has("no encryption") || has("connection is insecure") {
         "sslmode=require in the URL".into()
     } else if has("does not support TLS") {
-        match url.ssl_mode() {
-            SslMode::VerifyFull | SslMode::VerifyCa if requires_channel_binding(url) => {
-                "switch TLS on at the server, or only in a network you trust: sslmode=disable without channel_binding".into()
-            }
-            _ => "switch TLS on at the server, or only in a network you trust: sslmode=disable".into(),
-        }
+        "switch TLS on at the server, or only in a network you trust: sslmode=disable without channel_binding"
+            .into()
     } else if has("pg_hba.conf") {
         format!("let {role} in from here in the server's pg_hba.conf")
     } else if has("onnection refused") {

@@ -77,6 +77,9 @@ impl Visit<'_> {
         let Some(mut conn) = self.connect(&url, &direct).await else { return };
         let pooled = self.route(&url, &direct).await;
         self.server(&mut conn, url.is_local(), pooled).await;
+        if address::place(&url) != address::place(&direct) {
+            self.direct(&mut conn, &direct).await;
+        }
         drop(conn);
         self.migrations(&direct).await;
     }
@@ -241,6 +244,35 @@ impl Visit<'_> {
         }
     }
 
+    /// Whether the way past the pooler leads to the same database, and to PostgreSQL itself.
+    async fn direct(&mut self, conn: &mut AsyncPgConnection, direct: &DatabaseUrl) {
+        let look = async {
+            let mut past = self.open(direct).await?;
+            let same = server::identity(conn).await? == server::identity(&mut past).await?;
+            let route =
+                pooler::probe(&self.connector(direct)?).await.map_err(|error| said(&error.to_string()))?;
+            Ok::<_, String>((same, route))
+        };
+        let looked =
+            timeout(self.within(CHECK_LIMIT), look).await.unwrap_or_else(|_| Err("timed out".into()));
+        let host = address::host_of(direct);
+        let fix =
+            "DATABASE_DIRECT_URL=\"postgresql://user:$PASSWORD@host/database\", the URL of PostgreSQL itself";
+        self.report.add(match looked {
+            Ok((false, _)) => Finding::error("direct", format!("{host} leads to another database"), fix),
+            Ok((true, pooler::Route::Pooled)) => {
+                Finding::warning("direct", format!("{host} leads through a pooler, too"), fix)
+            }
+            Ok((true, pooler::Route::Direct)) => {
+                Finding::ok("direct", format!("{host} leads to PostgreSQL itself"))
+            }
+            Err(reason) => {
+                let fix = explain::fix(&reason, direct);
+                Finding::error("direct", reason, fix)
+            }
+        });
+    }
+
     async fn migrations(&mut self, direct: &DatabaseUrl) {
         let read = async {
             let connector = self.connector(direct).map_err(anyhow::Error::msg)?;
@@ -257,7 +289,7 @@ impl Visit<'_> {
                 } else {
                     explain::fix(&reason, direct)
                 };
-                Finding::error("migrations", format!("can't be read past the pooler: {reason}"), fix)
+                Finding::error("migrations", format!("can't be read: {reason}"), fix)
             }
         };
         self.report.add(finding);
@@ -266,8 +298,7 @@ impl Visit<'_> {
 
 /// A pooler is well where there is a way past it.
 fn pooled(url: &DatabaseUrl, direct: &DatabaseUrl) -> Finding {
-    let past = |url: &DatabaseUrl| (url.config().get_hosts().to_vec(), url.config().get_ports().to_vec());
-    if past(url) == past(direct) {
+    if address::place(url) == address::place(direct) {
         return Finding::warning(
             "pooler",
             "in transaction mode: locks of migrations do not hold, and live changes are asked for every second",

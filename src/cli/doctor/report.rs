@@ -52,6 +52,16 @@ impl Finding {
     pub(super) fn error(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { name, status: Status::Error, found: found.into(), fix: Some(fix.into()) }
     }
+
+    /// Status, name and what was found in columns; the fix and further lines below the last one.
+    fn text(&self, width: usize) -> String {
+        let margin = format!("\n{:indent$}", "", indent = 7 + 2 + width + 2);
+        let (status, name) = (self.status.as_str(), self.name);
+        let found = self.found.replace('\n', &margin);
+        let fix = self.fix.as_ref().map(|fix| fix.replace('\n', &format!("{margin}     ")));
+        let fix = fix.map(|fix| format!("{margin}fix: {fix}")).unwrap_or_default();
+        format!("{status:7}  {name:width$}  {found}{fix}\n")
+    }
 }
 
 /// The URLs to use, with `$PASSWORD` in place of the password.
@@ -95,24 +105,18 @@ impl Report {
 
     pub(super) fn text(&self) -> String {
         let width = self.findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
-        // Status, name and what was found in columns; the fix and further lines below the last one.
-        let below = format!("\n{:indent$}", "", indent = 7 + 2 + width + 2);
-        let mut text = String::new();
-        for Finding { name, status, found, fix } in &self.findings {
-            text += &format!("{:7}  {name:width$}  {}\n", status.as_str(), found.replace('\n', &below));
-            if let Some(fix) = fix {
-                text += &format!("{}fix: {}\n", &below[1..], fix.replace('\n', &format!("{below}     ")));
-            }
+        let mut parts: Vec<_> = self.findings.iter().map(|finding| finding.text(width)).collect();
+        let urls = [("the service", &self.urls.service), ("the diesel CLI", &self.urls.diesel_cli)];
+        for (whom, url) in urls.into_iter().filter_map(|(whom, url)| Some((whom, url.as_ref()?))) {
+            parts.push(format!("\nfor {whom}:\n  export DATABASE_URL=\"{url}\"\n"));
         }
-        for (whom, url) in [("the service", &self.urls.service), ("the diesel CLI", &self.urls.diesel_cli)] {
-            if let Some(url) = url {
-                text += &format!("\nfor {whom}:\n  export DATABASE_URL=\"{url}\"\n");
-            }
+        if parts.iter().any(|part| part.contains("$PASSWORD")) {
+            parts.push(
+                "\n$PASSWORD stands for the password, which is not shown; in it %40 is written for @, %2F for /, ...\n"
+                    .into(),
+            );
         }
-        if text.contains("$PASSWORD") {
-            text += "\n$PASSWORD stands for the password, which is not shown; special characters in it are written %40 for @, \
-                     %2F for /, ...\n";
-        }
-        text + &format!("\nthe worst of it: {}\n", self.status().as_str())
+        parts.push(format!("\nthe worst of it: {}\n", self.status().as_str()));
+        parts.concat()
     }
 }

@@ -79,6 +79,18 @@ pub(super) async fn ask(conn: &mut AsyncPgConnection) -> diesel::QueryResult<(Fa
     Ok((facts, skew))
 }
 
+/// What is different for another database.
+pub(super) async fn identity(conn: &mut AsyncPgConnection) -> Result<String, String> {
+    #[derive(QueryableByName)]
+    struct Identity {
+        #[diesel(sql_type = Text)]
+        text: String,
+    }
+    let query = "SELECT current_database() || ' since ' || pg_postmaster_start_time() AS text";
+    let identity = diesel::sql_query(query).get_result::<Identity>(conn).await;
+    identity.map(|identity| identity.text).map_err(|error| error.to_string())
+}
+
 /// The server's time lies between those before and after where the clocks agree.
 fn judge_clock(before: DateTime<Utc>, server: DateTime<Utc>, after: DateTime<Utc>) -> Finding {
     let (skew, direction) =

@@ -73,7 +73,7 @@ fn repair(text: &str, mistakes: &mut Vec<String>) -> String {
         }
         _ => return bare.to_owned(),
     };
-    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     // What follows a question mark in a password is none of our parameters, and must not be shown.
     if query.contains('@') {
         return bare.to_owned();
@@ -89,7 +89,7 @@ fn repair(text: &str, mistakes: &mut Vec<String>) -> String {
         }
     }
     let question = if kept.is_empty() { "" } else { "?" };
-    format!("{scheme}://{base}{question}{}", kept.join("&"))
+    format!("{scheme}://{place}{question}{}", kept.join("&"))
 }
 
 /// A parameter, or what is wrong with it and what to write instead.
@@ -131,7 +131,8 @@ const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", 
 /// The URL for this service.
 pub(super) fn service(url: &DatabaseUrl) -> String {
     let (base, parameters) = url.without_password();
-    join(&base, parameters.iter().map(|(key, value)| format!("{key}={value}")).collect())
+    let parameters: Vec<_> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    join(&base, &parameters)
 }
 
 /// The same URL in the words of libpq: some of the driver's parameters have other names or units there, and a mode
@@ -160,10 +161,10 @@ pub(super) fn libpq(url: &DatabaseUrl) -> String {
         SslMode::VerifyFull => "verify-full",
     };
     parameters.insert(0, format!("sslmode={mode}"));
-    join(&base, parameters)
+    join(&base, &parameters)
 }
 
-fn join(base: &str, parameters: Vec<String>) -> String {
+fn join(base: &str, parameters: &[String]) -> String {
     let question = if parameters.is_empty() { "" } else { "?" };
     format!("{base}{question}{}", parameters.join("&"))
 }

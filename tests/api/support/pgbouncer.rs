@@ -92,18 +92,19 @@ fn write_settings(dir: &Path, port: u16, server: &Config, pooling: Pooling) {
     let Host::Tcp(host) = &server.get_hosts()[0] else { panic!("the server has no address") };
     let password = String::from_utf8(server.get_password().unwrap().to_vec()).unwrap();
     let user = server.get_user().unwrap();
-    let mut settings = format!(
+    let keep = match pooling.version {
+        Version::Current => format!("max_prepared_statements = {}\n", pooling.prepared_statements),
+        Version::Old => String::new(),
+    };
+    let settings = format!(
         "[databases]\n* = host={host} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
          unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n\
-         default_pool_size = {}\nlogfile = {}\nignore_startup_parameters = extra_float_digits\n",
+         default_pool_size = {}\nlogfile = {}\nignore_startup_parameters = extra_float_digits\n{keep}",
         server.get_ports()[0],
         dir.join("users").display(),
         pooling.size,
         dir.join("log").display(),
     );
-    if pooling.version == Version::Current {
-        settings += &format!("max_prepared_statements = {}\n", pooling.prepared_statements);
-    }
     fs::write(dir.join("settings"), settings).unwrap();
     fs::write(dir.join("users"), format!("\"{user}\" \"{password}\"\n")).unwrap();
 }
