@@ -89,8 +89,7 @@ impl PasswordHasher {
 
     /// The hash to store for a password.
     pub async fn hash(&self, password: NewPassword) -> Result<SecretString, AppError> {
-        let hash =
-            self.work(PasswordWork::Hash, move |hasher| hasher.hash_now(password.password().expose()));
+        let hash = self.work(PasswordWork::Hash, move |hasher| hasher.hash_now(password.password().expose()));
         hash.await?.map_err(AppError::internal)
     }
 

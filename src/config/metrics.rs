@@ -8,8 +8,14 @@ use super::values::whole;
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsSettings {
     /// Whether metrics are served at /metrics
-    #[arg(long = "metrics", env = "METRICS", global = true, hide_env_values = true, value_name = "METRICS",
-        default_value = "on")]
+    #[arg(
+        long = "metrics",
+        env = "METRICS",
+        global = true,
+        hide_env_values = true,
+        value_name = "METRICS",
+        default_value = "on"
+    )]
     metrics: Switch,
 
     /// Port of their own for metrics, on HOST; 0 for any free one [default: /metrics beside the API]

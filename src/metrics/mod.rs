@@ -18,9 +18,7 @@ use prometheus::{
 
 use self::families::{Families, opts};
 use self::labels::Label;
-pub use self::labels::{
-    CacheOutcome, DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled,
-};
+pub use self::labels::{CacheOutcome, DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled};
 pub use self::operations::EndedOperation;
 use self::operations::Operations;
 
@@ -64,7 +62,8 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let families = Families(Registry::new());
         let build = opts("build_info", "The version that runs; always 1.");
-        let build = families.enter(Gauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?)?;
+        let build =
+            families.enter(Gauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?)?;
         build.set(1.0);
         Ok(Self(Arc::new(Parts {
             operations: Operations::new(&families)?,

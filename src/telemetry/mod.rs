@@ -9,8 +9,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) use self::statements::watched;
-pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation};
 use self::traces::Traces;
+pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation};
 use crate::config::LogSettings;
 
 /// Logs, and traces if there are to be any; flushed when dropped.

@@ -55,7 +55,10 @@ impl Traces {
             }
         }
         if let Some(protocol) = PROTOCOLS.iter().find_map(set).filter(|protocol| protocol != PROTOCOL) {
-            bail!("{} must be {PROTOCOL}, the one way that is built in, not {protocol}", PROTOCOLS.join(" or "));
+            bail!(
+                "{} must be {PROTOCOL}, the one way that is built in, not {protocol}",
+                PROTOCOLS.join(" or ")
+            );
         }
         let exporter = SpanExporter::builder().with_http().build();
         let exporter = exporter.with_context(|| ENDPOINTS.join(" or "))?;
@@ -94,7 +97,8 @@ impl Drop for Traces {
 }
 
 fn resource() -> Resource {
-    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let resource =
+        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let named = Resource::builder().build().get(&"service.name".into());
     let named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     if named { resource.build() } else { resource.with_service_name(SERVICE).build() }
@@ -103,6 +107,9 @@ fn resource() -> Resource {
 /// Begins the span of a request, for logs and traces, as a child of the caller's span if it names one.
 pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     let path = request.uri().path();
+    if UNTRACED.contains(&path) {
+        return Span::none();
+    }
     let span = tracing::info_span!(
         target: TARGET,
         "request",
@@ -111,7 +118,7 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
         url.path = path,
         otel.kind = field::Empty,
     );
-    if is_traced() && !UNTRACED.contains(&path) {
+    if is_traced() {
         let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
         span.record("otel.kind", "server");
         // Not the path itself: there may be any number of them.

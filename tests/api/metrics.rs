@@ -45,7 +45,8 @@ async fn names_follow_the_rules_of_prometheus() {
         if kind == "histogram" {
             assert!(name.ends_with("_seconds"), "base units: {name}");
         }
-        for word in ["_ms", "_milliseconds", "_minutes", "_counter", "_gauge", "_histogram", "_count", "_sum"] {
+        for word in ["_ms", "_milliseconds", "_minutes", "_counter", "_gauge", "_histogram", "_count", "_sum"]
+        {
             assert!(!name.ends_with(word), "{name}");
         }
     }
@@ -184,7 +185,11 @@ async fn the_dashboard_uses_only_metrics_that_exist() {
         }
     }
     assert_eq!(used.difference(&exposed).collect::<Vec<_>>(), Vec::<&String>::new());
-    assert_eq!(exposed.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new(), "nobody would see these");
+    assert_eq!(
+        exposed.difference(&used).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "nobody would see these"
+    );
 }
 
 fn metric_names(expression: &str) -> impl Iterator<Item = String> {

@@ -113,7 +113,8 @@ impl Traced {
 }
 
 fn register() -> Value {
-    let query = "mutation Register($input: RegisterInput!) { register(input: $input) { accessToken refreshToken } }";
+    let query =
+        "mutation Register($input: RegisterInput!) { register(input: $input) { accessToken refreshToken } }";
     let input = json!({ "email": "ada@example.com", "password": PASSWORD, "name": "Ada Lovelace" });
     json!({ "query": query, "variables": { "input": input } })
 }
@@ -202,7 +203,8 @@ async fn each_operation_of_a_batch_is_a_span_below_that_of_the_request() {
 async fn without_a_collector_requests_are_served_and_the_service_stops() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let traced = Traced::start(&format!("http://{unused}")).await;
-    let (_, answer) = traced.ask(&format!("00-{TRACE}-{PARENT}-01"), &json!({ "query": "{ __typename }" })).await;
+    let (_, answer) =
+        traced.ask(&format!("00-{TRACE}-{PARENT}-01"), &json!({ "query": "{ __typename }" })).await;
     assert_eq!(answer["data"]["__typename"], "Query");
     traced.stop().await;
 }
@@ -213,7 +215,8 @@ async fn answers_name_no_span_where_nothing_is_traced() {
     let mut command = Service::command();
     let service =
         Service::start_command(command.env("DATABASE_URL", &database.url).env("JWT_SECRET", SECRET));
-    let request = reqwest::Client::new().get(format!("http://{}/graphql?query=%7B__typename%7D", service.address));
+    let request =
+        reqwest::Client::new().get(format!("http://{}/graphql?query=%7B__typename%7D", service.address));
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     let response = request.header("traceparent", traceparent).send().await.unwrap();
     assert!(response.headers().get("traceparent").is_none());

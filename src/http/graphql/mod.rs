@@ -125,16 +125,13 @@ impl<E: Executor> GraphqlState<E> {
             // Here as well as around the request: what is left of it does not go on without anybody. A transaction
             // that is under way is rolled back.
             let done = timeout(limit, engine.execute(operation, caller, &observation.request_id)).await;
-            match done {
-                Ok(response) => {
-                    observation.answered(&response);
-                    Ok(response)
-                }
-                Err(_) => {
-                    let error = too_slow();
-                    observation.refused(&error);
-                    Err(error)
-                }
+            if let Ok(response) = done {
+                observation.answered(&response);
+                Ok(response)
+            } else {
+                let error = too_slow();
+                observation.refused(&error);
+                Err(error)
             }
         };
         let task = self.tasks.spawn(work.in_current_span());
@@ -244,7 +241,9 @@ impl<E: Executor> Call<E> {
                 let responses = requests.into_iter().map(async |request| match request {
                     Ok(request) => {
                         let work = self.execute(request, caller.clone(), get);
-                        work.instrument(telemetry::begin_operation(None)).await.map_err(|refusal| refusal.error)
+                        work.instrument(telemetry::begin_operation(None))
+                            .await
+                            .map_err(|refusal| refusal.error)
                     }
                     Err(error) => {
                         self.observe().by(caller.requester).refused(&error);
