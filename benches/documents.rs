@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, FromArgMatches};
 use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
-use todo_api::db::{Connector, DatabaseUrl};
+use todo_api::db::{Connector, Connectors, DatabaseUrl};
 use todo_api::graphql::{self, Engine, GraphqlRequest};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
@@ -57,7 +57,7 @@ fn engine() -> Engine {
     let first =
         SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into()).expect("it is long enough");
     let keys = SigningKeys { first, others: Vec::new() };
-    let state = AppState::new(&config, connector.clone(), connector, keys, Clock::system())
-        .expect("the settings are right");
+    let connectors = Connectors { primary: connector.clone(), direct: connector, replicas: Vec::new() };
+    let state = AppState::new(&config, connectors, keys, Clock::system()).expect("the settings are right");
     Engine::new(graphql::schema(state, true), &graphql::sdl(), &config, None).expect("the schema is right")
 }

@@ -1,5 +1,6 @@
 //! The command line: `serve` (the default) and what operators need beside it.
 
+mod doctor;
 mod health;
 mod import;
 mod keys;
@@ -44,6 +45,8 @@ enum Command {
         #[command(subcommand)]
         action: migrate::Action,
     },
+    /// Say on one page what is wrong with the database's URL, the way to it and what is there, and how to fix it
+    Doctor(doctor::Command),
     /// Print the GraphQL schema
     Schema,
     /// Look after accounts
@@ -60,7 +63,8 @@ enum Command {
 /// How long what blocks a thread may keep the process from ending.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the command line and says how it went: 0 well, 1 failed, 2 wrongly called or configured.
+/// Runs the command line and says how it went: 0 well, 1 failed, 2 wrongly called or configured. What `doctor` says is
+/// described there.
 pub fn main() -> ExitCode {
     if let Err(error) = load_dotenv() {
         return fail(2, &error);
@@ -72,8 +76,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    telemetry::init(&cli.config.log);
     crypto::install_provider();
+    let serves = matches!(cli.command, None | Some(Command::Serve));
+    // Dropped at the end of all, when what is to be told has been told.
+    let _telemetry = match telemetry::init(&cli.config.log, serves) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(2, &error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error.into()),
@@ -82,17 +91,18 @@ pub fn main() -> ExitCode {
     // What still blocks a thread, such as a migration that waits for a lock, ends with the process.
     runtime.shutdown_timeout(EXIT_LIMIT);
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is::<Misconfigured>() => fail(2, &error),
         Err(error) => fail(1, &error),
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command.unwrap_or(Command::Serve) {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(cli.config).await,
         Command::Health { ready } => health::health(&cli.config.http, ready).await,
         Command::Migrate { action } => migrate::migrate(&cli.config, action).await,
+        Command::Doctor(command) => return doctor::doctor(&cli.config, command).await,
         Command::Schema => {
             print(&graphql::sdl());
             Ok(())
@@ -100,7 +110,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::User(command) => user::user(&cli.config, command).await,
         Command::ImportUsers(command) => import::import_users(&cli.config, command).await,
         Command::Keys { action } => keys::keys(action),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Marks an error as one of configuration.

@@ -104,6 +104,12 @@ impl ErrorCode {
         let items = <Self as EnumType>::items().iter();
         items.clone().find(|item| item.value == self).map_or("INTERNAL_SERVER_ERROR", |item| item.name)
     }
+
+    /// The code that clients read; what is none of ours is a mistake of ours.
+    pub(crate) fn parse(text: &str) -> Self {
+        let items = <Self as EnumType>::items().iter();
+        items.clone().find(|item| item.name == text).map_or(Self::InternalServerError, |item| item.value)
+    }
 }
 
 /// Stands in `extensions.reason` of an `UNAUTHENTICATED` error.
@@ -233,7 +239,7 @@ impl From<AppError> for async_graphql::Error {
 impl From<db::Error> for AppError {
     fn from(error: db::Error) -> Self {
         match error {
-            db::Error::Unavailable(reason) => Self::Unavailable(reason),
+            error if error.is_outage() => Self::Unavailable(error.to_string()),
             // Whatever is written belongs to somebody: the account has just been deleted.
             db::Error::ForeignKeyViolation => Self::Unauthenticated(UnauthenticatedReason::Revoked),
             error => Self::internal(error),

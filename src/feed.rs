@@ -1,8 +1,9 @@
-//! Tells subscribers that something happened to their todos, in whichever process.
+//! Tells subscribers that something happened to their todos, and sockets that a session has ended, in whichever process.
 //!
 //! While somebody listens, and only then, one connection past any pooler listens to what the triggers say with `NOTIFY`.
-//! It says only whose events there are and how many; subscribers read them themselves, so a lost or doubled message
-//! loses or doubles nothing. Where `LISTEN` is impossible or the connection is lost, the numbers are asked for instead.
+//! It says only whose events there are and how many, or that some session has ended; who listens reads the rest, so a lost
+//! or doubled message loses or doubles nothing. Where `LISTEN` is impossible or the connection is lost, the numbers are
+//! asked for instead.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -13,7 +14,7 @@ use anyhow::bail;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -22,7 +23,8 @@ use crate::models::TodoEvent;
 
 /// How often the numbers are asked for where nobody tells them.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// How often it is asked whether something was missed, and with it whether the connection still lives.
+/// How often it is asked whether something was missed, and with it whether the connection still lives; only while requests
+/// use the database anyway, so that those who merely listen do not keep it awake.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -38,20 +40,41 @@ struct Shared {
     database: Database,
     direct: Connector,
     listeners: Mutex<Listeners>,
+    heard: watch::Sender<Heard>,
 }
 
 #[derive(Default)]
 struct Listeners {
     /// The number of the last event that is known, for each user who listens.
     users: HashMap<Uuid, watch::Sender<i64>>,
+    /// How many want to hear of sessions that end.
+    ears: usize,
     /// Ends with the last listener.
     task: Option<AbortOnDropHandle<()>>,
+}
+
+impl Listeners {
+    fn rest(&mut self) {
+        if self.users.is_empty() && self.ears == 0 {
+            self.task = None;
+        }
+    }
+}
+
+/// What is heard of sessions that end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    /// Whether it is told when one ends; if not, it has to be asked for.
+    pub live: bool,
+    /// When it was last told, or may have been missed before it was told.
+    pub last: Option<Instant>,
 }
 
 impl Feed {
     /// A feed that listens on connections to the database itself, and asks through its pool.
     pub fn new(database: Database, direct: Connector) -> Self {
-        Self(Arc::new(Shared { database, direct, listeners: Mutex::default() }))
+        let heard = watch::channel(Heard::default()).0;
+        Self(Arc::new(Shared { database, direct, listeners: Mutex::default(), heard }))
     }
 
     /// Begins to listen for a user's events.
@@ -59,12 +82,25 @@ impl Feed {
         let shared = Arc::clone(&self.0);
         let mut listeners = shared.listeners();
         let number = listeners.users.entry(user_id).or_insert_with(|| watch::channel(0).0).subscribe();
+        self.wake(&mut listeners);
+        drop(listeners);
+        Subscriber { shared, user_id, number }
+    }
+
+    /// Begins to listen for sessions that end.
+    pub fn hear(&self) -> Ear {
+        let mut listeners = self.0.listeners();
+        listeners.ears += 1;
+        self.wake(&mut listeners);
+        Ear { shared: Arc::clone(&self.0), heard: self.0.heard.subscribe() }
+    }
+
+    fn wake(&self, listeners: &mut Listeners) {
         if listeners.task.is_none() {
+            self.0.heard.send_replace(Heard::default());
             let task = tokio::spawn(run(Arc::clone(&self.0)));
             listeners.task = Some(AbortOnDropHandle::new(task));
         }
-        drop(listeners);
-        Subscriber { shared, user_id, number }
     }
 
     /// Whether anybody listens.
@@ -94,9 +130,34 @@ impl Drop for Subscriber {
         if listeners.users.get(&self.user_id).is_some_and(|sender| sender.receiver_count() <= 1) {
             listeners.users.remove(&self.user_id);
         }
-        if listeners.users.is_empty() {
-            listeners.task = None;
-        }
+        listeners.rest();
+    }
+}
+
+/// Somebody who listens for sessions that end, until it is dropped.
+pub struct Ear {
+    shared: Arc<Shared>,
+    heard: watch::Receiver<Heard>,
+}
+
+impl Ear {
+    /// What was heard last.
+    pub fn heard(&mut self) -> Heard {
+        *self.heard.borrow_and_update()
+    }
+
+    /// Returns once more was heard.
+    pub async fn more(&mut self) {
+        // The sender lives as long as this.
+        let _ = self.heard.changed().await;
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let mut listeners = self.shared.listeners();
+        listeners.ears -= 1;
+        listeners.rest();
     }
 }
 
@@ -127,7 +188,9 @@ async fn run(shared: Arc<Shared>) {
     let mut polls = 1;
     loop {
         let mut heard = false;
-        if let Err(error) = listen(&shared, &mut heard).await {
+        let ended = listen(&shared, &mut heard).await;
+        shared.heard.send_modify(|heard| heard.live = false);
+        if let Err(error) = ended {
             tracing::warn!(
                 error = format!("{error:#}"),
                 "can't listen for events; they are asked for every second"
@@ -136,7 +199,7 @@ async fn run(shared: Arc<Shared>) {
         polls = if heard { 1 } else { MAX_POLLS.min(polls * 2) };
         for _ in 0..polls {
             sleep(POLL_EVERY).await;
-            if let Err(error) = shared.database.run(async |conn| shared.look(conn).await).await {
+            if let Err(error) = shared.database.read(async |conn| shared.look(conn).await).await {
                 tracing::debug!(%error, "can't ask for events");
             }
         }
@@ -147,8 +210,10 @@ async fn run(shared: Arc<Shared>) {
 async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
     let mut conn = shared.direct.connect().await?;
     let set_up = async {
-        conn.batch_execute(&format!("LISTEN todo_events; SELECT pg_notify('todo_events', '{PROBE}')"))
-            .await?;
+        conn.batch_execute(&format!(
+            "LISTEN todo_events; LISTEN revoked_sessions; SELECT pg_notify('todo_events', '{PROBE}')"
+        ))
+        .await?;
         // What happened before somebody listened.
         shared.look(&mut conn).await
     };
@@ -162,12 +227,16 @@ async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
         };
         match message {
             Ok(Some(message)) => {
-                *heard = true;
-                if let Some((user_id, number)) = parse(&message?.payload) {
+                let message = message?;
+                if !std::mem::replace(heard, true) || message.channel == "revoked_sessions" {
+                    shared.heard.send_replace(Heard { live: true, last: Some(Instant::now()) });
+                }
+                if let Some((user_id, number)) = parse(&message.payload) {
                     shared.tell(user_id, number);
                 }
             }
             Ok(None) => bail!("the connection has ended"),
+            Err(_) if *heard && !shared.database.was_used_within(CHECK_EVERY) => {}
             Err(_) if *heard => timeout(LIMIT, shared.look(&mut conn)).await??,
             // Poolers take LISTEN and pass nothing on.
             Err(_) => bail!("nothing arrives; DATABASE_DIRECT_URL must lead to PostgreSQL itself"),

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use diesel_async::AsyncConnection;
 use tokio::time::{Instant, sleep};
 
 use crate::auth::AccessTokens;
@@ -53,7 +52,7 @@ pub async fn store_last_seen(state: &AppState) -> Result<(), db::Error> {
     if seen.is_empty() {
         return Ok(());
     }
-    state.database.run(async |conn| Session::seen(conn, &seen).await).await
+    state.database.write_repeatably(async |conn| Session::seen(conn, &seen).await).await
 }
 
 /// Deletes what has had its time, unless another process is at it.
@@ -71,12 +70,9 @@ pub async fn sweep(state: &AppState) -> Result<(), db::Error> {
     ] {
         let before = now - age - MARGIN;
         let batch = async || {
-            let deleted = state.database.run(async |conn| {
-                conn.transaction(async |conn| {
-                    Ok(lock_expired(conn).await? && what.delete(conn, before).await?)
-                })
-                .await
-            });
+            let deleted = state
+                .database
+                .transaction(async |conn| Ok(lock_expired(conn).await? && what.delete(conn, before).await?));
             deleted.await
         };
         while batch().await? {}

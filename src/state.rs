@@ -6,9 +6,11 @@ use tokio::sync::Notify;
 
 use crate::Clock;
 use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
+use crate::cache::Cache;
 use crate::config::{AuthSettings, Config, TodoSettings};
-use crate::db::{Connector, Database};
+use crate::db::{Connectors, Database};
 use crate::feed::Feed;
+use crate::metrics::Metrics;
 
 /// The parts that requests share; cheap to clone.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// The database.
     pub database: Database,
+    /// What is often read.
+    pub cache: Cache,
     /// Hashes and verifies passwords.
     pub passwords: PasswordHasher,
     /// Signs and verifies access tokens.
@@ -26,6 +30,8 @@ pub struct Parts {
     pub revocations: Revocations,
     /// When sessions were last used.
     pub last_seen: LastSeen,
+    /// What is counted and measured.
+    pub metrics: Metrics,
     /// Told of what the database has just been used for: the time for housekeeping.
     pub traffic: Notify,
     /// Tells of changes.
@@ -39,28 +45,36 @@ pub struct Parts {
 }
 
 impl AppState {
-    /// Builds the parts from the settings, with one way to the database for requests and one past any pooler; must be called on a tokio runtime.
+    /// Builds the parts from the settings; must be called on a tokio runtime.
     pub fn new(
         config: &Config,
-        connector: Connector,
-        direct: Connector,
+        connectors: Connectors,
         keys: SigningKeys,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let auth = config.auth.clone();
-        let database = Database::new(connector, config.database.pool())?;
+        let Connectors { primary, direct, replicas } = connectors;
+        let metrics = Metrics::new()?;
+        let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
+        let cache = Cache::new(config.cache.client()?, metrics.clone());
         Ok(Self(Arc::new(Parts {
             feed: Feed::new(database.clone(), direct),
             database,
-            passwords: PasswordHasher::new(auth.password_hash_concurrency(), auth.password_hash_timeout)?,
+            passwords: PasswordHasher::new(
+                auth.password_hash_concurrency(),
+                auth.password_hash_timeout,
+                metrics.clone(),
+            )?,
             access_tokens: AccessTokens::new(
                 keys,
                 &auth.jwt_issuer,
                 &auth.jwt_audience,
                 auth.access_token_lifetime,
             )?,
-            revocations: Revocations::default(),
+            revocations: Revocations::new(cache.clone()),
+            cache,
             last_seen: LastSeen::default(),
+            metrics,
             traffic: Notify::new(),
             auth,
             todos: config.todos,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
@@ -13,6 +13,7 @@ use super::{Client, OpenedSession};
 use crate::db;
 use crate::domain::{Email, Name, NewPassword, Password, Problem};
 use crate::error::{AppError, FieldProblem};
+use crate::metrics::LoginOutcome;
 use crate::models::{EventKind, NewUser, User};
 use crate::state::AppState;
 
@@ -54,29 +55,23 @@ pub async fn register(
     Attempt::register(client).count(state).await??;
     let account = Account::prepare(state, input).await?;
     let opening = Opening::new(state);
-    let user = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let user = account.insert(conn).await?;
-            opening.store(conn, user.id, client, EventKind::Registered).await?;
-            Ok(user)
-        })
-        .await
+    let user = state.database.transaction(async |conn| {
+        let user = account.insert(conn).await?;
+        opening.store(conn, user.id, client, EventKind::Registered).await?;
+        Ok(user)
     });
     let user = user.await.map_err(refused_user)?;
-    opening.finish(state, user)
+    opening.finish(state, user).await
 }
 
 /// Makes an account without a session, for an operator.
 pub async fn create(state: &AppState, client: &Client, input: Registration) -> Result<User, AppError> {
     let account = Account::prepare(state, input).await?;
     let now = state.clock.now();
-    let user = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let user = account.insert(conn).await?;
-            Event::new(EventKind::Registered, client).of(user.id).note(conn, now).await?;
-            Ok(user)
-        })
-        .await
+    let user = state.database.transaction(async |conn| {
+        let user = account.insert(conn).await?;
+        Event::new(EventKind::Registered, client).of(user.id).note(conn, now).await?;
+        Ok(user)
     });
     user.await.map_err(refused_user)
 }
@@ -91,6 +86,7 @@ pub async fn login(state: &AppState, client: &Client, input: Credentials) -> Res
     let attempt = match Attempt::login(client, email).count(state).await? {
         Ok(attempt) => attempt,
         Err(refused) => {
+            state.metrics.login(LoginOutcome::Throttled);
             if refused.notable {
                 note_login(state, client, EventKind::LoginThrottled, email).await?;
             }
@@ -100,11 +96,15 @@ pub async fn login(state: &AppState, client: &Client, input: Credentials) -> Res
     // Again if the password's hash was replaced in between, as by another login of a user of the original system.
     for _ in 0..LOGIN_TRIES {
         match verify_and_open(state, client, email, password, &attempt).await? {
-            Verified::Opened(session) => return Ok(*session),
+            Verified::Opened(session) => {
+                state.metrics.login(LoginOutcome::Succeeded);
+                return Ok(*session);
+            }
             Verified::Wrong => break,
             Verified::Changed => {}
         }
     }
+    state.metrics.login(LoginOutcome::Failed);
     note_login(state, client, EventKind::LoginFailed, email).await?;
     sleep_until(answer_at).await;
     Err(AppError::InvalidCredentials)
@@ -126,30 +126,30 @@ async fn verify_and_open(
     attempt: &Attempt,
 ) -> Result<Verified, AppError> {
     // The connection is back in the pool while the password is verified, which takes far longer.
-    let found = state.database.run(async |conn| User::find_for_login(conn, email).await).await?;
+    let found = state.database.read(async |conn| User::find_for_login(conn, email).await).await?;
     let (user, hash) = found.unzip();
     let verdict = state.passwords.verify(password.clone(), hash.clone()).await?;
     let (Some(user), Some(hash), false) = (user, hash, matches!(verdict, Verdict::Wrong)) else {
         return Ok(Verified::Wrong);
     };
     let opening = Opening::new(state);
-    let opened = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            attempt.forgive(conn, state.clock.now()).await?;
-            let unchanged = match &verdict {
-                Verdict::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
-                _ => User::hold_password(conn, user.id, &hash).await?,
-            };
-            if !unchanged {
-                return Ok(None);
-            }
-            opening.store(conn, user.id, client, EventKind::LoginSucceeded).await.map(Some)
-        })
-        .await
+    let opened = state.database.transaction(async |conn| {
+        attempt.forgive(conn, state.clock.now()).await?;
+        let unchanged = match &verdict {
+            Verdict::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
+            _ => User::hold_password(conn, user.id, &hash).await?,
+        };
+        if !unchanged {
+            return Ok(None);
+        }
+        opening.store(conn, user.id, client, EventKind::LoginSucceeded).await.map(Some)
     });
     let Some(surplus) = opened.await? else { return Ok(Verified::Changed) };
-    state.revocations.add(surplus);
-    Ok(Verified::Opened(Box::new(opening.finish(state, user)?)))
+    if let Verdict::Outdated(_) = verdict {
+        state.cache.forget_user(user.id).await;
+    }
+    state.revocations.add(surplus).await;
+    Ok(Verified::Opened(Box::new(opening.finish(state, user).await?)))
 }
 
 /// Notes a login that did not succeed. What was entered is not kept: it may be a password in the wrong field.
@@ -160,7 +160,7 @@ async fn note_login(
     email: &Email,
 ) -> Result<(), AppError> {
     let now = state.clock.now();
-    let noted = state.database.run(async |conn| {
+    let noted = state.database.write(async |conn| {
         let user = User::find_for_login(conn, email).await?;
         let event = Event::new(kind, client);
         let event = if let Some((user, _)) = user { event.of(user.id) } else { event };

@@ -1,5 +1,5 @@
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::crypto;
 use crate::domain::{NewPassword, Password, Problem};
 use crate::error::AppError;
+use crate::metrics::{Metrics, PasswordWork};
 
 /// Memory in KiB, passes and lanes of new hashes: OWASP's first choice for argon2id, 19 MiB, 2 and 1
 /// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>).
@@ -32,6 +33,7 @@ const BCRYPT_BYTES: usize = 72;
 pub struct PasswordHasher {
     slots: Arc<Semaphore>,
     wait: Duration,
+    metrics: Metrics,
     /// Each slot's memory, kept for the next hash: fresh pages cost a tenth of the time of a hash.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
     /// What the password of somebody unknown is compared with.
@@ -51,10 +53,11 @@ pub enum Verdict {
 
 impl PasswordHasher {
     /// A hasher that works on `concurrency` passwords at once, 19 MiB each; others wait for at most `wait`.
-    pub fn new(concurrency: usize, wait: Duration) -> anyhow::Result<Self> {
+    pub fn new(concurrency: usize, wait: Duration, metrics: Metrics) -> anyhow::Result<Self> {
         let mut hasher = Self {
             slots: Arc::new(Semaphore::new(concurrency)),
             wait,
+            metrics,
             memory: Arc::default(),
             nobody: SecretString::default(),
         };
@@ -77,7 +80,7 @@ impl PasswordHasher {
         password: Password,
         context: Vec<String>,
     ) -> Result<Result<NewPassword, Problem>, AppError> {
-        self.work(move |_| {
+        self.work(PasswordWork::Judge, move |_| {
             let context: Vec<&str> = context.iter().map(String::as_str).collect();
             NewPassword::parse(password, &context)
         })
@@ -86,13 +89,13 @@ impl PasswordHasher {
 
     /// The hash to store for a password.
     pub async fn hash(&self, password: NewPassword) -> Result<SecretString, AppError> {
-        let hash = self.work(move |hasher| hasher.hash_now(password.password().expose())).await?;
-        hash.map_err(AppError::internal)
+        let hash = self.work(PasswordWork::Hash, move |hasher| hasher.hash_now(password.password().expose()));
+        hash.await?.map_err(AppError::internal)
     }
 
     /// Compares a password with the stored hash; without one it takes the same time and is wrong.
     pub async fn verify(&self, password: Password, hash: Option<SecretString>) -> Result<Verdict, AppError> {
-        let verdict = self.work(move |hasher| {
+        let verdict = self.work(PasswordWork::Verify, move |hasher| {
             let known = hash.is_some();
             let hash = hash.as_ref().unwrap_or(&hasher.nobody);
             let verdict = hasher.verify_now(password.expose(), hash.expose_secret());
@@ -109,16 +112,22 @@ impl PasswordHasher {
     /// that goes on when the caller does not.
     async fn work<R: Send + 'static>(
         &self,
+        kind: PasswordWork,
         work: impl FnOnce(&Self) -> R + Send + 'static,
     ) -> Result<R, AppError> {
+        let waiting = self.metrics.password_waits();
         let slot = timeout(self.wait, Arc::clone(&self.slots).acquire_owned()).await;
+        drop(waiting);
         let Ok(Ok(slot)) = slot else {
+            self.metrics.password_refused();
             return Err(AppError::Unavailable("too many passwords to hash".into()));
         };
         let (hasher, span) = (self.clone(), tracing::Span::current());
         let done = tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            span.in_scope(|| work(&hasher))
+            let (_slot, started) = (slot, Instant::now());
+            let result = span.in_scope(|| work(&hasher));
+            hasher.metrics.password_worked(kind, started.elapsed());
+            result
         });
         done.await.map_err(AppError::internal)
     }

@@ -1,4 +1,3 @@
-use diesel_async::AsyncConnection;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -21,11 +20,15 @@ pub async fn update_profile(
     name: Option<&str>,
 ) -> Result<User, AppError> {
     let name = name.map(Name::parse).transpose().map_err(|problem| problems([("name", Some(problem))]))?;
-    let user = state.database.run(async |conn| match &name {
+    let user = state.database.write_repeatably(async |conn| match &name {
         Some(name) => User::rename(conn, identity.user_id, name).await,
         None => User::find(conn, identity.user_id).await,
     });
-    user.await?.ok_or_else(gone)
+    let user = user.await?;
+    if name.is_some() {
+        wrote(state, identity.user_id).await?;
+    }
+    user.ok_or_else(gone)
 }
 
 /// Changes the password and ends all other sessions; returns which.
@@ -68,20 +71,18 @@ async fn set_password(
     session_id: Option<Uuid>,
 ) -> Result<Option<Vec<Uuid>>, AppError> {
     let now = state.clock.now();
-    let changed = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            if !User::set_password(conn, user.id, old, new).await? {
-                return Ok(None);
-            }
-            let event = Event::new(EventKind::PasswordChanged, client).of(user.id);
-            let event = if let Some(id) = session_id { event.within(id) } else { event };
-            event.note(conn, now).await?;
-            end_all(conn, state, client, user.id, session_id).await.map(Some)
-        })
-        .await
+    let changed = state.database.transaction(async |conn| {
+        if !User::set_password(conn, user.id, old, new).await? {
+            return Ok(None);
+        }
+        let event = Event::new(EventKind::PasswordChanged, client).of(user.id);
+        let event = if let Some(id) = session_id { event.within(id) } else { event };
+        event.note(conn, now).await?;
+        end_all(conn, state, client, user.id, session_id).await.map(Some)
     });
     let ended = changed.await?;
-    state.revocations.add(ended.iter().flatten().copied());
+    wrote(state, user.id).await?;
+    state.revocations.add(ended.iter().flatten().copied()).await;
     Ok(ended)
 }
 
@@ -96,18 +97,17 @@ pub async fn change_email(
     let email = Email::parse(email).map_err(|problem| problems([("email", Some(problem))]))?;
     let (old, _) = confirm(state, identity, "password", password).await?;
     let now = state.clock.now();
-    let user = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let Some(user) = User::change_email(conn, identity.user_id, &email).await? else {
-                return Ok(None);
-            };
-            let event = Event::new(EventKind::EmailChanged, client).of(user.id).within(identity.session_id);
-            event.with(json!({ "from": old.email, "to": user.email })).note(conn, now).await?;
-            Ok(Some(user))
-        })
-        .await
+    let user = state.database.transaction(async |conn| {
+        let Some(user) = User::change_email(conn, identity.user_id, &email).await? else {
+            return Ok(None);
+        };
+        let event = Event::new(EventKind::EmailChanged, client).of(user.id).within(identity.session_id);
+        event.with(json!({ "from": old.email, "to": user.email })).note(conn, now).await?;
+        Ok(Some(user))
     });
-    user.await.map_err(refused_user)?.ok_or_else(gone)
+    let user = user.await.map_err(refused_user)?;
+    wrote(state, identity.user_id).await?;
+    user.ok_or_else(gone)
 }
 
 /// Deletes the account and all that belongs to it.
@@ -124,24 +124,28 @@ pub async fn delete_account(
 /// Deletes an account without asking for the password, for an operator; whether there was one.
 pub async fn delete(state: &AppState, client: &Client, user_id: Uuid) -> Result<bool, AppError> {
     let now = state.clock.now();
-    let deleted = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            // From here on nobody logs in. The sessions before the user: whoever works on a session notes it with its
-            // user afterwards, and would wait for us as we for them.
-            User::lock(conn, user_id).await?;
-            let ended = Session::end_all(conn, user_id, None).await?;
-            let deleted = User::delete(conn, user_id).await?;
-            if deleted {
-                let event = Event::new(EventKind::AccountDeleted, client);
-                event.with(json!({ "userId": user_id })).note(conn, now).await?;
-            }
-            Ok((deleted, ended))
-        })
-        .await
+    let deleted = state.database.transaction(async |conn| {
+        // From here on nobody logs in. The sessions before the user: whoever works on a session notes it with its
+        // user afterwards, and would wait for us as we for them.
+        User::lock(conn, user_id).await?;
+        let ended = Session::end_all(conn, user_id, None).await?;
+        let deleted = User::delete(conn, user_id).await?;
+        if deleted {
+            let event = Event::new(EventKind::AccountDeleted, client);
+            event.with(json!({ "userId": user_id })).note(conn, now).await?;
+        }
+        Ok((deleted, ended))
     });
     let (deleted, ended) = deleted.await?;
-    state.revocations.add(ended);
+    state.cache.forget_user(user_id).await;
+    state.revocations.add(ended).await;
     Ok(deleted)
+}
+
+/// Has everybody see a change of a user that has been committed.
+async fn wrote(state: &AppState, user_id: Uuid) -> Result<(), AppError> {
+    state.cache.forget_user(user_id).await;
+    Ok(state.database.note_write_of(user_id).await?)
 }
 
 /// Makes sure that it is the user who asks, and not somebody who has found an open session.
@@ -154,15 +158,13 @@ async fn confirm(
     let password = Password::parse(password).map_err(|problem| problems([(field, Some(problem))]))?;
     let attempt = Attempt::confirm(identity.session_id).count(state).await??;
     let id = identity.user_id;
-    let found = state.database.run(async |conn| User::find_with_password(conn, id).await).await?;
+    let found = state.database.read(async |conn| User::find_with_password(conn, id).await).await?;
     let (user, hash) = found.ok_or_else(gone)?;
     if let Verdict::Wrong = state.passwords.verify(password, Some(hash.clone())).await? {
         return Err(AppError::InvalidCredentials);
     }
     let now = state.clock.now();
-    let forgiven = state
-        .database
-        .run(async |conn| conn.transaction(async |conn| attempt.forgive(conn, now).await).await);
+    let forgiven = state.database.transaction(async |conn| attempt.forgive(conn, now).await);
     forgiven.await?;
     Ok((user, hash))
 }
@@ -181,7 +183,7 @@ async fn judge(
 }
 
 async fn reread(state: &AppState, id: Uuid) -> Result<User, AppError> {
-    state.database.run(async |conn| User::find(conn, id).await).await?.ok_or_else(gone)
+    state.database.read(async |conn| User::find(conn, id).await).await?.ok_or_else(gone)
 }
 
 /// The token has outlived its account.

@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::AccessTokens;
+use crate::cache::{Cache, Found};
 use crate::db::{self, Database};
+use crate::feed::Feed;
 use crate::models::RevokedSession;
 
 /// For how long what the database said is believed. A session that is ended anywhere is refused here within that time
@@ -19,12 +21,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How far each look goes back beyond the last revocation that was seen: longer than a transaction may take, as
 /// revocations become visible when theirs ends.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
+/// How old the last look may be for what processes share to be enough, which goes back by that beyond the overlap.
+const CAUGHT_UP: Duration = Duration::from_mins(1);
 
 /// The sessions that were ended within the life of an access token, so that a request need not ask the database.
 ///
 /// The database is looked at when a request comes and the last look is too old: an idle service asks nothing.
-#[derive(Default)]
 pub struct Revocations {
+    cache: Cache,
     seen: Mutex<Seen>,
     /// One look at a time; others wait for what it finds.
     turn: AsyncMutex<()>,
@@ -42,15 +46,21 @@ struct Seen {
 impl Seen {
     /// What is known of a session, if that is not too old. A failed look counts for those alone who waited for it, so
     /// that nothing stands in the way of the next one.
-    fn answer(&self, id: Uuid, asked: Instant) -> Option<Result<bool, db::Error>> {
+    fn answer(&self, id: Uuid, asked: Instant, oldest: Option<Instant>) -> Option<Result<bool, db::Error>> {
         if self.revoked.contains_key(&id) {
             return Some(Ok(true));
         }
         match self.looked.as_ref()? {
-            (at, Ok(())) if at.elapsed() < FRESH => Some(Ok(false)),
+            (at, Ok(())) if at.elapsed() < FRESH && oldest.is_none_or(|oldest| *at >= oldest) => {
+                Some(Ok(false))
+            }
             (at, Err(reason)) if *at >= asked => Some(Err(db::Error::Unavailable(reason.clone()))),
             _ => None,
         }
+    }
+
+    fn is_caught_up(&self) -> bool {
+        self.looked.as_ref().is_some_and(|(at, result)| result.is_ok() && at.elapsed() < CAUGHT_UP)
     }
 
     fn add(&mut self, ids: impl IntoIterator<Item = Uuid>) {
@@ -64,10 +74,25 @@ impl Seen {
 }
 
 impl Revocations {
+    /// None are known yet.
+    pub fn new(cache: Cache) -> Self {
+        Self { cache, seen: Mutex::default(), turn: AsyncMutex::default() }
+    }
+
     /// Whether a session was ended. An error says that it can't be known just now.
     pub async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
+        self.contain_since(database, id, None).await
+    }
+
+    /// The same, by a look that is not older than a certain time, at which a session has ended.
+    async fn contain_since(
+        &self,
+        database: &Database,
+        id: Uuid,
+        oldest: Option<Instant>,
+    ) -> Result<bool, db::Error> {
         let asked = Instant::now();
-        let answer = || self.seen(|seen| seen.answer(id, asked));
+        let answer = || self.seen(|seen| seen.answer(id, asked, oldest));
         if let Some(answer) = answer() {
             return answer;
         }
@@ -75,32 +100,67 @@ impl Revocations {
         if let Some(answer) = answer() {
             return answer;
         }
-        self.look(database).await;
+        self.look(database, oldest).await;
         answer().unwrap_or_else(|| Err(db::Error::Unavailable("revocations were read too slowly".into())))
     }
 
-    /// Returns once a session has ended.
-    pub async fn wait_for(&self, database: &Database, id: Uuid) {
-        // Not knowing is no reason to end what has begun.
-        while !self.contain(database, id).await.unwrap_or(false) {
-            let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));
-            sleep_until(next.unwrap_or_else(Instant::now).max(Instant::now() + PAUSE)).await;
+    /// Returns once a session has ended: told so by the database, or else by looking again and again.
+    pub async fn wait_for(&self, database: &Database, feed: &Feed, id: Uuid) {
+        let mut ear = feed.hear();
+        loop {
+            let heard = ear.heard();
+            match self.contain_since(database, id, heard.last).await {
+                Ok(true) => return,
+                Ok(false) if heard.live => ear.more().await,
+                // Not knowing is no reason to end what has begun.
+                _ => {
+                    let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));
+                    let next = next.unwrap_or_else(Instant::now).max(Instant::now() + PAUSE);
+                    tokio::select! {
+                        () = sleep_until(next) => {}
+                        () = ear.more() => {}
+                    }
+                }
+            }
         }
     }
 
     /// Notes what this process ended, which holds at once.
-    pub(super) fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
-        self.seen(|seen| seen.add(ids));
+    pub(super) async fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut ids = ids.into_iter().peekable();
+        if ids.peek().is_some() {
+            self.seen(|seen| seen.add(ids));
+            self.cache.forget_revocations().await;
+        }
     }
 
-    async fn look(&self, database: &Database) {
-        let (began, last) = (Instant::now(), self.seen(|seen| seen.last));
-        let life = AccessTokens::MAX_LIFETIME.as_secs();
-        let found = database.run(async |conn| match last {
-            Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
-            None => RevokedSession::within(conn, life).await,
-        });
-        let found = found.await;
+    async fn look(&self, database: &Database, oldest: Option<Instant>) {
+        let mut began = Instant::now();
+        let (last, caught_up) = self.seen(|seen| (seen.last, seen.is_caught_up()));
+        // Whoever has heard that a session has ended wants to know now.
+        let found = if self.cache.is_used() && caught_up && oldest.is_none() {
+            let seconds = OVERLAP.num_seconds().unsigned_abs() + CAUGHT_UP.as_secs();
+            let read = async || {
+                began = Instant::now();
+                database.read(async |conn| RevokedSession::within(conn, seconds).await).await
+            };
+            match self.cache.revocations(read).await {
+                // It counts as if looked at when the oldest that is shared was.
+                Ok(Found::Shared(found)) => {
+                    began -= Cache::REVOCATIONS_LIFETIME;
+                    Ok(found)
+                }
+                Ok(Found::Read(found)) => Ok(found),
+                Err(error) => Err(error),
+            }
+        } else {
+            let life = AccessTokens::MAX_LIFETIME.as_secs();
+            let found = database.read(async |conn| match last {
+                Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
+                None => RevokedSession::within(conn, life).await,
+            });
+            found.await
+        };
         self.seen(|seen| {
             let result = found.map(|found| {
                 seen.last = found.iter().map(|session| session.revoked_at).max().max(seen.last);

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -66,7 +66,8 @@ impl Opening {
     }
 
     /// Hands out its secrets, once it is stored.
-    pub(super) fn finish(self, state: &AppState, user: User) -> Result<OpenedSession, AppError> {
+    pub(super) async fn finish(self, state: &AppState, user: User) -> Result<OpenedSession, AppError> {
+        state.database.note_write_of(user.id).await?;
         state.traffic.notify_one();
         hand_out(state, user, self.id, self.refresh_token, self.expires_at)
     }
@@ -102,16 +103,15 @@ pub async fn refresh(state: &AppState, client: &Client, token: &str) -> Result<O
     Attempt::refresh(client).count(state).await??;
     let token =
         RefreshToken::parse(token).ok_or(AppError::Unauthenticated(UnauthenticatedReason::Malformed))?;
-    let refreshed = state
-        .database
-        .run(async |conn| conn.transaction(async |conn| exchange(conn, state, client, &token).await).await);
+    let refreshed = state.database.transaction(async |conn| exchange(conn, state, client, &token).await);
     match refreshed.await? {
         Refreshed::Continued(user, session, successor) => {
+            state.database.note_write_of(user.id).await?;
             state.traffic.notify_one();
             hand_out(state, user, session.id, successor, session.expires_at)
         }
         Refreshed::Reused(session) => {
-            state.revocations.add([session.id]);
+            state.revocations.add([session.id]).await;
             tracing::warn!(user_id = %session.user_id, session_id = %session.id, "a refresh token was used again");
             Err(AppError::Unauthenticated(UnauthenticatedReason::Revoked))
         }
@@ -186,9 +186,7 @@ pub async fn logout(
         (Requester::User { identity, .. }, _) => identity,
         (_, Some(token)) => {
             let hash = token.hash();
-            let found = state.database.run(async |conn| {
-                conn.transaction(async |conn| RefreshTokenRow::lock(conn, &hash).await).await
-            });
+            let found = state.database.transaction(async |conn| RefreshTokenRow::lock(conn, &hash).await);
             let Some((_, session)) = found.await? else { return Ok(Vec::new()) };
             Identity { user_id: session.user_id, session_id: session.id }
         }
@@ -215,18 +213,16 @@ async fn end(
     id: Uuid,
 ) -> Result<Option<Uuid>, AppError> {
     let (user_id, now) = (identity.user_id, state.clock.now());
-    let ended = state.database.run(async |conn| {
-        conn.transaction(async |conn| {
-            let ended = Session::end(conn, user_id, id).await?;
-            if ended {
-                Event::new(EventKind::SessionRevoked, client).of(user_id).within(id).note(conn, now).await?;
-            }
-            Ok(ended)
-        })
-        .await
+    let ended = state.database.transaction(async |conn| {
+        let ended = Session::end(conn, user_id, id).await?;
+        if ended {
+            Event::new(EventKind::SessionRevoked, client).of(user_id).within(id).note(conn, now).await?;
+        }
+        Ok(ended)
     });
     let ended = ended.await?.then_some(id);
-    state.revocations.add(ended);
+    state.revocations.add(ended).await;
+    state.database.note_write_of(user_id).await?;
     Ok(ended)
 }
 
@@ -237,11 +233,10 @@ pub async fn revoke_all(
     user_id: Uuid,
     but: Option<Uuid>,
 ) -> Result<Vec<Uuid>, AppError> {
-    let ended = state.database.run(async |conn| {
-        conn.transaction(async |conn| end_all(conn, state, client, user_id, but).await).await
-    });
+    let ended = state.database.transaction(async |conn| end_all(conn, state, client, user_id, but).await);
     let ended = ended.await?;
-    state.revocations.add(ended.iter().copied());
+    state.revocations.add(ended.iter().copied()).await;
+    state.database.note_write_of(user_id).await?;
     Ok(ended)
 }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryResult;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::Client;
 use crate::crypto;
 use crate::domain::Email;
 use crate::error::AppError;
+use crate::metrics::Throttled;
 use crate::models::ThrottleBucket;
 use crate::state::AppState;
 
@@ -103,6 +104,7 @@ fn key(what: &str, whose: &[&str]) -> [u8; 32] {
 
 /// An attempt that was let through, to be forgiven if it turns out well.
 pub(super) struct Attempt {
+    what: Throttled,
     counters: Vec<Counter>,
     known: Option<Known>,
 }
@@ -130,18 +132,18 @@ impl From<Refused> for AppError {
 impl Attempt {
     /// A registration.
     pub(super) fn register(client: &Client) -> Self {
-        Self { counters: vec![Counter::new(REGISTER, "register", &[&network(client)])], known: None }
+        Self::one(Throttled::Register, Counter::new(REGISTER, "register", &[&network(client)]))
     }
 
     /// A refresh of a session.
     pub(super) fn refresh(client: &Client) -> Self {
-        Self { counters: vec![Counter::new(REFRESH, "refresh", &[&network(client)])], known: None }
+        Self::one(Throttled::Refresh, Counter::new(REFRESH, "refresh", &[&network(client)]))
     }
 
     /// A password that is asked for again within a session. Counted by session, so that a thief of one can't keep the
     /// owner from changing the password in another.
     pub(super) fn confirm(session_id: Uuid) -> Self {
-        Self { counters: vec![Counter::new(CONFIRM, "confirm", &[&session_id.to_string()])], known: None }
+        Self::one(Throttled::Confirm, Counter::new(CONFIRM, "confirm", &[&session_id.to_string()]))
     }
 
     /// A login.
@@ -154,37 +156,44 @@ impl Attempt {
             Counter::new(LOGIN_ADDRESS, "login address", &[&address]),
             account,
         ];
-        Self { counters, known: Some(known) }
+        Self { what: Throttled::Login, counters, known: Some(known) }
+    }
+
+    fn one(what: Throttled, counter: Counter) -> Self {
+        Self { what, counters: vec![counter], known: None }
     }
 
     /// Counts the attempt by all counters, or by none if one of them refuses it: who is refused does not wait longer
     /// for it, and what is refused takes no room.
     pub(super) async fn count(mut self, state: &AppState) -> Result<Result<Self, Refused>, AppError> {
         if !state.auth.rate_limits.is_on() {
-            return Ok(Ok(Self { counters: Vec::new(), known: None }));
+            return Ok(Ok(Self { counters: Vec::new(), known: None, ..self }));
         }
-        let now = state.clock.now();
-        let counted = state
-            .database
-            .run(async |conn| conn.transaction(async |conn| self.count_on(conn, now).await).await);
-        Ok(counted.await?.map(|()| self))
+        let (now, attempt) = (state.clock.now(), &self);
+        let counted = state.database.transaction(async |conn| attempt.count_on(conn, now).await).await?;
+        if counted.is_err() {
+            state.metrics.throttled(self.what);
+        }
+        Ok(counted.map(|counted| {
+            self.counters.retain(|counter| counted.contains(&counter.key));
+            self
+        }))
     }
 
+    /// Counts it; returns by which counters.
     async fn count_on(
-        &mut self,
+        &self,
         conn: &mut AsyncPgConnection,
         now: DateTime<Utc>,
-    ) -> QueryResult<Result<(), Refused>> {
+    ) -> QueryResult<Result<Vec<[u8; 32]>, Refused>> {
         let buckets = ThrottleBucket::lock(conn, &self.keys()).await?;
         let find = |key: &[u8; 32]| buckets.iter().find(|bucket| bucket.key == key);
-        if let Some(known) = &self.known
-            && find(&known.key).is_some_and(|bucket| bucket.expires_at > now)
-        {
-            self.counters.retain(|counter| counter.key != known.instead);
-        }
+        let known = self.known.as_ref().filter(|known| find(&known.key).is_some_and(|b| b.expires_at > now));
+        let counters =
+            self.counters.iter().filter(|counter| known.is_none_or(|known| counter.key != known.instead));
         let mut counted = Vec::with_capacity(self.counters.len());
         let mut refused: Option<(Duration, ThrottleBucket)> = None;
-        for counter in &self.counters {
+        for counter in counters.clone() {
             let bucket = find(&counter.key);
             match (counter.rule.attempt(bucket, now), bucket) {
                 (Err(wait), Some(bucket)) if refused.as_ref().is_none_or(|(longest, _)| wait > *longest) => {
@@ -198,7 +207,7 @@ impl Attempt {
         }
         let Some((wait, bucket)) = refused else {
             ThrottleBucket::store(conn, &counted).await?;
-            return Ok(Ok(()));
+            return Ok(Ok(counters.map(|counter| counter.key).collect()));
         };
         let notable = bucket.refused_at.is_none_or(|at| now - at > NOTED_EVERY);
         if notable {

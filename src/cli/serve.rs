@@ -8,7 +8,7 @@ use crate::config::{AppEnv, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
-use crate::db::{Connector, DatabaseUrl, migrations};
+use crate::db::{Connector, Connectors, DatabaseUrl, migrations, pooler};
 use crate::graphql::{self, Engine, TrustedDocuments};
 use crate::http::{self, Shutdown};
 use crate::state::AppState;
@@ -19,55 +19,72 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signal()?;
     let keys = signing_keys(&config).map_err(Misconfigured)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
+    config.cache.client().map_err(Misconfigured)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("can't listen on {}:{}; HOST and PORT choose another address", address.0, address.1)
     })?;
+    let metrics = metrics_listener(&config).await?;
     let backend = tokio::select! {
         backend = Backend::open(&config) => backend?,
         () = shutdown.requested() => return Ok(()),
     };
     let result = tokio::select! {
-        result = serve_on(&config, &backend, listener, keys, trusted, shutdown) => result,
+        result = serve_on(&config, &backend, listener, metrics, keys, trusted, shutdown) => result,
         () = backend.died() => Err(anyhow!("the service's PostgreSQL has ended; see postgres.log in the data directory")),
     };
     backend.close().await;
     result
 }
 
+/// Where metrics are served alone, if they are.
+async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(port) = config.metrics.own_port() else { return Ok(None) };
+    let host = config.http.host;
+    let listener = TcpListener::bind((host, port)).await;
+    let hint = || format!("can't listen on {host}:{port}; METRICS_PORT chooses another port");
+    listener.map(Some).with_context(hint)
+}
+
 async fn serve_on(
     config: &Config,
     backend: &Backend,
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     keys: SigningKeys,
     trusted: Option<TrustedDocuments>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let connector = backend.connector(config)?;
     tokio::select! {
         prepared = prepare_database(config, backend) => prepared?,
         () = shutdown.requested() => return Ok(()),
     }
-    let state = AppState::new(config, connector, backend.direct_connector(config)?, keys, Clock::system())?;
+    let state = AppState::new(config, backend.connectors(config)?, keys, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
     let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
     let address = listener.local_addr()?;
     let page = if config.graphiql() { "graphiql" } else { "graphql" };
     tracing::info!("todo-api {} is ready: http://{address}/{page}", env!("CARGO_PKG_VERSION"));
-    http::serve(listener, state, engine, config, shutdown).await
+    let Some(metrics) = metrics else {
+        return http::serve(listener, state, engine, config, shutdown).await;
+    };
+    tracing::info!("metrics are at http://{}/metrics", metrics.local_addr()?);
+    let alone = http::serve_metrics(metrics, state.clone(), &config.http, shutdown.clone());
+    tokio::join!(http::serve(listener, state, engine, config, shutdown), alone).0
 }
 
 /// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.
 async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<()> {
     let connector = &backend.direct_connector(config)?;
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
-        for name in migrations::run(connector).await? {
+        for name in migrations::run(connector).await.map_err(about_pooler)? {
             tracing::info!("ran migration {name}");
         }
-        return Ok(());
+        return check_route(config, backend).await;
     }
-    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
+    let status = migrations::status(connector).await.map_err(about_pooler);
+    let status = status.context("can't read the database's migrations")?;
     let pending: Vec<_> = status.into_iter().filter(|migration| !migration.applied).map(|m| m.name).collect();
     if !pending.is_empty() {
         bail!(
@@ -77,7 +94,24 @@ async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<
             pending.join(", "),
         );
     }
+    check_route(config, backend).await
+}
+
+/// Refuses a pooler through which statements would fail now and then, once requests come.
+async fn check_route(config: &Config, backend: &Backend) -> anyhow::Result<()> {
+    if !backend.is_embedded() {
+        pooler::probe(&backend.connectors(config)?.primary).await?;
+    }
     Ok(())
+}
+
+/// Says what is wrong where a migration has met such a pooler.
+fn about_pooler(error: anyhow::Error) -> anyhow::Error {
+    if pooler::is_lost_statement(&format!("{error:#}")) {
+        pooler::Failure::LosesStatements.into()
+    } else {
+        error
+    }
 }
 
 /// The keys that are set, or in development one that is generated once and kept in the data directory.
@@ -142,16 +176,21 @@ impl Backend {
         Self::open(config).await
     }
 
-    /// For requests.
-    pub(super) fn connector(&self, config: &Config) -> anyhow::Result<Connector> {
-        Self::connect_to(self.url(), config)
+    /// All ways to it.
+    pub(super) fn connectors(&self, config: &Config) -> anyhow::Result<Connectors> {
+        let replicas = config.database.replica_urls().map_err(Misconfigured)?;
+        Ok(Connectors {
+            primary: Self::connect_to(self.url(), config)?,
+            direct: self.direct_connector(config)?,
+            replicas: replicas.iter().map(|url| Self::connect_to(url, config)).collect::<Result<_, _>>()?,
+        })
     }
 
-    /// For migrations and for listening, past a pooler.
+    /// For migrations, past a pooler.
     pub(super) fn direct_connector(&self, config: &Config) -> anyhow::Result<Connector> {
         match config.database.direct_url().map_err(Misconfigured)? {
             Some(url) if !self.is_embedded() => Self::connect_to(&url, config),
-            _ => self.connector(config),
+            _ => Self::connect_to(self.url(), config),
         }
     }
 

@@ -83,8 +83,8 @@ async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
     // Nothing is signed here.
     let first = SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
-    let (connector, direct) = (backend.connector(config)?, backend.direct_connector(config)?);
-    let state = AppState::new(config, connector, direct, keys, Clock::system())?;
+    let connectors = backend.connectors(config)?;
+    let state = AppState::new(config, connectors, keys, Clock::system())?;
     let client = Client::operator();
     let (value, text) = match command.action {
         Action::Create { email, name } => {
@@ -123,7 +123,7 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
         }
     };
     let page = Page::first(limit, after, None);
-    let found = state.database.run(async |conn| {
+    let found = state.database.read(async |conn| {
         Ok((AccountOverview::list(conn, page).await?, AccountOverview::count_by_scheme(conn).await?))
     });
     let (mut accounts, schemes) = found.await?;
@@ -141,7 +141,7 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
 async fn show(state: &AppState, user: &User) -> anyhow::Result<(Value, String)> {
     let (id, now) = (user.id, state.clock.now());
     let page = Page::first(u32::try_from(Session::MAX_PER_USER)?, None, None);
-    let found = state.database.run(async |conn| {
+    let found = state.database.read(async |conn| {
         Ok((AccountOverview::find(conn, id).await?, Session::list(conn, id, now, page).await?))
     });
     let (account, sessions) = found.await?;
@@ -201,9 +201,9 @@ fn ended_sessions(what: &str, user: &User, ended: &[Uuid]) -> (Value, String) {
 
 async fn find(state: &AppState, user: &str) -> anyhow::Result<User> {
     let found = match (user.parse::<Uuid>(), Email::parse(user)) {
-        (Ok(id), _) => state.database.run(async |conn| User::find(conn, id).await).await?,
+        (Ok(id), _) => state.database.read(async |conn| User::find(conn, id).await).await?,
         (_, Ok(email)) => {
-            let found = state.database.run(async |conn| User::find_for_login(conn, &email).await);
+            let found = state.database.read(async |conn| User::find_for_login(conn, &email).await);
             found.await?.map(|(user, _)| user)
         }
         _ => bail!("{user} is neither an email address nor an identifier"),

@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::values::{duration, seconds, whole};
+use super::values::{duration, seconds, secret, whole};
 use crate::db::{DatabaseUrl, PoolSettings};
 
 /// How the database is reached.
@@ -16,10 +16,15 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_parser = secret)]
     database_url: Option<SecretString>,
 
-    /// URL that leads to PostgreSQL itself where DATABASE_URL leads to a pooler; for migrations [default: for Neon's
+    /// URL that leads to PostgreSQL itself where DATABASE_URL leads to a pooler; for migrations and for listening [default: for Neon's
     /// pooled host the one without -pooler, or else DATABASE_URL]
     #[arg(long, env = "DATABASE_DIRECT_URL", global = true, hide_env_values = true, value_parser = secret)]
     database_direct_url: Option<SecretString>,
+
+    /// URLs of read replicas, separated by commas: reads go to one that has all that its user has written
+    #[arg(long, env = "DATABASE_REPLICA_URLS", global = true, hide_env_values = true, value_delimiter = ',',
+        value_parser = secret)]
+    database_replica_urls: Vec<SecretString>,
 
     /// Whether to run pending migrations before serving [default: true for the service's own PostgreSQL, or else
     /// false]
@@ -45,8 +50,8 @@ pub struct DatabaseSettings {
         value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
     database_pool_timeout: Duration,
 
-    /// How long opening a connection may take, with TLS, login and a database that has to wake up
-    #[arg(long, env = "DATABASE_CONNECT_TIMEOUT", global = true, hide_env_values = true, default_value = "10s",
+    /// How long a request waits for a connection while the database is away or has to wake up
+    #[arg(long, env = "DATABASE_CONNECT_TIMEOUT", global = true, hide_env_values = true, default_value = "18s",
         value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
     database_connect_timeout: Duration,
 
@@ -82,6 +87,11 @@ impl DatabaseSettings {
         parse("DATABASE_URL", self.database_url.as_ref())
     }
 
+    /// `DATABASE_URL` and `DATABASE_DIRECT_URL` as they are written.
+    pub(crate) fn written(&self) -> (Option<&SecretString>, Option<&SecretString>) {
+        (self.database_url.as_ref(), self.database_direct_url.as_ref())
+    }
+
     /// The database without a pooler in between, as far as that is known, unless it is the service's own.
     pub fn direct_url(&self) -> anyhow::Result<Option<DatabaseUrl>> {
         match parse("DATABASE_DIRECT_URL", self.database_direct_url.as_ref())? {
@@ -90,7 +100,13 @@ impl DatabaseSettings {
         }
     }
 
-    /// How long opening a connection may take.
+    /// The read replicas.
+    pub fn replica_urls(&self) -> anyhow::Result<Vec<DatabaseUrl>> {
+        let urls = self.database_replica_urls.iter();
+        urls.filter_map(|url| parse("DATABASE_REPLICA_URLS", Some(url)).transpose()).collect()
+    }
+
+    /// How long getting a connection may take.
     pub fn connect_timeout(&self) -> Duration {
         self.database_connect_timeout
     }
@@ -113,10 +129,4 @@ impl DatabaseSettings {
 fn parse(name: &str, text: Option<&SecretString>) -> anyhow::Result<Option<DatabaseUrl>> {
     let url = text.map(|text| DatabaseUrl::parse(text.expose_secret().trim())).transpose();
     url.map_err(|reason| anyhow!("{name} {reason}"))
-}
-
-/// Takes anything, since clap would repeat a refused value; [`DatabaseSettings::url`] judges it.
-#[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(text.into())
 }

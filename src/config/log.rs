@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+use super::values::{duration, seconds};
 
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +24,11 @@ pub struct LogSettings {
     #[arg(long = "log", env = "RUST_LOG", global = true, hide_env_values = true, default_value = "info",
         value_name = "RUST_LOG", value_parser = filter)]
     pub filter: String,
+
+    /// How long a query or mutation takes at least that is logged as slow, at the level warn
+    #[arg(long, env = "SLOW_OPERATION", global = true, hide_env_values = true, default_value = "1s",
+        value_parser = duration(Duration::from_millis(1)..=seconds(600)))]
+    pub slow_operation: Duration,
 }
 
 /// How log lines are written.

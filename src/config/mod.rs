@@ -4,11 +4,13 @@
 //! the name of the setting and what is allowed. Secrets are kept in types that can't be printed.
 
 mod auth;
+mod cache;
 mod database;
 mod graphql;
 mod http;
 mod limits;
 mod log;
+mod metrics;
 mod sockets;
 mod todos;
 mod values;
@@ -16,14 +18,17 @@ mod values;
 use std::path::PathBuf;
 
 pub use auth::AuthSettings;
+pub use cache::CacheSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
 pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
+pub use metrics::MetricsSettings;
 pub use sockets::SocketSettings;
 pub use todos::TodoSettings;
+pub(crate) use values::secret;
 
 /// All settings.
 #[derive(Args, Clone, Debug)]
@@ -57,6 +62,10 @@ pub struct Config {
     #[command(flatten)]
     pub database: DatabaseSettings,
 
+    /// See [`CacheSettings`].
+    #[command(flatten)]
+    pub cache: CacheSettings,
+
     /// See [`AuthSettings`].
     #[command(flatten)]
     pub auth: AuthSettings,
@@ -68,6 +77,10 @@ pub struct Config {
     /// See [`LogSettings`].
     #[command(flatten)]
     pub log: LogSettings,
+
+    /// See [`MetricsSettings`].
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
 }
 
 /// What the service runs for.

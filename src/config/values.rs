@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 /// A whole number within a range.
 pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
@@ -47,6 +49,12 @@ pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usiz
             )
         })
     }
+}
+
+/// Takes anything, since clap would repeat a refused value; who uses the secret judges it.
+#[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
+pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(text.into())
 }
 
 /// Seconds as a duration.

@@ -4,9 +4,15 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 /// What can go wrong between the service and its database; the one place where its errors are judged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection in time, a lost one, or a server that can't work just now: a retry may help.
+    /// No connection in time, a limit that was reached, or a server that can't work just now: trying later may help.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The connection was lost. Whether what was under way took effect is not known.
+    #[error("the connection to the database was lost: {0}")]
+    Lost(String),
+    /// The server did nothing of what was asked, for a reason that has passed by now or is the connection's alone.
+    #[error("the database did not do it: {0}")]
+    Refused(String),
     /// A unique index refused a row.
     #[error("the unique index {constraint} refused the row")]
     UniqueViolation {
@@ -31,9 +37,7 @@ pub enum Error {
 ///
 /// diesel drops the SQLSTATE of these (<https://github.com/diesel-rs/diesel/issues/2342>), so the English
 /// text decides; under another `lc_messages` they count as unexpected errors.
-const PASSING: [&str; 15] = [
-    "deadlock detected",
-    "terminating connection",
+const PASSING: [&str; 12] = [
     "the database system is",
     "remaining connection slots",
     "too many connections",
@@ -44,19 +48,37 @@ const PASSING: [&str; 15] = [
     "No space left on device",
     "query_wait_timeout",
     "server login has been failing",
-    "server conn crashed",
     "pgbouncer cannot connect to server",
-    "cached plan must not change result type",
+    "server_login_retry",
 ];
+
+/// What they say where another try at once is right: the transaction lost to another one, or the statement as it was
+/// prepared does not fit any more. A migration has changed a table, which only a new preparation mends, or a pooler has
+/// lost the statement.
+const REFUSED: [&str; 4] = [
+    "deadlock detected",
+    "cached plan must not change result type",
+    "prepared statement ",
+    "bind message supplies",
+];
+
+/// The end of a connection in PostgreSQL's and PgBouncer's words. What was committed just before may have taken effect:
+/// Neon's commits wait for other machines, and a server that stops ends that wait.
+const LOST: [&str; 4] =
+    ["terminating connection", "server conn crashed", "server closed the connection", "unexpected eof"];
+
+fn says(message: &str, texts: &[&str]) -> bool {
+    texts.iter().any(|text| message.contains(text))
+}
 
 impl Error {
     pub(super) fn timeout(what: &str) -> Self {
         Self::Unavailable(format!("timed out {what}"))
     }
 
-    /// Whether the connection on which it happened may still be used.
-    pub(super) fn spoils_connection(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+    /// Whether the database, and not the request, is why it failed.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_))
     }
 }
 
@@ -64,7 +86,7 @@ impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
         let DieselError::DatabaseError(kind, info) = &error else {
             return match error {
-                DieselError::BrokenTransactionManager => Self::Unavailable(error.to_string()),
+                DieselError::BrokenTransactionManager => Self::Lost(error.to_string()),
                 _ => Self::Query(error),
             };
         };
@@ -73,13 +95,16 @@ impl From<DieselError> for Error {
             DatabaseErrorKind::UniqueViolation => Self::UniqueViolation { constraint: constraint() },
             DatabaseErrorKind::ForeignKeyViolation => Self::ForeignKeyViolation,
             DatabaseErrorKind::CheckViolation => Self::CheckViolation { constraint: constraint() },
-            DatabaseErrorKind::UnableToSendCommand
-            | DatabaseErrorKind::ClosedConnection
-            | DatabaseErrorKind::ReadOnlyTransaction
-            | DatabaseErrorKind::SerializationFailure => Self::Unavailable(error.to_string()),
-            _ if PASSING.iter().any(|text| info.message().contains(text)) => {
-                Self::Unavailable(error.to_string())
+            DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => {
+                Self::Lost(error.to_string())
             }
+            // A connection to what was the primary once; a new one may lead to what is it now.
+            DatabaseErrorKind::ReadOnlyTransaction | DatabaseErrorKind::SerializationFailure => {
+                Self::Refused(error.to_string())
+            }
+            _ if says(info.message(), &LOST) => Self::Lost(error.to_string()),
+            _ if says(info.message(), &REFUSED) => Self::Refused(error.to_string()),
+            _ if says(info.message(), &PASSING) => Self::Unavailable(error.to_string()),
             _ => Self::Query(error),
         }
     }

@@ -75,7 +75,7 @@ pub async fn set_up(connector: &Connector) -> anyhow::Result<()> {
 ///
 /// Only reads, so that a start asks nothing of a role that may not create tables.
 pub async fn status(connector: &Connector) -> anyhow::Result<Vec<Status>> {
-    let mut connection = connector.connect().await?;
+    let mut connection = connector.connect_patiently().await?;
     let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
     let applied = applied.context("the list of migrations is locked")??;
     let all = all()?;
@@ -84,6 +84,15 @@ pub async fn status(connector: &Connector) -> anyhow::Result<Vec<Status>> {
         applied: applied.contains(&migration.name().version().to_string()),
     };
     Ok(all.iter().map(|migration| status(migration.as_ref())).collect())
+}
+
+/// Versions of migrations that the database has and this binary does not know.
+pub async fn unknown(connector: &Connector) -> anyhow::Result<Vec<String>> {
+    let mut connection = connector.connect().await?;
+    let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
+    let applied = applied.context("the list of migrations is locked")??;
+    let known: Vec<_> = all()?.iter().map(|migration| migration.name().version().to_string()).collect();
+    Ok(applied.into_iter().filter(|version| !known.contains(version)).collect())
 }
 
 async fn applied_versions(connection: &mut AsyncPgConnection) -> diesel::QueryResult<Vec<String>> {
@@ -109,7 +118,7 @@ async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
-    let mut connection = connector.connect().await?;
+    let mut connection = connector.connect_patiently().await?;
     let limit = LOCK_LIMIT.as_millis();
     connection.batch_execute(&format!("SET lock_timeout = {limit}")).await?;
     diesel::sql_query("SELECT pg_advisory_lock($1)")

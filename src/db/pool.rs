@@ -1,15 +1,16 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{self, Manager, Object, Pool, RecycleError, RecycleResult, Timeouts};
 use deadpool::{Runtime, Status};
-use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::dialer::Dialer;
 use super::{Connector, Error};
+use crate::metrics::{DatabaseFailure, Metrics};
 
 /// How often spare connections are looked for. It costs no query, so it does not keep a database awake.
 const TIDY_EVERY: Duration = Duration::from_secs(15);
@@ -35,79 +36,140 @@ pub struct PoolSettings {
     pub work: Duration,
 }
 
-/// A pool of connections to one database; cheap to clone.
+/// A pool of connections to one server; cheap to clone.
 #[derive(Clone)]
-pub struct Database {
+pub(super) struct ConnectionPool {
     pool: Pool<Connections>,
+    dialer: Dialer,
     connector: Connector,
     settings: PoolSettings,
-    get_limit: Duration,
+    metrics: Metrics,
+    /// When a connection was last asked for.
+    used: Arc<Mutex<Option<Instant>>>,
     _tidy: Arc<AbortOnDropHandle<()>>,
 }
 
-impl Database {
+impl ConnectionPool {
     /// A pool that opens connections as they are needed; must be called on a tokio runtime.
-    pub fn new(connector: Connector, settings: PoolSettings) -> anyhow::Result<Self> {
-        // The connector bounds what it does itself. One get may have to try several dead connections in
-        // turn, which deadpool's limits do not bound together, so there is one around it all.
-        let get_limit = settings.wait + settings.check_limit + connector.limit();
-        let pool = Pool::builder(Connections { connector: connector.clone(), settings })
+    pub(super) fn new(
+        connector: Connector,
+        settings: PoolSettings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        let patience = connector.limit();
+        Self::with_patience(connector, patience, settings, metrics)
+    }
+
+    /// A pool whose users do not wait for a server that is not there.
+    pub(super) fn impatient(
+        connector: Connector,
+        settings: PoolSettings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        Self::with_patience(connector, Duration::ZERO, settings, metrics)
+    }
+
+    fn with_patience(
+        connector: Connector,
+        patience: Duration,
+        settings: PoolSettings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        let connector = connector.limited(settings.work);
+        let dialer = Dialer::new(connector.clone(), patience);
+        let connections = Connections { dialer: dialer.clone(), settings, doubted: Mutex::default() };
+        let pool = Pool::builder(connections)
             .max_size(settings.size + settings.overflow)
             .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(settings.wait),
-                create: None,
-                recycle: Some(settings.check_limit),
-            })
+            // Its limits do not bound a get together, which may have to try several dead connections in turn.
+            .timeouts(Timeouts::default())
             .build()?;
-        let tidy = tokio::spawn(tidy(pool.clone(), settings));
-        Ok(Self { pool, connector, settings, get_limit, _tidy: Arc::new(AbortOnDropHandle::new(tidy)) })
+        let tidy = Arc::new(AbortOnDropHandle::new(tokio::spawn(tidy(pool.clone(), settings))));
+        Ok(Self { pool, dialer, connector, settings, metrics, used: Arc::default(), _tidy: tidy })
     }
 
-    /// Does a unit of work on a connection, within the limits for getting one and for the work.
-    ///
-    /// A connection on which the work was cut short, by its limit or because the caller went away, is
-    /// closed: the server may still be busy with it.
-    pub async fn run<R, F>(&self, work: F) -> Result<R, Error>
-    where
-        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
-    {
-        let get = timeout(self.get_limit, self.pool.get()).await;
-        let connection = get.map_err(|_| Error::timeout("waiting for a connection"))??;
-        let mut lease = Lease { connection: Some(connection), connector: self.connector.clone() };
-        let done = timeout(self.settings.work, work(lease.connection()?)).await;
-        let result = done.map_err(|_| Error::timeout("at work"))?.map_err(Error::from);
-        if !result.as_ref().is_err_and(Error::spoils_connection) {
-            lease.give_back();
+    /// A connection, within one limit for whatever that takes. While the database is there the limit is a shorter one: then
+    /// it is other requests that have to end first.
+    pub(super) async fn get(&self) -> Result<Lease, Error> {
+        let began = Instant::now();
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        let got = tokio::select! {
+            biased;
+            got = timeout(self.connector.limit() + self.settings.check_limit, self.pool.get()) => {
+                let got = got.map_err(|_| Error::timeout("waiting for a connection"));
+                got.and_then(|got| got.map_err(Error::from)).map_err(|error| (DatabaseFailure::Connect, error))
+            }
+            () = self.dialer.up_for(self.settings.wait) => {
+                Err((DatabaseFailure::Wait, Error::timeout("waiting while all connections are in use")))
+            }
+        };
+        self.metrics.database_waited(began.elapsed());
+        match got {
+            Ok(connection) => Ok(Lease { connection: Some(connection), connector: self.connector.clone() }),
+            Err((failure, error)) => {
+                self.failed(failure);
+                Err(error)
+            }
         }
-        result
     }
 
-    /// How many connections there are, how many of them are free, and how many requests wait for one.
-    pub fn status(&self) -> Status {
+    /// Counts a unit of work that failed.
+    pub(super) fn failed(&self, failure: DatabaseFailure) {
+        self.metrics.database_failed(failure);
+    }
+
+    /// Whether the server is known to be away. If so it is tried, so that this becomes untrue by itself.
+    pub(super) fn is_down(&self) -> bool {
+        self.dialer.is_down()
+    }
+
+    /// Whether a connection is likely to be had without waiting. If not, the server is tried for next time.
+    pub(super) fn is_warm(&self) -> bool {
+        self.pool.status().available > 0 || self.dialer.is_up()
+    }
+
+    pub(super) fn was_used_within(&self, time: Duration) -> bool {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < time)
+    }
+
+    /// Whether something answers in the server's place.
+    pub(super) async fn knock(&self) -> bool {
+        self.connector.knock().await
+    }
+
+    /// Has the connections closed that idle now, as another one was found dead.
+    pub(super) fn doubt(&self) {
+        self.pool.manager().doubt();
+    }
+
+    /// What a transaction has to begin with.
+    pub(super) fn transaction_limits(&self) -> Option<String> {
+        self.connector.transaction_limits()
+    }
+
+    pub(super) fn status(&self) -> Status {
         self.pool.status()
     }
 
-    /// Closes all connections; later work fails.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.pool.close();
     }
 }
 
 /// A connection on loan, closed when dropped unless it is given back; what it was busy with is cancelled.
-struct Lease {
+pub(super) struct Lease {
     connection: Option<Object<Connections>>,
     connector: Connector,
 }
 
 impl Lease {
-    fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
+    pub(super) fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
         self.connection
             .as_deref_mut()
             .ok_or_else(|| Error::Unavailable("the connection was given back".into()))
     }
 
-    fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         self.connection.take();
     }
 }
@@ -125,8 +187,22 @@ impl Drop for Lease {
 
 /// What deadpool asks for connections.
 struct Connections {
-    connector: Connector,
+    dialer: Dialer,
     settings: PoolSettings,
+    /// When it was noticed that a connection was dead though nobody had said so.
+    doubted: Mutex<Option<Instant>>,
+}
+
+impl Connections {
+    fn doubt(&self) {
+        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection has not been used since others were found dead.
+    fn is_doubtful(&self, idle: Duration) -> bool {
+        let doubted = *self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        doubted.is_some_and(|at| at.elapsed() <= idle)
+    }
 }
 
 impl Manager for Connections {
@@ -135,19 +211,30 @@ impl Manager for Connections {
 
     async fn create(&self) -> Result<AsyncPgConnection, Error> {
         // Opening is rare, and its state with TLS's would make every future that may need it large.
-        Box::pin(self.connector.connect()).await
+        Box::pin(self.dialer.connect()).await
     }
 
-    async fn recycle(&self, connection: &mut AsyncPgConnection, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(
+        &self,
+        connection: &mut AsyncPgConnection,
+        metrics: &managed::Metrics,
+    ) -> RecycleResult<Error> {
+        let idle = metrics.last_used();
         if connection.is_broken() {
             return Err(RecycleError::message("closed or inside a transaction"));
         }
         if metrics.age() > self.settings.lifetime {
             return Err(RecycleError::message("too old"));
         }
-        if metrics.last_used() > self.settings.check_after {
-            let ping = connection.ping(&RecyclingMethod::Verified).await;
-            ping.map_err(|error| RecycleError::Backend(error.into()))?;
+        if self.is_doubtful(idle) {
+            return Err(RecycleError::message("others that were there with it were dead"));
+        }
+        if idle > self.settings.check_after {
+            let ping = timeout(self.settings.check_limit, connection.ping(&RecyclingMethod::Verified)).await;
+            if !matches!(ping, Ok(Ok(()))) {
+                self.doubt();
+                return Err(RecycleError::message("no answer"));
+            }
         }
         Ok(())
     }

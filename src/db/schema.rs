@@ -216,12 +216,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::db::types::*;
+
+    /// How far the write-ahead log had come after each user's last write.
+    write_positions (user_id) {
+        /// The user, whichever of their sessions wrote.
+        user_id -> Uuid,
+        /// Bytes from the beginning of the log, a pg_lsn as a number.
+        position -> Int8,
+    }
+}
+
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(security_events -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(todo_event_counters -> users (user_id));
 diesel::joinable!(todo_events -> users (user_id));
 diesel::joinable!(todos -> users (user_id));
+diesel::joinable!(write_positions -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     refresh_tokens,
@@ -233,4 +247,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     todo_events,
     todos,
     users,
+    write_positions,
 );

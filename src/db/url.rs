@@ -44,13 +44,13 @@ pub(super) enum RootCertificates {
 const IGNORED: [&str; 5] =
     ["client_encoding", "fallback_application_name", "gssencmode", "pgbouncer", "sslsni"];
 
-/// What holds unless the URL says otherwise: how a dead connection is noticed. An idle one is probed after a minute
-/// (the system's default is two hours); data that the server does not acknowledge for 5 seconds means that it is
+/// What holds unless the URL says otherwise: how a dead connection is noticed. An idle one is probed after 20 seconds, which
+/// is no query and keeps nothing awake (the system's default is two hours); data that the server does not acknowledge for 5 seconds means that it is
 /// gone (without that, a request into a black hole waits for TCP's own limit, about 15 minutes).
 const DEFAULTS: [&str; 5] = [
     "application_name=todo-api",
-    "keepalives_idle=60",
-    "keepalives_interval=10",
+    "keepalives_idle=20",
+    "keepalives_interval=5",
     "keepalives_retries=3",
     "tcp_user_timeout=5",
 ];
@@ -105,14 +105,12 @@ impl DatabaseUrl {
     #[must_use]
     pub fn without_neon_pooler(self) -> Self {
         let Some((first, rest)) = self.config.get_hosts().first().and_then(|host| match host {
-            Host::Tcp(name) if name.ends_with(".neon.tech") => name.split_once('.'),
+            Host::Tcp(name) if is_neon_pooler(name) => name.split_once('.'),
             _ => None,
         }) else {
             return self;
         };
-        let Some(direct) = first.strip_suffix("-pooler") else {
-            return self;
-        };
+        let direct = first.trim_end_matches("-pooler");
         let host = format!("{direct}.{rest}");
         let text = self.text.expose_secret().replacen(&format!("{first}.{rest}"), &host, 1);
         Self::parse(&text).unwrap_or(self)
@@ -122,6 +120,45 @@ impl DatabaseUrl {
     pub fn ssl_mode(&self) -> SslMode {
         self.ssl_mode
     }
+
+    /// What the driver makes of it.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether every host is this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_local(&self.config)
+    }
+
+    /// Whether a URL may have a parameter.
+    pub(crate) fn takes(key: &str) -> bool {
+        ["sslmode", "sslrootcert"].contains(&key)
+            || IGNORED.contains(&key)
+            || ALLOWED.split(", ").any(|allowed| allowed == key)
+    }
+
+    /// The part before the parameters, with `$PASSWORD` in place of the password, and the parameters as written.
+    pub(crate) fn without_password(&self) -> (String, Vec<(&str, &str)>) {
+        let text = self.text.expose_secret();
+        let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        let (scheme, rest) = base.split_once("://").unwrap_or_default();
+        // At the last one, in case that there is one in the password.
+        let shown = match rest.rsplit_once('@') {
+            Some((login, host)) => match login.split_once(':') {
+                Some((user, _)) => format!("{user}:$PASSWORD@{host}"),
+                None => format!("{login}@{host}"),
+            },
+            None => rest.to_owned(),
+        };
+        let parameters = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        (format!("{scheme}://{shown}"), parameters)
+    }
+}
+
+/// Whether a host is Neon's pooler.
+pub(super) fn is_neon_pooler(host: &str) -> bool {
+    host.ends_with(".neon.tech") && host.split('.').next().is_some_and(|first| first.ends_with("-pooler"))
 }
 
 impl fmt::Debug for DatabaseUrl {

@@ -36,7 +36,9 @@ async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
         return Ok(None);
     };
     let id = identity.user_id;
-    let user = ctx.state()?.database.run(async |conn| models::User::find(conn, id).await).await?;
+    let state = ctx.state()?;
+    let find = async || state.database.read_of(id, async |conn| models::User::find(conn, id).await).await;
+    let user = state.cache.user(id, find).await?;
     // Without a user the token has outlived its account.
     let user = user.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Revoked))?;
     Ok(Some(user.into()))

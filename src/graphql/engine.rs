@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_graphql::futures_util::stream::{BoxStream, Stream, StreamExt};
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{Executor, Request, Response, ServerError, Value, Variables};
+use async_graphql::{Executor, Name, Request, Response, ServerError, Value, Variables};
 
 use super::documents::{Document, DocumentCache, Hash, TrustedDocuments};
 use super::errors::{self, wire_error};
@@ -29,6 +29,7 @@ pub struct Engine<E = Schema> {
 pub struct Operation {
     request: Request,
     kind: OperationType,
+    name: Option<Name>,
     /// The document, where it is to be kept if it turns out valid.
     new: Option<(Hash, Arc<Document>)>,
 }
@@ -37,6 +38,16 @@ impl Operation {
     /// Whether it reads, writes or subscribes.
     pub fn kind(&self) -> OperationType {
         self.kind
+    }
+
+    /// Its name in the document.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    /// Whether its document has been found to fit the schema before.
+    pub fn is_known(&self) -> bool {
+        self.new.is_none()
     }
 }
 
@@ -69,16 +80,16 @@ impl<E: Executor> Engine<E> {
         let GraphqlRequest { query, operation_name, variables, document_id } = request;
         let (hash, document, known) = self.document(query, document_id.as_deref())?;
         limits::check_document(&document.parsed, &variables, &self.limits, &self.lists, self.introspection)?;
-        let operation = select(&document.parsed, operation_name.as_deref())?;
+        let (name, operation) = select(&document.parsed, operation_name.as_deref())?;
         check_variables(operation, &variables)?;
-        let kind = operation.ty;
+        let (kind, name) = (operation.ty, name.cloned());
         let mut request = Request::new(String::new()).variables(variables);
         request.operation_name = operation_name.filter(|name| !name.is_empty());
         request.set_parsed_query(document.parsed.clone());
         if known && !document.has_variables {
             request = request.data(Validated);
         }
-        Ok(Operation { request, kind, new: (!known).then_some((hash, document)) })
+        Ok(Operation { request, kind, name, new: (!known).then_some((hash, document)) })
     }
 
     /// Executes a query or mutation.
@@ -141,11 +152,11 @@ impl<E: Executor> Engine<E> {
     }
 }
 
-/// The operation that a request means.
+/// The operation that a request means, and its name in the document.
 fn select<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
-) -> Result<&'a OperationDefinition, ServerError> {
+) -> Result<(Option<&'a Name>, &'a OperationDefinition), ServerError> {
     let name = name.filter(|name| !name.is_empty());
     let mut meant = document
         .operations
@@ -153,7 +164,7 @@ fn select<'a>(
         .filter(|(known, _)| name.is_none_or(|name| known.is_some_and(|known| known.as_str() == name)));
     let wrong = |message: String| Err(wire_error(ErrorCode::OperationResolutionFailure, message));
     match (meant.next(), meant.next(), name) {
-        (Some((_, operation)), None, _) => Ok(&operation.node),
+        (Some((name, operation)), None, _) => Ok((name, &operation.node)),
         (_, _, Some(name)) => wrong(format!("The document has no operation \"{name}\".")),
         _ => wrong("The document has several operations; operationName must say which one is meant.".into()),
     }

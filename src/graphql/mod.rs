@@ -20,6 +20,7 @@ mod todos;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder};
+use tracing::Instrument;
 
 pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use cookie::read as refresh_token_in_cookie;
@@ -56,7 +57,9 @@ fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
 
 /// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.
 pub fn schema(state: AppState, introspection: bool) -> Schema {
-    let history = DataLoader::new(todos::HistoryLoader(state.clone()), tokio::spawn);
+    // On tasks of their own, which still belong to the request.
+    let spawn = |load| tokio::spawn(Instrument::in_current_span(load));
+    let history = DataLoader::new(todos::HistoryLoader(state.clone()), spawn);
     let builder = builder().data(history).data(state);
     if introspection {
         builder.finish()

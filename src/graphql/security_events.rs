@@ -45,7 +45,7 @@ pub(super) async fn security_events(
     after: Option<&str>,
 ) -> Result<Connection<SecurityEvent, Edge<SecurityEvent>>, AppError> {
     let page = pages::page(first, after)?;
-    let found = ctx.state()?.database.run(async |conn| {
+    let found = ctx.state()?.database.read_of(user_id, async |conn| {
         let asked = pages::asks_for_total(ctx);
         let total = if asked { models::SecurityEvent::count(conn, user_id).await? } else { 0 };
         Ok((models::SecurityEvent::list(conn, user_id, page).await?, total))

@@ -6,9 +6,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::graphql::RequestId;
+use crate::telemetry;
 
 /// Names a request in its answer and in the logs; a caller may bring its own.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The span of the caller, and in the answer that of the service (<https://www.w3.org/TR/trace-context/>).
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const MAX_BYTES: usize = 128;
 
@@ -30,9 +34,14 @@ const SECURITY: [(HeaderName, HeaderValue); 5] = [
 pub(super) async fn complete(mut request: Request, next: Next) -> Response {
     let id =
         request.headers().get(REQUEST_ID).and_then(acceptable).unwrap_or_else(|| Uuid::now_v7().to_string());
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let span = telemetry::begin_request(&request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).instrument(span).await;
+    let answer = async {
+        let mut response = next.run(request).await;
+        telemetry::end_request(&mut response);
+        response
+    };
+    let mut response = answer.instrument(span).await;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);

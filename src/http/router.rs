@@ -15,7 +15,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
 use super::graphql::GraphqlState;
-use super::{Shutdown, graphiql, graphql, headers, health, jwks, websocket};
+use super::{Shutdown, graphiql, graphql, headers, health, jwks, metrics, websocket};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
@@ -39,7 +39,10 @@ pub(super) fn router<E: Executor>(
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/.well-known/jwks.json", get(jwks::jwks))
-        .with_state(state);
+        .with_state(state.clone());
+    if config.metrics.beside_api() {
+        router = router.merge(Router::new().route("/metrics", get(metrics::metrics)).with_state(state));
+    }
     if config.graphiql() {
         router = router
             .route("/", get(|| async { Redirect::temporary("/graphiql") }))
@@ -79,7 +82,9 @@ fn cors(config: &Config) -> CorsLayer {
             HeaderName::from_static("apollographql-client-version"),
             HeaderName::from_static("x-apollo-operation-name"),
             headers::REQUEST_ID,
+            headers::TRACEPARENT,
+            HeaderName::from_static("tracestate"),
         ])
-        .expose_headers([headers::REQUEST_ID, header::RETRY_AFTER])
+        .expose_headers([headers::REQUEST_ID, headers::TRACEPARENT, header::RETRY_AFTER])
         .max_age(Duration::from_hours(1))
 }

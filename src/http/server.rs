@@ -47,31 +47,51 @@ pub async fn serve<E: Executor>(
     let tasks = TaskTracker::new();
     let router = router(state.clone(), Arc::new(engine), config, tasks.clone(), shutdown.clone());
     tasks.spawn(housekeeping::run(state.clone(), shutdown.clone()));
-    let server = http_server(&config.http);
-    let places = Arc::new(Semaphore::new(config.http.max_connections));
+    listen(listener, &router, &config.http, &tasks, &shutdown).await;
+    tracing::info!("stopping: no new connections, finishing what has begun");
+    finish(&tasks, &config.http).await;
+    state.database.close();
+    Ok(())
+}
+
+/// Accepts connections until `shutdown`, and those last of all that came before it.
+pub(super) async fn listen(
+    listener: TcpListener,
+    router: &Router,
+    settings: &HttpSettings,
+    tasks: &TaskTracker,
+    shutdown: &Shutdown,
+) {
+    let server = http_server(settings);
+    let places = Arc::new(Semaphore::new(settings.max_connections));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok(accepted) => connect(&server, &router, &tasks, &shutdown, accepted, &config.http),
+            Ok(accepted) => connect(&server, router, tasks, shutdown, accepted, settings),
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    tracing::info!("stopping: no new connections, finishing what has begun");
-    for accepted in close(listener, &places)? {
-        connect(&server, &router, &tasks, &shutdown, accepted, &config.http);
+    match close(listener, &places) {
+        Ok(last) => {
+            last.into_iter()
+                .for_each(|accepted| connect(&server, router, tasks, shutdown, accepted, settings));
+        }
+        Err(error) => tracing::warn!(%error, "can't close the listener in order"),
     }
+}
+
+/// Waits for what has begun, within the limit of the settings.
+pub(super) async fn finish(tasks: &TaskTracker, settings: &HttpSettings) {
     tasks.close();
-    if timeout(config.http.shutdown_timeout, tasks.wait()).await.is_err() {
+    if timeout(settings.shutdown_timeout, tasks.wait()).await.is_err() {
         tracing::warn!("stopped before everything was finished");
     }
-    state.database.close();
-    Ok(())
 }
 
 /// The next connection, once there is a place for it: those beyond wait in the system's queue.

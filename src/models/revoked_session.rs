@@ -3,12 +3,13 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Timestamptz;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::db::schema::revoked_sessions;
 
 /// A session that was ended before its time; a trigger on the sessions writes these rows.
-#[derive(Clone, Copy, Debug, HasQuery)]
+#[derive(Clone, Copy, Debug, Deserialize, HasQuery, Serialize)]
 #[diesel(table_name = revoked_sessions)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct RevokedSession {

@@ -3,6 +3,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::db::schema::users;
@@ -14,7 +15,7 @@ diesel::define_sql_function! {
 }
 
 /// An account as everybody but the password check sees it.
-#[derive(Clone, Debug, HasQuery)]
+#[derive(Clone, Debug, Deserialize, HasQuery, Serialize)]
 #[diesel(table_name = users)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct User {

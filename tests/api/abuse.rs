@@ -182,10 +182,11 @@ async fn a_request_beyond_its_time_is_answered() {
             .await;
     let token = app.register("ada@example.com").await.token();
     let database = app.state.database.clone();
-    let (release, held) = tokio::sync::oneshot::channel::<()>();
+    let release = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = std::sync::Arc::clone(&release);
     let holder = tokio::spawn(async move {
-        let work = database.run(async |_| {
-            let _ = held.await;
+        let work = database.write(async |_| {
+            let _ = held.acquire().await;
             Ok(())
         });
         work.await
@@ -195,7 +196,7 @@ async fn a_request_beyond_its_time_is_answered() {
     }
     let answer = app.me(&token).await;
     assert_eq!((answer.status, answer.code()), (504, "REQUEST_TIMEOUT"));
-    release.send(()).unwrap();
+    release.add_permits(1);
     holder.await.unwrap().unwrap();
     still_answers(&app).await;
 }

@@ -34,6 +34,9 @@ fn a_bad_value_is_named_with_what_is_allowed() {
         ("DATABASE_CONNECT_TIMEOUT", "10", "30s"),
         ("PASSWORD_HASH_CONCURRENCY", "many", "from 1 to 256"),
         ("JWT_SECRET", "short", "at least 32"),
+        ("REDIS_URL", "http://root:hunter2@localhost:6379", "redis://"),
+        ("REDIS_URL", "redis://root:hunter2@localhost/first", "redis://"),
+        ("REDIS_URL", "rediss://root:hunter2@localhost/#insecure", "redis://"),
         ("DATABASE_URL", "mysql://root:hunter2@localhost/todo", "postgresql://"),
         ("DATABASE_URL", "postgres://u:hunter2@localhost/db?sslmode=on", "verify-full"),
         (

@@ -1,10 +1,12 @@
 //! The pool, and the database going away and coming back.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use serde_json::Value;
 use todo_api::db::Error;
+use tokio::sync::Semaphore;
 
 use crate::support::{Answer, OwnServer, Proxy, TestApp, TestDatabase};
 
@@ -16,19 +18,18 @@ async fn an_exhausted_pool_is_service_unavailable_and_recovers() {
     let app = TestApp::with(&flags).await;
     let token = app.register("ada@example.com").await.token();
 
-    let hold = |release: tokio::sync::oneshot::Receiver<()>| {
-        let database = app.state.database.clone();
+    let release = Arc::new(Semaphore::new(0));
+    let hold = || {
+        let (database, release) = (app.state.database.clone(), Arc::clone(&release));
         tokio::spawn(async move {
-            let work = database.run(async |_| {
-                let _ = release.await;
+            let work = database.write(async |_| {
+                let _ = release.acquire().await;
                 Ok(())
             });
             work.await
         })
     };
-    let (free_one, one) = tokio::sync::oneshot::channel();
-    let (free_other, other) = tokio::sync::oneshot::channel();
-    let tasks = [hold(one), hold(other)];
+    let tasks = [hold(), hold()];
     while app.state.database.status().available > 0 || app.state.database.status().size < 2 {
         tokio::task::yield_now().await;
     }
@@ -36,8 +37,7 @@ async fn an_exhausted_pool_is_service_unavailable_and_recovers() {
     assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
     assert!(answer.error()["extensions"]["retryAfter"].as_u64().unwrap() >= 1);
 
-    free_one.send(()).unwrap();
-    free_other.send(()).unwrap();
+    release.add_permits(2);
     for task in tasks {
         task.await.unwrap().unwrap();
     }
@@ -48,7 +48,7 @@ async fn an_exhausted_pool_is_service_unavailable_and_recovers() {
 async fn a_killed_server_is_service_unavailable_and_recovers_by_itself() {
     let mut server = OwnServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let url = server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.address.port()));
+    let url = proxy.url(&server.url());
     todo_api::db::migrations::run(&crate::support::connector(&url)).await.unwrap();
     let app = TestApp::on(&url, &["--database-connect-timeout=1s"], TestDatabase::empty().await).await;
     let token = app.register("ada@example.com").await.token();
@@ -98,7 +98,7 @@ async fn wait_for_end_of_outage(app: &TestApp, token: &str) -> Answer {
 #[tokio::test]
 async fn work_beyond_its_limit_is_ended_and_its_connection_closed() {
     let app = TestApp::with(&["--database-work-timeout=200ms"]).await;
-    let result = app.state.database.run(async |conn| diesel::sql_query(SLEEP).execute(conn).await).await;
+    let result = app.state.database.write(async |conn| diesel::sql_query(SLEEP).execute(conn).await).await;
     assert!(matches!(result, Err(Error::Unavailable(_))), "{result:?}");
     assert_eq!(app.state.database.status().size, 0);
     assert_eq!(app.ask("{ me { id } }", Value::Null).await.data("me"), &Value::Null);
@@ -109,7 +109,7 @@ async fn the_connection_of_a_caller_that_went_away_is_closed() {
     let app = TestApp::start().await;
     let database = app.state.database.clone();
     let caller = tokio::spawn(async move {
-        database.run(async |conn| conn.batch_execute(&format!("BEGIN; {SLEEP}; COMMIT")).await).await
+        database.write(async |conn| conn.batch_execute(&format!("BEGIN; {SLEEP}; COMMIT")).await).await
     });
     while app.state.database.status().size == 0 {
         tokio::task::yield_now().await;
@@ -123,7 +123,7 @@ async fn the_connection_of_a_caller_that_went_away_is_closed() {
 async fn a_failed_statement_keeps_its_connection() {
     let app = TestApp::start().await;
     let result =
-        app.state.database.run(async |conn| diesel::sql_query("SELECT 1/0").execute(conn).await).await;
+        app.state.database.write(async |conn| diesel::sql_query("SELECT 1/0").execute(conn).await).await;
     assert!(matches!(result, Err(Error::Query(_))), "{result:?}");
     let status = app.state.database.status();
     assert_eq!((status.size, status.available), (1, 1));
@@ -135,13 +135,12 @@ async fn a_connection_is_tested_before_use_if_it_has_idled_and_only_then() {
     todo_api::db::migrations::run(&crate::support::connector(&server.url())).await.unwrap();
     for (check_after, answers) in [("0s", true), ("1h", false)] {
         let proxy = Proxy::to(server.port()).await;
-        let url =
-            server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.address.port()));
+        let url = proxy.url(&server.url());
         let check_after = format!("--database-check-after={check_after}");
         let flags = [&check_after, "--database-check-timeout=300ms", "--database-work-timeout=1s"];
         let app = TestApp::on(&url, &flags, TestDatabase::empty().await).await;
         let ask = async || {
-            app.state.database.run(async |conn| diesel::sql_query("SELECT 1").execute(conn).await).await
+            app.state.database.write(async |conn| diesel::sql_query("SELECT 1").execute(conn).await).await
         };
         ask().await.unwrap();
         // The connection is dead, but nobody has said so: only a test of it can tell.
@@ -158,7 +157,7 @@ async fn retired_and_idle_connections_are_replaced() {
         let query = "SELECT pg_backend_pid()::bigint AS count";
         app.state
             .database
-            .run(async |conn| diesel::sql_query(query).get_result::<Count>(conn).await)
+            .write(async |conn| diesel::sql_query(query).get_result::<Count>(conn).await)
             .await
             .unwrap()
             .count
@@ -191,7 +190,7 @@ async fn errors_of_the_server_are_classified() {
     let run = async |sql: &'static str| {
         app.state
             .database
-            .run(async move |conn| diesel::sql_query(sql).execute(conn).await)
+            .write(async move |conn| diesel::sql_query(sql).execute(conn).await)
             .await
             .unwrap_err()
     };
@@ -204,14 +203,26 @@ async fn errors_of_the_server_are_classified() {
         matches!(run(insert).await, Error::CheckViolation { constraint } if constraint == "users_email_normalised")
     );
     for sql in [
-        "SELECT pg_terminate_backend(pg_backend_pid())",
-        "DO $$ BEGIN RAISE read_only_sql_transaction; END $$",
         "DO $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device'; END $$",
+        "DO $$ BEGIN RAISE EXCEPTION 'canceling statement due to lock timeout'; END $$",
     ] {
         let error = run(sql).await;
         assert!(matches!(error, Error::Unavailable(_)), "{sql}: {error:?}");
     }
-    let cut_short = app.state.database.run(async |conn| {
+    for sql in [
+        "DO $$ BEGIN RAISE read_only_sql_transaction; END $$",
+        "DO $$ BEGIN RAISE serialization_failure; END $$",
+        "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected'; END $$",
+        "DO $$ BEGIN RAISE EXCEPTION 'prepared statement \"s7\" does not exist'; END $$",
+    ] {
+        let error = run(sql).await;
+        assert!(matches!(error, Error::Refused(_)), "{sql}: {error:?}");
+    }
+    let error = run("SELECT pg_terminate_backend(pg_backend_pid())").await;
+    assert!(matches!(error, Error::Lost(_)), "{error:?}");
+    let error = run("SELECT * FROM nothing").await;
+    assert!(matches!(error, Error::Query(_)), "{error:?}");
+    let cut_short = app.state.database.write(async |conn| {
         conn.batch_execute("SET statement_timeout = 10").await?;
         conn.batch_execute(SLEEP).await
     });

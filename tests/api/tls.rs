@@ -8,10 +8,10 @@ use todo_api::db::{Connector, DatabaseUrl};
 
 use crate::support::OwnServer;
 
-struct TlsServer {
-    server: OwnServer,
-    authority: PathBuf,
-    other_authority: PathBuf,
+pub(crate) struct TlsServer {
+    pub(crate) server: OwnServer,
+    pub(crate) authority: PathBuf,
+    pub(crate) other_authority: PathBuf,
 }
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
@@ -22,7 +22,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 
 impl TlsServer {
     /// A server whose certificate is for `localhost`, and that takes nobody without TLS.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         todo_api::crypto::install_provider();
         let mut server = OwnServer::start().await;
         let (trusted, other) = (authority(), authority());

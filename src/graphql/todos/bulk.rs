@@ -51,7 +51,7 @@ impl TodoBulkMutation {
         if !problems.is_empty() {
             return Err(AppError::BadUserInput(problems));
         }
-        let made = writer.state.database.run(async |conn| writer.author().create(conn, &new).await);
+        let made = writer.create(&new);
         let ids: Vec<_> = new.iter().map(|todo| todo.id).collect();
         Ok(payload(&writer, writer.settle(made.await?)?, &ids))
     }
@@ -121,7 +121,7 @@ impl TodoBulkMutation {
     ) -> Result<PurgedTodosPayload, AppError> {
         let writer = Writer::new(ctx)?;
         let ids = parse_ids(&input.ids)?;
-        let purged = writer.state.database.run(async |conn| writer.author().purge(conn, &ids, None).await);
+        let purged = writer.write(false, async |conn| writer.author().purge(conn, &ids, None).await);
         writer.settle(purged.await?)?;
         Ok(PurgedTodosPayload { purged_todo_ids: ids.into_iter().map(ID::from).collect() })
     }
@@ -178,8 +178,7 @@ fn parse_ids(ids: &[ID]) -> Result<Vec<Uuid>, AppError> {
 
 async fn change(writer: &Writer<'_>, ids: &[ID], changes: &TodoChanges) -> Result<TodosPayload, AppError> {
     let ids = parse_ids(ids)?;
-    let done =
-        writer.state.database.run(async |conn| writer.author().update(conn, &ids, None, changes).await);
+    let done = writer.update(&ids, None, changes);
     Ok(payload(writer, writer.settle(done.await?)?, &ids))
 }
 

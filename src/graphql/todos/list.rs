@@ -150,7 +150,7 @@ pub(super) async fn todos(
     let order = order.map_or(latest_first, models::TodoOrder::from);
     let (page, filter) = (arguments.page(|cursor| decode(order, cursor))?, filter.parse()?);
     let asked = pages::asks_for_total(ctx);
-    let found = ctx.state()?.database.run(async |conn| {
+    let found = ctx.state()?.database.read_of(user_id, async |conn| {
         let total = if asked { models::Todo::count(conn, user_id, &filter).await? } else { 0 };
         Ok((models::Todo::list(conn, user_id, &filter, order, &page).await?, total))
     });

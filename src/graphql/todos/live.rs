@@ -42,7 +42,7 @@ impl Subscription {
         let state = ctx.state()?.clone();
         // First of all: what happens from here on is heard of.
         let subscriber = state.feed.listen(user_id);
-        let number = state.database.run(async |conn| {
+        let number = state.database.read(async |conn| {
             if let Some(id) = after {
                 return TodoEvent::number(conn, user_id, id).await;
             }
@@ -95,8 +95,8 @@ impl Reader {
             match self.read().await {
                 Ok(()) => {}
                 // It comes back, and nothing is lost until then.
-                Err(db::Error::Unavailable(reason)) => {
-                    tracing::debug!(reason, "a subscription waits for the database");
+                Err(error) if error.is_outage() => {
+                    tracing::debug!(%error, "a subscription waits for the database");
                     sleep(RETRY_AFTER).await;
                     continue;
                 }
@@ -110,7 +110,7 @@ impl Reader {
 
     async fn read(&mut self) -> Result<(), db::Error> {
         let (user_id, number) = (self.user_id, self.number);
-        let found = self.state.database.run(async |conn| {
+        let found = self.state.database.read(async |conn| {
             let events = TodoEvent::since(conn, user_id, number, BATCH).await?;
             let ids: Vec<_> = events.iter().map(|event| event.todo_id).collect();
             let todos =

@@ -67,7 +67,11 @@ impl TodoQuery {
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Todo, AppError> {
     let user_id = ctx.caller()?.requester.require()?.user_id;
     let id = parse_id(id)?;
-    let todo = ctx.state()?.database.run(async |conn| models::Todo::find(conn, user_id, id).await).await?;
+    let todo = ctx
+        .state()?
+        .database
+        .read_of(user_id, async |conn| models::Todo::find(conn, user_id, id).await)
+        .await?;
     Ok(Todo::new(user_id, todo.ok_or(AppError::NotFound)?))
 }
 

@@ -1,4 +1,6 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::input::{CreateTodoInput, UpdateTodoInput};
@@ -6,7 +8,7 @@ use super::{Todo, parse_id};
 use crate::error::{AppError, ErrorCode};
 use crate::graphql::context::ContextExt;
 use crate::graphql::directives::{any_reason, errors};
-use crate::models::{Author, TodoChanges, Written};
+use crate::models::{self, Author, NewTodo, TodoChanges, Written};
 use crate::state::AppState;
 
 /// What may be wrong with a write.
@@ -33,8 +35,7 @@ impl TodoMutation {
     ) -> Result<TodoPayload, AppError> {
         let writer = Writer::new(ctx)?;
         let new = [input.parse(vec!["input".into()]).map_err(AppError::BadUserInput)?];
-        let made = writer.state.database.run(async |conn| writer.author().create(conn, &new).await);
-        writer.one(made.await?)
+        writer.one(writer.create(&new).await?)
     }
 
     /// Changes what is given of a todo, and nothing else.
@@ -108,8 +109,7 @@ impl TodoMutation {
         let writer = Writer::new(ctx)?;
         let ids = [parse_id(&input.id)?];
         let expected = input.expected_version;
-        let purged =
-            writer.state.database.run(async |conn| writer.author().purge(conn, &ids, expected).await);
+        let purged = writer.write(false, async |conn| writer.author().purge(conn, &ids, expected).await);
         writer.settle(purged.await?)?;
         Ok(PurgedTodoPayload { purged_todo_id: input.id })
     }
@@ -118,7 +118,7 @@ impl TodoMutation {
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn empty_trash(&self, ctx: &Context<'_>) -> Result<EmptyTrashPayload, AppError> {
         let writer = Writer::new(ctx)?;
-        let purged = writer.state.database.run(async |conn| writer.author().empty_trash(conn).await);
+        let purged = writer.write(false, async |conn| writer.author().empty_trash(conn).await);
         Ok(EmptyTrashPayload { purged_count: purged.await? })
     }
 
@@ -132,7 +132,7 @@ impl TodoMutation {
     ) -> Result<TodoPayload, AppError> {
         let writer = Writer::new(ctx)?;
         let id = parse_id(&input.event_id)?;
-        let undone = writer.state.database.run(async |conn| writer.author().undo(conn, id).await);
+        let undone = writer.write(false, async |conn| writer.author().undo(conn, id).await);
         let todo = writer.settle(undone.await?)?;
         Ok(TodoPayload { todo: Todo::new(writer.user_id, todo) })
     }
@@ -200,15 +200,43 @@ impl<'a> Writer<'a> {
         expected_version: Option<i64>,
         changes: &TodoChanges,
     ) -> Result<TodoPayload, AppError> {
-        let ids = [parse_id(id)?];
-        let done = self
-            .state
-            .database
-            .run(async |conn| self.author().update(conn, &ids, expected_version, changes).await);
-        self.one(done.await?)
+        self.one(self.update(&[parse_id(id)?], expected_version, changes).await?)
     }
 
-    fn one(&self, written: Written<Vec<crate::models::Todo>>) -> Result<TodoPayload, AppError> {
+    /// Makes todos. If the client made their identifiers, this can be repeated.
+    pub(super) async fn create(&self, new: &[NewTodo]) -> Result<Written<Vec<models::Todo>>, AppError> {
+        let repeatable = new.iter().all(|todo| todo.repeatable);
+        self.write(repeatable, async |conn| self.author().create(conn, new).await).await
+    }
+
+    /// Changes todos. Unless they must have a certain version, this can be repeated.
+    pub(super) async fn update(
+        &self,
+        ids: &[Uuid],
+        expected_version: Option<i64>,
+        changes: &TodoChanges,
+    ) -> Result<Written<Vec<models::Todo>>, AppError> {
+        let update = async |conn: &mut _| self.author().update(conn, ids, expected_version, changes).await;
+        self.write(expected_version.is_none(), update).await
+    }
+
+    /// Writes; says whether it does no harm to do it again.
+    pub(super) async fn write<R>(
+        &self,
+        repeatable: bool,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    ) -> Result<R, AppError>
+    where
+        R: Send,
+    {
+        let database = &self.state.database;
+        let written =
+            if repeatable { database.write_repeatably(work).await? } else { database.write(work).await? };
+        database.note_write_of(self.user_id).await?;
+        Ok(written)
+    }
+
+    fn one(&self, written: Written<Vec<models::Todo>>) -> Result<TodoPayload, AppError> {
         let todo = self.settle(written)?.into_iter().next().ok_or(AppError::NotFound)?;
         Ok(TodoPayload { todo: Todo::new(self.user_id, todo) })
     }

@@ -6,7 +6,8 @@ mod body;
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
@@ -26,6 +27,7 @@ use self::answer::Refusal;
 pub(super) use self::answer::to_json;
 use self::body::Requests;
 use super::client::{Peer, client};
+use super::observation::Observation;
 use super::websocket::Sockets;
 use super::{Shutdown, origin};
 use crate::auth::{Client, Requester};
@@ -36,6 +38,7 @@ use crate::graphql::{
     wire_error,
 };
 use crate::state::AppState;
+use crate::telemetry;
 
 /// What the transports need, over HTTP and WebSocket.
 pub(super) struct GraphqlState<E = Schema> {
@@ -52,6 +55,7 @@ pub(super) struct GraphqlState<E = Schema> {
     places: Arc<Semaphore>,
     read_limit: Duration,
     time_limit: Duration,
+    slow: Duration,
 }
 
 impl<E: Executor> GraphqlState<E> {
@@ -75,7 +79,13 @@ impl<E: Executor> GraphqlState<E> {
             engine,
             read_limit: config.http.read_timeout,
             time_limit: config.http.request_timeout,
+            slow: config.log.slow_operation,
         }
+    }
+
+    /// Watches over an operation that came at some time with some request.
+    pub(super) fn observe(&self, started: Instant, request_id: &RequestId) -> Observation {
+        Observation::new(request_id.clone(), self.app.metrics.clone(), self.slow, started)
     }
 
     /// Where a request comes from.
@@ -104,20 +114,32 @@ impl<E: Executor> GraphqlState<E> {
         &self,
         operation: Operation,
         caller: Caller,
+        mut observation: Observation,
         request_id: &RequestId,
         place: Arc<OwnedSemaphorePermit>,
     ) -> Result<GraphqlResponse, Refusal> {
-        let (engine, id) = (Arc::clone(&self.engine), request_id.clone());
-        let limit = self.time_limit;
+        let (engine, limit) = (Arc::clone(&self.engine), self.time_limit);
         let work = async move {
             let _place = place;
+            observation.begin();
             // Here as well as around the request: what is left of it does not go on without anybody. A transaction
             // that is under way is rolled back.
-            timeout(limit, engine.execute(operation, caller, &id)).await
+            let done = timeout(limit, engine.execute(operation, caller, &observation.request_id)).await;
+            match done {
+                Ok(response) => {
+                    observation.answered(&response);
+                    Ok(response)
+                }
+                Err(_) => {
+                    let error = too_slow();
+                    observation.refused(&error);
+                    Err(error)
+                }
+            }
         };
         let task = self.tasks.spawn(work.in_current_span());
         match task.await {
-            Ok(done) => done.map_err(|_| Refusal::new(StatusCode::GATEWAY_TIMEOUT, too_slow())),
+            Ok(done) => done.map_err(|error| Refusal::new(StatusCode::GATEWAY_TIMEOUT, error)),
             Err(_) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal(request_id))),
         }
     }
@@ -127,12 +149,15 @@ impl<E: Executor> GraphqlState<E> {
         &self,
         operation: Operation,
         caller: Caller,
+        observation: Observation,
         request_id: &RequestId,
     ) -> GraphqlResponse {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return GraphqlResponse::from_errors(vec![overloaded(self.engine.limits().concurrent_requests)]);
+            let error = overloaded(self.engine.limits().concurrent_requests);
+            observation.refused(&error);
+            return GraphqlResponse::from_errors(vec![error]);
         };
-        let done = self.run(operation, caller, request_id, Arc::new(place)).await;
+        let done = self.run(operation, caller, observation, request_id, Arc::new(place)).await;
         done.unwrap_or_else(|refusal| GraphqlResponse::from_errors(vec![refusal.error]))
     }
 }
@@ -144,21 +169,38 @@ pub(super) async fn handle<E: Executor>(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response {
+    let started = Instant::now();
     let Some(media_type) = MediaType::negotiate(request.headers()) else {
         let message = "Accept application/graphql-response+json or application/json.";
         let error = wire_error(ErrorCode::NotAcceptable, message);
+        state.observe(started, &request_id).refused(&error);
         return answer::refused(Refusal::new(StatusCode::NOT_ACCEPTABLE, error), MediaType::Json);
     };
     // Before the body is read: what is turned away costs no memory.
     let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
         let error = overloaded(state.engine.limits().concurrent_requests);
+        state.observe(started, &request_id).refused(&error);
         return answer::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error), media_type);
     };
-    let work = Call { state: Arc::clone(&state), media_type, request_id, peer, place: Arc::new(place) };
-    match timeout(state.time_limit, work.answer(request)).await {
+    let call = Call {
+        state: Arc::clone(&state),
+        media_type,
+        request_id,
+        peer,
+        place: Arc::new(place),
+        started,
+        has_begun: AtomicBool::new(false),
+    };
+    match timeout(state.time_limit, call.answer(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => answer::refused(refusal, media_type),
-        Err(_) => answer::refused(Refusal::new(StatusCode::GATEWAY_TIMEOUT, too_slow()), media_type),
+        Err(_) => {
+            let error = too_slow();
+            if !call.has_begun.load(Ordering::Relaxed) {
+                call.observe().refused(&error);
+            }
+            answer::refused(Refusal::new(StatusCode::GATEWAY_TIMEOUT, error), media_type)
+        }
     }
 }
 
@@ -169,17 +211,25 @@ struct Call<E> {
     request_id: RequestId,
     peer: Peer,
     place: Arc<OwnedSemaphorePermit>,
+    started: Instant,
+    /// Whether there is an operation, which is observed by itself.
+    has_begun: AtomicBool,
 }
 
 impl<E: Executor> Call<E> {
+    fn observe(&self) -> Observation {
+        self.state.observe(self.started, &self.request_id)
+    }
+
     async fn answer(&self, request: Request<Body>) -> Result<Response, Refusal> {
         let (state, (parts, body)) = (&self.state, request.into_parts());
         let get = parts.method != Method::POST;
         let requests = if get {
-            body::read_url(&parts.uri, state.engine.limits())?
+            body::read_url(&parts.uri, state.engine.limits()).map_err(Refusal::from)
         } else {
-            body::read(&parts.headers, body, state.engine.limits(), state.read_limit).await?
+            body::read(&parts.headers, body, state.engine.limits(), state.read_limit).await
         };
+        let requests = requests.inspect_err(|refusal| self.observe().refused(&refusal.error))?;
         let caller = Caller {
             requester: Requester::from_headers(&parts.headers, &state.app).await,
             client: Arc::new(state.client(&parts.headers, self.peer, &self.request_id)),
@@ -193,9 +243,15 @@ impl<E: Executor> Call<E> {
             Requests::Batch(requests) => {
                 let responses = requests.into_iter().map(async |request| match request {
                     Ok(request) => {
-                        self.execute(request, caller.clone(), get).await.map_err(|refusal| refusal.error)
+                        let work = self.execute(request, caller.clone(), get);
+                        work.instrument(telemetry::begin_operation(None))
+                            .await
+                            .map_err(|refusal| refusal.error)
                     }
-                    Err(error) => Err(error),
+                    Err(error) => {
+                        self.observe().by(caller.requester).refused(&error);
+                        Err(error)
+                    }
                 });
                 let respond =
                     |result: Result<_, _>| result.unwrap_or_else(|e| GraphqlResponse::from_errors(vec![e]));
@@ -211,21 +267,32 @@ impl<E: Executor> Call<E> {
         caller: Caller,
         get: bool,
     ) -> Result<GraphqlResponse, Refusal> {
+        self.has_begun.store(true, Ordering::Relaxed);
+        let observation = self.observe().by(caller.requester).of(&request);
         let operation = match self.state.engine.prepare(request) {
             Ok(operation) => operation,
-            Err(error) => return Ok(GraphqlResponse::from_errors(vec![error])),
+            Err(error) => {
+                observation.refused(&error);
+                return Ok(GraphqlResponse::from_errors(vec![error]));
+            }
         };
+        let observation = observation.is(&operation);
         match operation.kind() {
             OperationType::Subscription => {
                 let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
                 let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
+                observation.refused(&error);
                 Ok(GraphqlResponse::from_errors(vec![error]))
             }
             OperationType::Mutation if get => {
                 let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
+                observation.refused(&error);
                 Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error))
             }
-            _ => self.state.run(operation, caller, &self.request_id, Arc::clone(&self.place)).await,
+            _ => {
+                let place = Arc::clone(&self.place);
+                self.state.run(operation, caller, observation, &self.request_id, place).await
+            }
         }
     }
 }

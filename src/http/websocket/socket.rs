@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, ServerError, Value};
@@ -21,6 +21,9 @@ use crate::auth::{Client, Requester};
 use crate::error::ErrorCode;
 use crate::graphql::{Caller, GraphqlRequest, Operation, RefreshCookie, RequestId, beyond};
 use crate::http::graphql::{GraphqlState, internal};
+use crate::http::observation::Observation;
+use crate::metrics::Held;
+use crate::telemetry;
 
 /// Results that wait to be sent, of all operations together; a client that reads slowly holds them up.
 const QUEUE: usize = 16;
@@ -37,6 +40,7 @@ pub(super) struct Socket<E> {
     client: Arc<Client>,
     request_id: RequestId,
     place: Place,
+    _open: Held,
     /// Who asks, once the connection has been acknowledged.
     requester: Option<Requester>,
     /// When the socket has to end: the token expires, or the connection has not been initialised.
@@ -53,6 +57,7 @@ pub(super) struct Socket<E> {
 /// again as soon as the client has completed it.
 struct Running {
     number: u64,
+    _under_way: Held,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -90,7 +95,7 @@ impl<E: Executor> Socket<E> {
     ) -> Self {
         let (sender, results) = mpsc::channel(QUEUE);
         let deadline = Instant::now() + state.sockets_settings.init_timeout;
-        let operations = HashMap::new();
+        let (operations, open) = (HashMap::new(), state.app.metrics.socket());
         Self {
             websocket,
             state,
@@ -98,6 +103,7 @@ impl<E: Executor> Socket<E> {
             client: Arc::new(client),
             request_id,
             place,
+            _open: open,
             requester: None,
             deadline,
             session_ended: Box::pin(pending()),
@@ -113,6 +119,7 @@ impl<E: Executor> Socket<E> {
         let close = if protocol_is_known { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
         // Those that wait for results; writes that have begun go on.
         self.operations.clear();
+        self.session_ended = Box::pin(pending());
         let _ = timeout(CLOSE_LIMIT, async {
             if let Some(close) = close {
                 let _ = self.websocket.send(Message::Close(Some(close.into()))).await;
@@ -187,18 +194,23 @@ impl<E: Executor> Socket<E> {
                 if self.operations.contains_key(&id) {
                     return Err(Some(Close::SubscriberExists(id)));
                 }
+                let observation = self.state.observe(Moment::now(), &self.request_id).by(requester);
                 let request = match GraphqlRequest::from_json(payload, self.state.engine.limits()) {
                     Err(error) if is_bad_request(&error) => {
+                        observation.refused(&error);
                         return Err(Some(Close::BadRequest("The payload is no GraphQL request")));
                     }
                     request => request,
                 };
                 match request.and_then(|request| self.prepare(request)) {
                     Ok(operation) => {
-                        self.start(id, operation, requester);
+                        self.start(id, operation, requester, observation);
                         Ok(())
                     }
-                    Err(error) => self.send(&errors(&id, &[error])).await,
+                    Err(error) => {
+                        observation.refused(&error);
+                        self.send(&errors(&id, &[error])).await
+                    }
                 }
             }
             ClientMessage::Complete { id } => {
@@ -229,7 +241,7 @@ impl<E: Executor> Socket<E> {
                 }
                 let left = expires_at - app.clock.now();
                 self.session_ended = Box::pin(async move {
-                    app.revocations.wait_for(&app.database, identity.session_id).await;
+                    app.revocations.wait_for(&app.database, &app.feed, identity.session_id).await;
                 });
                 left.to_std().unwrap_or_default()
             }
@@ -248,7 +260,7 @@ impl<E: Executor> Socket<E> {
         self.state.engine.prepare(request)
     }
 
-    fn start(&mut self, id: String, operation: Operation, requester: Requester) {
+    fn start(&mut self, id: String, operation: Operation, requester: Requester, observation: Observation) {
         let (state, request_id) = (Arc::clone(&self.state), self.request_id.clone());
         let client = Arc::clone(&self.client);
         let browser_mode = state.app.auth.refresh_token_cookie.is_on();
@@ -256,20 +268,23 @@ impl<E: Executor> Socket<E> {
         self.started += 1;
         let number = self.started;
         let reporter = Reporter { id: id.clone(), number, sender: self.sender.clone() };
+        let span = telemetry::begin_operation(Some(&request_id.0));
+        let under_way = state.app.metrics.socket_operation();
         let work = async move {
+            let observation = observation.is(&operation);
             let caller = Caller { requester: requester.again(&state.app).await, client, cookie };
             let last = if operation.kind() == OperationType::Subscription {
-                subscribe(&state, operation, caller, request_id, &reporter).await
+                subscribe(&state, operation, caller, observation, &reporter).await
             } else {
-                let response = state.execute(operation, caller, &request_id).await;
+                let response = state.execute(operation, caller, observation, &request_id).await;
                 let (message, ended) = result(&reporter.id, &response);
                 reporter.report(Some(message), ended).await;
                 (!ended).then(|| complete(&reporter.id))
             };
             reporter.report(last, true).await;
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
-        self.operations.insert(id, Running { number, _task: task });
+        let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
+        self.operations.insert(id, Running { number, _under_way: under_way, _task: task });
     }
 
     /// Passes on what an operation has to say, unless the client has lost interest in it; an error ends the socket.
@@ -301,16 +316,21 @@ async fn subscribe<E: Executor>(
     state: &Arc<GraphqlState<E>>,
     operation: Operation,
     caller: Caller,
-    request_id: RequestId,
+    mut observation: Observation,
     reporter: &Reporter,
 ) -> Option<String> {
+    let request_id = observation.request_id.clone();
     let stream = Arc::clone(&state.engine).stream(operation, caller, request_id.clone());
     // A panic in the stream ends this operation, not the socket.
     let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
+    let _live = state.app.metrics.subscription();
     while let Some(response) = stream.next().await {
         let Ok(response) = response else {
-            return Some(errors(&reporter.id, &[internal(&request_id)]));
+            let error = internal(&request_id);
+            observation.refused(&error);
+            return Some(errors(&reporter.id, &[error]));
         };
+        observation.saw(&response);
         let (message, ended) = result(&reporter.id, &response);
         if !reporter.report(Some(message), ended).await || ended {
             return None;

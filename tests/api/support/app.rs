@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
+use todo_api::db::{Connector, Connectors, DatabaseUrl};
 use todo_api::graphql::{self, Engine, TrustedDocuments};
 use todo_api::http::{Shutdown, serve};
 use todo_api::state::AppState;
@@ -57,10 +58,16 @@ impl TestApp {
         Self::on_shared(&self.database.url, flags, Arc::clone(&self.database)).await
     }
 
-    async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
+    /// The same on a database that others use, too.
+    pub(crate) async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
         let config = config(flags);
         let schema = |state| graphql::schema(state, config.introspection());
         Self::serve(url, &config, database, schema, &graphql::sdl()).await
+    }
+
+    /// Starts another process's worth of service on a URL that leads to the same database.
+    pub(crate) async fn beside_on(&self, url: &str, flags: &[&str]) -> Self {
+        Self::on_shared(url, flags, Arc::clone(&self.database)).await
     }
 
     /// Starts with the schema of the tests instead of the service's own.
@@ -87,13 +94,14 @@ impl TestApp {
             Some(first) => SigningKeys { first, others: keys.chain([secret]).collect() },
             None => SigningKeys { first: secret, others: Vec::new() },
         };
-        let direct = config.database.direct_url().unwrap();
-        let direct = todo_api::db::Connector::new(
-            &direct.unwrap_or_else(|| todo_api::db::DatabaseUrl::parse(url).unwrap()),
-            config.database.connect_timeout(),
-        )
-        .unwrap();
-        let state = AppState::new(config, connector_within(url, config), direct, keys, clock).unwrap();
+        let connector = |url: &DatabaseUrl| Connector::new(url, config.database.connect_timeout()).unwrap();
+        let url = DatabaseUrl::parse(url).unwrap();
+        let connectors = Connectors {
+            primary: connector(&url),
+            direct: connector(config.database.direct_url().unwrap().as_ref().unwrap_or(&url)),
+            replicas: config.database.replica_urls().unwrap().iter().map(connector).collect(),
+        };
+        let state = AppState::new(config, connectors, keys, clock).unwrap();
         let trusted = TrustedDocuments::from_settings(&config.graphql).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -160,11 +168,6 @@ impl TestApp {
         self.ask_to_stop();
         self.server.await.unwrap().unwrap();
     }
-}
-
-fn connector_within(url: &str, config: &Config) -> todo_api::db::Connector {
-    let url = todo_api::db::DatabaseUrl::parse(url).unwrap();
-    todo_api::db::Connector::new(&url, config.database.connect_timeout()).unwrap()
 }
 
 /// Settings from flags alone: the environment of whoever runs the tests stays out.

@@ -65,6 +65,11 @@ impl Service {
         assert!(signal.unwrap().success());
     }
 
+    /// The next line of the log.
+    pub(crate) fn next_line(&self) -> String {
+        self.log.recv_timeout(LIMIT).unwrap()
+    }
+
     /// Goes away from the reading end of the log, at the next line.
     pub(crate) fn close_log(&mut self) {
         self.log = mpsc::channel().1;

@@ -92,8 +92,13 @@ async fn execute(url: &str, sql: &str) {
     connector(url).connect().await.unwrap().batch_execute(sql).await.unwrap();
 }
 
-/// The texts that a query finds, in its column `text`.
+/// The texts that a query on an app's database finds, in its column `text`.
 pub(crate) async fn rows(app: &super::TestApp, sql: &str) -> Vec<String> {
+    texts(&app.database.url, sql).await
+}
+
+/// The texts that a query finds, in its column `text`.
+pub(crate) async fn texts(url: &str, sql: &str) -> Vec<String> {
     use diesel_async::RunQueryDsl;
 
     #[derive(diesel::QueryableByName)]
@@ -101,6 +106,7 @@ pub(crate) async fn rows(app: &super::TestApp, sql: &str) -> Vec<String> {
         #[diesel(sql_type = diesel::sql_types::Text)]
         text: String,
     }
-    let rows: Vec<Row> = diesel::sql_query(sql).load(&mut app.database.connect().await).await.unwrap();
+    let mut conn = connector(url).connect().await.unwrap();
+    let rows: Vec<Row> = diesel::sql_query(sql).load(&mut conn).await.unwrap();
     rows.into_iter().map(|row| row.text).collect()
 }

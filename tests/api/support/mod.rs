@@ -3,12 +3,18 @@
 mod app;
 mod binary;
 mod database;
+mod pgbouncer;
 mod proxy;
+mod redis;
 mod server;
+mod standby;
 mod test_schema;
 
 pub(crate) use app::{Answer, PASSWORD, SECRET, TestApp};
 pub(crate) use binary::Service;
-pub(crate) use database::{TestDatabase, connector, rows};
+pub(crate) use database::{TestDatabase, connector, rows, texts};
+pub(crate) use pgbouncer::{PgBouncer, Pooling, Version};
 pub(crate) use proxy::Proxy;
+pub(crate) use redis::RedisServer;
 pub(crate) use server::{OwnServer, program};
+pub(crate) use standby::Standby;

@@ -1,52 +1,128 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Passes connections on to a port of this machine that can change, as a server does that restarts.
+/// Passes connections on to a port of this machine, as a network does that can fail.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    target: Arc<AtomicU16>,
-    freeze: watch::Sender<()>,
+    network: Arc<watch::Sender<Network>>,
     _task: AbortOnDropHandle<()>,
+}
+
+/// What the network does.
+#[derive(Clone, Copy, Debug)]
+struct Network {
+    port: u16,
+    delay: Duration,
+    /// Nothing passes, and nobody is told.
+    black_hole: bool,
+    /// Until when new connections have to wait.
+    awake_at: Option<Instant>,
+    /// Connections made before these were raised are closed, or silent for ever.
+    cuts: u64,
+    freezes: u64,
 }
 
 impl Proxy {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Arc::new(AtomicU16::new(port));
-        let current = Arc::clone(&target);
-        let (freeze, frozen) = watch::channel(());
+        let network =
+            Network { port, delay: Duration::ZERO, black_hole: false, awake_at: None, cuts: 0, freezes: 0 };
+        let network = Arc::new(watch::channel(network).0);
+        let state = Arc::clone(&network);
         let task = tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let port = current.load(Ordering::SeqCst);
-                let mut frozen = frozen.clone();
-                frozen.mark_unchanged();
-                tokio::spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        // Open on both sides, and silent.
-                        Ok(()) = frozen.changed() => std::future::pending().await,
-                    }
-                });
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass(client, state.subscribe()));
             }
         });
-        Self { address, target, freeze, _task: AbortOnDropHandle::new(task) }
+        Self { address, network, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Where connections lead from now on.
+    /// The URL of a server's database by way of this.
+    pub(crate) fn url(&self, direct: &str) -> String {
+        let port = self.network.borrow().port;
+        direct.replacen(&format!(":{port}/"), &format!(":{}/", self.address.port()), 1)
+    }
+
+    /// Where new connections lead from now on.
     pub(crate) fn retarget(&self, port: u16) {
-        self.target.store(port, Ordering::SeqCst);
+        self.network.send_modify(|network| network.port = port);
     }
 
     /// Lets nothing through any more on the connections that there are, without closing them; new ones work.
     pub(crate) fn freeze(&self) {
-        self.freeze.send_replace(());
+        self.network.send_modify(|network| network.freezes += 1);
+    }
+
+    /// Closes the connections that there are.
+    pub(crate) fn cut(&self) {
+        self.network.send_modify(|network| network.cuts += 1);
+    }
+
+    /// Lets nothing through on any connection, without closing them; or goes on with what was held back.
+    pub(crate) fn black_hole(&self, on: bool) {
+        self.network.send_modify(|network| network.black_hole = on);
+    }
+
+    /// How long everything takes on its way, in each direction.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.network.send_modify(|network| network.delay = delay);
+    }
+
+    /// Closes the connections that there are and holds new ones up for some time, as while a database wakes up.
+    pub(crate) fn sleep_for(&self, time: Duration) {
+        self.network.send_modify(|network| {
+            network.cuts += 1;
+            network.awake_at = Some(Instant::now() + time);
+        });
+    }
+}
+
+async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
+    let Network { port, awake_at, cuts, freezes, .. } = *network.borrow();
+    if let Some(awake_at) = awake_at {
+        sleep_until(awake_at).await;
+    }
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).unwrap();
+    }
+    let (state, mut frozen) = (network.clone(), network.clone());
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let silent = tokio::select! {
+        () = pump(&mut from_client, &mut to_server, state.clone()) => false,
+        () = pump(&mut from_server, &mut to_client, state) => false,
+        _ = network.wait_for(|network| network.cuts > cuts) => false,
+        _ = frozen.wait_for(|network| network.freezes > freezes) => true,
+    };
+    if silent {
+        // Open on both sides.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn pump(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    mut network: watch::Receiver<Network>,
+) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let delay = network.borrow().delay;
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        let _ = network.wait_for(|network| !network.black_hole).await;
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
     }
 }

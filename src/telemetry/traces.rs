@@ -1,0 +1,168 @@
+//! Traces by OpenTelemetry: a span for each request, sent to a collector by OTLP.
+//!
+//! All settings are the standard ones of the environment, which the SDK reads itself; without an endpoint there are
+//! no traces, and nothing here costs anything.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, Response};
+use opentelemetry::KeyValue;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{Status, TraceContextExt, TracerProvider};
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Level, Span, Subscriber, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::statements;
+use crate::metrics::OperationKind;
+
+/// Where traces go; with neither there are none.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+/// How traces are sent; only one way is built in.
+const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const PROTOCOL: &str = "http/protobuf";
+/// What the service is called where `OTEL_SERVICE_NAME` does not say it.
+const SERVICE: &str = "todo-api";
+/// How long it may take to send what is left when the process ends.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+/// Of spans of requests.
+const TARGET: &str = "todo_api::requests";
+/// Paths that machines ask for every few seconds.
+const UNTRACED: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
+
+/// Sends spans to a collector, the last ones when it is dropped.
+pub(super) struct Traces(SdkTracerProvider);
+
+impl Traces {
+    /// Those that the environment asks for.
+    pub(super) fn from_environment() -> anyhow::Result<Option<Self>> {
+        let set = |name: &&str| std::env::var(*name).ok().filter(|value| !value.is_empty());
+        if !ENDPOINTS.iter().any(|name| set(name).is_some()) {
+            return Ok(None);
+        }
+        for name in ENDPOINTS {
+            if set(&name).is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+                bail!("{name} must be a URL such as http://127.0.0.1:4318");
+            }
+        }
+        if let Some(protocol) = PROTOCOLS.iter().find_map(set).filter(|protocol| protocol != PROTOCOL) {
+            bail!(
+                "{} must be {PROTOCOL}, the one way that is built in, not {protocol}",
+                PROTOCOLS.join(" or ")
+            );
+        }
+        let exporter = SpanExporter::builder().with_http().build();
+        let exporter = exporter.with_context(|| ENDPOINTS.join(" or "))?;
+        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
+        Ok(Some(Self(provider.build())))
+    }
+
+    /// What makes spans of tracing those of OpenTelemetry. Only the ones that are made for it: events and other spans
+    /// may hold what must not leave the process.
+    pub(super) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let made_for_it = filter_fn(|metadata| {
+            metadata.is_span() && [TARGET, statements::TARGET].contains(&metadata.target())
+        });
+        tracing_opentelemetry::layer()
+            .with_tracer(self.0.tracer(SERVICE))
+            .with_context_activation(false)
+            .with_tracked_inactivity(false)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_filter(made_for_it)
+            .boxed()
+    }
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        if self.0.shutdown_with_timeout(FLUSH_LIMIT).is_err() {
+            tracing::warn!("the last traces could not be sent");
+        }
+    }
+}
+
+fn resource() -> Resource {
+    let resource =
+        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let named = Resource::builder().build().get(&"service.name".into());
+    let named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    if named { resource.build() } else { resource.with_service_name(SERVICE).build() }
+}
+
+/// Begins the span of a request, for logs and traces, as a child of the caller's span if it names one.
+pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
+    let path = request.uri().path();
+    let span = tracing::info_span!(
+        target: TARGET,
+        "request",
+        id,
+        http.request.method = %request.method(),
+        url.path = path,
+        otel.kind = field::Empty,
+    );
+    if is_traced() && !UNTRACED.contains(&path) {
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
+        span.record("otel.kind", "server");
+        // Not the path itself: there may be any number of them.
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let name = format!("{} {route}", request.method());
+        span.context().span().update_name(name.trim_end().to_owned());
+    }
+    span
+}
+
+/// Ends the span that this runs in, that of a request: with its status, and with the answer naming it.
+pub(crate) fn end_request<B>(response: &mut Response<B>) {
+    if !is_traced() {
+        return;
+    }
+    let span = Span::current();
+    let status = response.status();
+    span.set_attribute("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.set_status(Status::error(""));
+    }
+    let context = span.context();
+    if context.span().span_context().is_valid() {
+        TraceContextPropagator::new().inject_context(&context, &mut HeaderInjector(response.headers_mut()));
+        // The caller's own.
+        response.headers_mut().remove(HeaderName::from_static("tracestate"));
+    }
+}
+
+/// A span for an operation among several of a request or a socket, for logs and traces.
+pub(crate) fn begin_operation(id: Option<&str>) -> Span {
+    tracing::info_span!(target: TARGET, "operation", id)
+}
+
+/// Says on the span of an operation which one it is.
+pub(crate) fn name_operation(name: Option<&str>, kind: OperationKind) {
+    if !is_traced() {
+        return;
+    }
+    let span = Span::current();
+    span.set_attribute("graphql.operation.type", kind.as_str());
+    if let Some(name) = name {
+        span.set_attribute("graphql.operation.name", name.to_owned());
+    }
+}
+
+/// Whether anybody takes spans of statements, and with them traces.
+fn is_traced() -> bool {
+    tracing::span_enabled!(target: statements::TARGET, Level::INFO)
+}

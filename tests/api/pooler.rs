@@ -1,0 +1,103 @@
+//! Through PgBouncer in transaction mode, with prepared statements and without.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use todo_api::db::pooler::{Failure, Route, probe};
+use tokio::time::timeout;
+
+use crate::support::{PASSWORD, PgBouncer, Pooling, Service, TestApp, TestDatabase, Version, connector};
+use crate::todos::Owner;
+use crate::websocket::Client;
+
+/// All ways in which a pooler loses prepared statements, with several connections to the server and with one.
+fn losing() -> [Pooling; 4] {
+    let old = Pooling { version: Version::Old, ..Pooling::default() };
+    let off = Pooling { prepared_statements: 0, ..Pooling::default() };
+    [old, Pooling { size: 1, ..old }, off, Pooling { size: 1, ..off }]
+}
+
+#[tokio::test]
+async fn a_route_is_told_by_how_it_behaves() {
+    let database = TestDatabase::new().await;
+    assert_eq!(probe(&database.connector()).await.unwrap(), Route::Direct);
+    for size in [1, 2, 3] {
+        let pgbouncer = PgBouncer::start(&database.url, Pooling { size, ..Pooling::default() });
+        assert_eq!(probe(&connector(&pgbouncer.url)).await.unwrap(), Route::Pooled, "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_that_loses_prepared_statements_is_recognised() {
+    let database = TestDatabase::new().await;
+    for pooling in losing() {
+        let pgbouncer = PgBouncer::start(&database.url, pooling);
+        let route = probe(&connector(&pgbouncer.url)).await;
+        assert!(matches!(route, Err(Failure::LosesStatements)), "{pooling:?}: {route:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_through_such_a_pooler_is_refused_with_what_to_do() {
+    let database = TestDatabase::new().await;
+    for pooling in losing() {
+        let pgbouncer = PgBouncer::start(&database.url, pooling);
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut command = Service::command();
+        command.env("TODO_DATA_DIR", dir.path()).env("DATABASE_URL", &pgbouncer.url);
+        let output = Service::run(&mut command);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{pooling:?}: {message}");
+        assert!(message.contains("1.21") && message.contains("max_prepared_statements"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_service_works_through_a_pooler_with_fewer_connections_than_clients() {
+    let database = TestDatabase::new().await;
+    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
+    let flags = ["--database-pool-size=20", "--database-pool-timeout=30s", "--rate-limits=off"];
+    let app = TestApp::on(&pgbouncer.url, &flags, database).await;
+    futures_util::future::join_all((0..20).map(async |number| {
+        let email = format!("user{number}@example.com");
+        app.register(&email).await.data("register");
+        let token = app.login(&email, PASSWORD).await.token();
+        let owner = Owner { app: &app, token };
+        for round in 0..5 {
+            let id = owner.create(&format!("todo {round}")).await["id"].clone();
+            owner.todo("completeTodo", json!({ "id": id })).await;
+            assert_eq!(app.me(&owner.token).await.data("me")["email"], email.as_str());
+        }
+        let list = owner.ask("{ todos(first: 10) { nodes { completed } } }", Value::Null).await;
+        let nodes = list.data("todos")["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 5);
+        assert!(nodes.iter().all(|todo| todo["completed"] == true));
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn live_changes_arrive_through_a_pooler_and_past_it() {
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
+    let past = format!("--database-direct-url={}", database.url);
+    for flags in [vec![], vec![past.as_str()]] {
+        let app = TestApp::on_shared(&pgbouncer.url, &flags, Arc::clone(&database)).await;
+        let owner = Owner::new(&app, &format!("ada{}@example.com", flags.len())).await;
+        let mut client =
+            Client::ready(&app, json!({ "Authorization": format!("Bearer {}", owner.token) })).await;
+        client.subscribe("live", "subscription { todoChanged { kind todo { title } } }").await;
+        let change = async {
+            // What happens before the subscription has begun is not told.
+            loop {
+                owner.create("a").await;
+                if let Ok(message) = timeout(Duration::from_secs(3), client.next()).await {
+                    return message["todoChanged"].clone();
+                }
+            }
+        };
+        let change = timeout(Duration::from_secs(30), change).await.expect("a change in time");
+        assert_eq!((&change["kind"], &change["todo"]["title"]), (&json!("CREATED"), &json!("a")));
+    }
+}

@@ -1,0 +1,246 @@
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+use super::load::Load;
+use super::{Drill, judge};
+use crate::support::{
+    OwnServer, PgBouncer, Pooling, Service, Standby, TestApp, TestDatabase, connector, texts,
+};
+
+/// How long a fault lasts; the time is the fault.
+const FAULT: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_server_that_is_killed_and_started_again() {
+    let mut drill = Drill::start().await;
+    drill.server.kill();
+    sleep(FAULT).await;
+    drill.server.start_again().await;
+    let returned = Instant::now();
+    drill.proxy.retarget(drill.server.port());
+    drill.end("server killed, back after 3 s", returned).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away() {
+    let mut drill = Drill::with(OwnServer::start().await, &["--database-connect-timeout=2s"]).await;
+    drill.server.kill();
+    while drill.health("/health/ready").await == 200 {}
+    assert_eq!(drill.health("/health/live").await, 200);
+    // Longer than anybody waits for it.
+    sleep(FAULT * 2).await;
+    assert_eq!((drill.health("/health/ready").await, drill.health("/health/live").await), (503, 200));
+    drill.server.start_again().await;
+    let returned = Instant::now();
+    drill.proxy.retarget(drill.server.port());
+    while drill.health("/health/ready").await != 200 {}
+    let name = "server away for 7 s, waited for 2 s (`DATABASE_CONNECT_TIMEOUT`)";
+    drill.end(name, returned).await;
+}
+
+#[tokio::test]
+async fn connections_that_are_cut() {
+    let drill = Drill::start().await;
+    for _ in 0..10 {
+        drill.proxy.cut();
+        sleep(Duration::from_millis(200)).await;
+    }
+    drill.proxy.cut();
+    drill.end("all connections cut, 11 times in 2 s", Instant::now()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_all_sessions() {
+    let drill = Drill::start().await;
+    for _ in 0..5 {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = 'todo-api' AND pid <> pg_backend_pid()";
+        drill.server.sql(end).await;
+        sleep(Duration::from_millis(200)).await;
+    }
+    drill
+        .end("all sessions ended by the server, 5 times in 1 s (as when Neon suspends)", Instant::now())
+        .await;
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_for_a_time() {
+    let drill = Drill::start().await;
+    drill.proxy.black_hole(true);
+    sleep(FAULT).await;
+    drill.proxy.black_hole(false);
+    drill.end("black hole for 3 s", Instant::now()).await;
+}
+
+#[tokio::test]
+async fn connections_that_fall_silent_for_ever() {
+    let drill = Drill::start().await;
+    let began = Instant::now();
+    drill.proxy.freeze();
+    drill.end("connections silent for ever, new ones work", began).await;
+}
+
+#[tokio::test]
+async fn a_network_that_becomes_slow() {
+    let drill = Drill::start().await;
+    drill.proxy.delay(Duration::from_millis(100));
+    sleep(FAULT).await;
+    drill.proxy.delay(Duration::ZERO);
+    drill.end("100 ms delay in each direction for 3 s", Instant::now()).await;
+}
+
+#[tokio::test]
+async fn a_database_that_wakes_up_for_8_seconds() {
+    let drill = Drill::start().await;
+    let cold = Duration::from_secs(8);
+    let began = Instant::now();
+    drill.proxy.sleep_for(cold);
+    sleep(cold).await;
+    let report = drill.end("cold start of 8 s", began + cold).await;
+    assert!(
+        report.codes().get("SERVICE_UNAVAILABLE").is_none_or(|errors| *errors <= 8),
+        "{:?}",
+        report.codes()
+    );
+}
+
+#[tokio::test]
+async fn a_pool_that_is_exhausted() {
+    let flags = ["--database-pool-size=2", "--database-pool-overflow=0", "--database-pool-timeout=500ms"];
+    let drill = Drill::with(OwnServer::start().await, &flags).await;
+    let release = Arc::new(Semaphore::new(0));
+    let hold = || {
+        let (database, release) = (drill.app.state.database.clone(), Arc::clone(&release));
+        tokio::spawn(async move {
+            let held = database.write(async |_| {
+                let _ = release.acquire().await;
+                Ok(())
+            });
+            held.await
+        })
+    };
+    let held = [hold(), hold()];
+    sleep(FAULT).await;
+    release.add_permits(2);
+    let returned = Instant::now();
+    for task in held {
+        task.await.unwrap().unwrap();
+    }
+    drill.end("all connections in use for 3 s, waited for 0.5 s (`DATABASE_POOL_TIMEOUT`)", returned).await;
+}
+
+#[tokio::test]
+async fn a_database_that_may_only_be_read() {
+    let drill = Drill::start().await;
+    let set = async |what: &str| {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'todo-api'
+            AND pid <> pg_backend_pid()";
+        drill.server.sql(&format!("ALTER DATABASE todo_api {what}; {end}")).await;
+    };
+    set("SET default_transaction_read_only = on").await;
+    sleep(FAULT).await;
+    drill.server.sql("SET default_transaction_read_only = off; ALTER DATABASE todo_api RESET default_transaction_read_only").await;
+    let returned = Instant::now();
+    drill.end("read-only for 3 s", returned).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full() {
+    let drill = Drill::start().await;
+    let limit = |bytes: &str| {
+        // The postmaster's limit is that of sessions to come.
+        let script = format!(
+            "for pid in {0} $(cat /proc/{0}/task/*/children); do prlimit --pid $pid --fsize={bytes}:unlimited; done",
+            drill.server.process()
+        );
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    };
+    // No file can grow any more, as on a full disk.
+    limit("8192");
+    sleep(FAULT).await;
+    limit("unlimited");
+    drill.end("no file of the database can grow for 3 s (disk full)", Instant::now()).await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_is_killed() {
+    let server = OwnServer::start().await;
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let pooling = Pooling { size: 3, ..Pooling::default() };
+    let first = PgBouncer::start(&server.url(), pooling);
+    let proxy = crate::support::Proxy::to(port_of(&first.url)).await;
+    let direct = format!("--database-direct-url={}", server.url());
+    let app = TestApp::on(&proxy.url(&first.url), &[&direct], TestDatabase::empty().await).await;
+    let load = Load::start(&app).await;
+    drop(first);
+    sleep(FAULT).await;
+    let second = PgBouncer::start(&server.url(), pooling);
+    proxy.retarget(port_of(&second.url));
+    let returned = Instant::now();
+    let report = load.stop().await;
+    judge(
+        "PgBouncer (transaction mode, 3 connections) killed, back after 3 s",
+        &server.url(),
+        &report,
+        returned,
+    )
+    .await;
+    app.stop().await;
+}
+
+fn port_of(url: &str) -> u16 {
+    let (_, after) = url.rsplit_once("127.0.0.1:").unwrap();
+    after.split('/').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_replica_that_takes_over() {
+    let server = OwnServer::start().await;
+    let standby = Standby::of(&server, "").await;
+    // Nothing is acknowledged that the replica does not have.
+    server.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    server.sql("SELECT pg_reload_conf()").await;
+    let drill = Drill::with(server, &[]).await;
+    drill.server.kill();
+    sleep(FAULT).await;
+    standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_promote()").await;
+    drill.proxy.retarget(standby.port);
+    let returned = Instant::now();
+    let report = drill.load.stop().await;
+    judge("primary killed, its replica takes over after 3 s", &standby.url, &report, returned).await;
+    drill.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_migration_that_changes_a_column_under_load() {
+    let drill = Drill::start().await;
+    drill.server.sql("ALTER TABLE todos ALTER COLUMN title TYPE varchar(1000)").await;
+    let returned = Instant::now();
+    let report = drill.end("type of a column changed by a migration (cached plans)", returned).await;
+    assert_eq!(report.codes().len(), 1, "{:?}", report.codes());
+}
+
+#[tokio::test]
+async fn two_processes_that_migrate_at_once() {
+    let database = TestDatabase::empty().await;
+    let migrate = || {
+        let mut command = Service::command();
+        command.args(["migrate", "run"]).env("DATABASE_URL", &database.url);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let processes = [migrate(), migrate()];
+    let ran: Vec<usize> = processes
+        .map(|process| {
+            let output = process.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().lines().filter(|line| line.starts_with("ran ")).count()
+        })
+        .into();
+    let all = texts(&database.url, "SELECT version AS text FROM __diesel_schema_migrations").await.len();
+    println!("| two processes migrate at once | {all} migrations | none | | | 0 | 0 |");
+    assert!(ran == [0, all] || ran == [all, 0], "{ran:?}");
+}

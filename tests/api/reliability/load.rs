@@ -1,0 +1,168 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::support::TestApp;
+
+/// Users, and how many clients each of them has.
+const USERS: usize = 4;
+const CLIENTS: usize = 2;
+/// Between two operations of a client.
+const PAUSE: Duration = Duration::from_millis(10);
+/// No client waits longer; the service answers before.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Clients that read and write while something goes wrong.
+pub(super) struct Load {
+    tasks: JoinSet<Vec<Outcome>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// How an operation went.
+#[derive(Debug)]
+struct Outcome {
+    client: usize,
+    /// The title of the todo that was to be made; none for a read.
+    title: Option<String>,
+    began: Instant,
+    ended: Instant,
+    /// `OK`, or the code of the error.
+    code: String,
+}
+
+/// What the clients saw.
+#[derive(Debug)]
+pub(super) struct Report {
+    outcomes: Vec<Outcome>,
+}
+
+impl Load {
+    pub(super) async fn start(app: &TestApp) -> Self {
+        let (mut tasks, stop) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
+        for user in 0..USERS {
+            let token = app.register(&format!("user{user}@example.com")).await.token();
+            for n in 0..CLIENTS {
+                let client = Client {
+                    number: user * CLIENTS + n,
+                    http: app.http.clone(),
+                    url: app.url("/graphql"),
+                    token: token.clone(),
+                    outcomes: Vec::new(),
+                };
+                tasks.spawn(client.run(Arc::clone(&stop)));
+            }
+        }
+        // Everybody has been served before anything goes wrong.
+        sleep(PAUSE * 20).await;
+        Self { tasks, stop }
+    }
+
+    /// Lets the clients go on for a moment, and ends when each has done what it had begun.
+    pub(super) async fn stop(self) -> Report {
+        sleep(PAUSE * 50).await;
+        self.stop.store(true, Ordering::Relaxed);
+        Report { outcomes: self.tasks.join_all().await.into_iter().flatten().collect() }
+    }
+}
+
+struct Client {
+    number: usize,
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    outcomes: Vec<Outcome>,
+}
+
+impl Client {
+    async fn run(mut self, stop: Arc<AtomicBool>) -> Vec<Outcome> {
+        for n in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let title = format!("{}-{n}", self.number);
+            self.ask("{ me { id } todos(first: 5) { nodes { title } } }", Value::Null, None).await;
+            // By turns with an identifier of the client's, so that it can be repeated until it is answered, and without.
+            let repeatable = n % 2 == 0;
+            let mut input = json!({ "title": title });
+            if repeatable {
+                input["id"] = json!(uuid::Uuid::new_v4());
+            }
+            let create = "mutation($input: CreateTodoInput!) { createTodo(input: $input) { todo { id } } }";
+            let variables = json!({ "input": input });
+            while !self.ask(create, variables.clone(), Some(&title)).await && repeatable {
+                sleep(PAUSE * 5).await;
+            }
+            sleep(PAUSE).await;
+        }
+        self.outcomes
+    }
+
+    /// Whether it went well.
+    async fn ask(&mut self, query: &str, variables: Value, title: Option<&str>) -> bool {
+        let began = Instant::now();
+        let request = self
+            .http
+            .post(&self.url)
+            .timeout(PATIENCE)
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .json(&json!({ "query": query, "variables": variables }));
+        let body: Value = request.send().await.unwrap().json().await.unwrap();
+        let error = &body["errors"][0]["extensions"];
+        let code = if body.get("errors").is_none() { "OK" } else { error["code"].as_str().unwrap() };
+        if code == "SERVICE_UNAVAILABLE" {
+            assert!(error["retryAfter"].as_u64().is_some(), "{body:#}");
+        }
+        self.outcomes.push(Outcome {
+            client: self.number,
+            title: title.map(str::to_owned),
+            began,
+            ended: Instant::now(),
+            code: code.to_owned(),
+        });
+        code == "OK"
+    }
+}
+
+impl Report {
+    /// How often there was which code.
+    pub(super) fn codes(&self) -> HashMap<&str, usize> {
+        let mut codes = HashMap::new();
+        for outcome in &self.outcomes {
+            *codes.entry(outcome.code.as_str()).or_default() += 1;
+        }
+        codes
+    }
+
+    pub(super) fn slowest(&self) -> Duration {
+        self.outcomes.iter().map(|outcome| outcome.ended - outcome.began).max().unwrap_or_default()
+    }
+
+    /// How long after an instant everything went well again, for every client.
+    pub(super) fn normal_after(&self, returned: Instant) -> Duration {
+        let last_error =
+            self.outcomes.iter().filter(|outcome| outcome.code != "OK").map(|outcome| outcome.ended).max();
+        let first_success = |client| {
+            let mut later = self.outcomes.iter().filter(|o| o.client == client && o.ended > returned);
+            later.find(|outcome| outcome.code == "OK").map(|outcome| outcome.ended)
+        };
+        let all = (0..USERS * CLIENTS)
+            .map(|client| first_success(client).expect("a client was never served again"));
+        all.chain(last_error).max().unwrap_or(returned).saturating_duration_since(returned)
+    }
+
+    /// The titles of todos of which the clients were told that they are there.
+    pub(super) fn acknowledged(&self) -> impl Iterator<Item = &str> {
+        let made = self.outcomes.iter().filter(|outcome| outcome.code == "OK");
+        made.filter_map(|outcome| outcome.title.as_deref())
+    }
+
+    pub(super) fn operations(&self) -> usize {
+        self.outcomes.len()
+    }
+}

@@ -1,0 +1,131 @@
+//! Reads from streaming replicas: users always see what they wrote.
+
+use std::time::Duration;
+
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
+use todo_api::db::migrations;
+
+use crate::support::{OwnServer, Standby, TestApp, TestDatabase, connector};
+
+const CREATE: &str = "mutation($title: String!) { createTodo(input: { title: $title }) { todo { id } } }";
+const TITLES: &str = "{ todos(first: 1) { nodes { title } } }";
+
+/// A server with a replica, and apps that use both.
+struct Cluster {
+    server: OwnServer,
+    standby: Standby,
+}
+
+impl Cluster {
+    async fn start(settings: &str) -> Self {
+        let server = OwnServer::start().await;
+        migrations::run(&connector(&server.url())).await.unwrap();
+        let standby = Standby::of(&server, settings).await;
+        Self { server, standby }
+    }
+
+    async fn app(&self) -> TestApp {
+        let replicas = format!("--database-replica-urls={}", self.standby.url);
+        TestApp::on(&self.server.url(), &[&replicas], TestDatabase::empty().await).await
+    }
+
+    /// How many todos the replica was asked to look at, by its own account.
+    async fn reads(&self) -> i64 {
+        #[derive(diesel::QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            count: i64,
+        }
+        let mut conn = connector(&self.standby.url).connect().await.unwrap();
+        let query = "SELECT COALESCE(sum(seq_scan + idx_scan), 0)::bigint AS count FROM pg_stat_user_tables
+            WHERE relname = 'todos'";
+        diesel::sql_query(query).get_result::<Count>(&mut conn).await.unwrap().count
+    }
+
+    /// Reads until the replica has been asked.
+    async fn wait_until_used(&self, app: &TestApp, token: &str) {
+        let before = self.reads().await;
+        while self.reads().await == before {
+            app.ask_as(token, TITLES, Value::Null).await.data("todos");
+        }
+    }
+}
+
+async fn create(app: &TestApp, token: &str, title: &str) {
+    app.ask_as(token, CREATE, json!({ "title": title })).await.data("createTodo");
+}
+
+async fn newest(app: &TestApp, token: &str) -> Value {
+    let answer = app.ask_as(token, TITLES, Value::Null).await;
+    answer.data("todos")["nodes"][0]["title"].clone()
+}
+
+#[tokio::test]
+async fn users_see_what_they_wrote_on_every_process_though_the_replica_is_seconds_behind() {
+    let cluster = Cluster::start("recovery_min_apply_delay = '3s'").await;
+    let (one, other) = (cluster.app().await, cluster.app().await);
+    let token = one.register("ada@example.com").await.token();
+    assert_eq!(other.me(&token).await.data("me")["email"], "ada@example.com");
+    for n in 0..30 {
+        let title = format!("todo {n}");
+        let (writer, reader) = if n % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        create(writer, &token, &title).await;
+        assert_eq!(newest(reader, &token).await, title);
+        assert_eq!(newest(writer, &token).await, title);
+    }
+    // Once the replica has all of it, it is used.
+    cluster.wait_until_used(&other, &token).await;
+    assert_eq!(newest(&one, &token).await, "todo 29");
+    let renamed = "mutation { updateProfile(input: { name: \"Countess\" }) { user { name } } }";
+    one.ask_as(&token, renamed, Value::Null).await.data("updateProfile");
+    assert_eq!(other.me(&token).await.data("me")["name"], "Countess");
+}
+
+#[tokio::test]
+async fn a_dead_or_stopped_replica_is_left_out_and_comes_back_by_itself() {
+    let cluster = Cluster::start("").await;
+    let app = cluster.app().await;
+    let token = app.register("ada@example.com").await.token();
+    create(&app, &token, "first").await;
+    cluster.wait_until_used(&app, &token).await;
+    // It gets everything and shows nothing new.
+    cluster.standby.sql("SELECT pg_wal_replay_pause()").await;
+    create(&app, &token, "second").await;
+    for _ in 0..5 {
+        assert_eq!(newest(&app, &token).await, "second");
+    }
+    cluster.standby.sql("SELECT pg_wal_replay_resume()").await;
+    cluster.wait_until_used(&app, &token).await;
+
+    let Cluster { server, standby } = cluster;
+    drop(standby);
+    for n in 0..5 {
+        let title = format!("without {n}");
+        create(&app, &token, &title).await;
+        assert_eq!(newest(&app, &token).await, title);
+    }
+    assert_eq!(app.state.database.replica_lags(), [None]);
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_promoted_replica_is_no_replica_any_more() {
+    let cluster = Cluster::start("").await;
+    let app = cluster.app().await;
+    let token = app.register("ada@example.com").await.token();
+    create(&app, &token, "first").await;
+    cluster.wait_until_used(&app, &token).await;
+    cluster.standby.sql("SELECT pg_promote()").await;
+    cluster.standby.sql("UPDATE todos SET title = 'elsewhere'").await;
+    // It is asked once a second; until then what it shows is what it had replayed.
+    let left_out = async {
+        while app.state.database.replica_lags() != [None] {
+            newest(&app, &token).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), left_out).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(newest(&app, &token).await, "first");
+    }
+}
