@@ -242,6 +242,6 @@ async fn two_processes_that_migrate_at_once() {
         })
         .into();
     let all = texts(&database.url, "SELECT version AS text FROM __diesel_schema_migrations").await.len();
-    println!("| two processes migrate at once | {all} migrations | none | | | 0 | 0 |");
+    println!("\n| two processes migrate at once | {all} migrations | none | | | 0 | 0 |");
     assert!(ran == [0, all] || ran == [all, 0], "{ran:?}");
 }

@@ -61,7 +61,8 @@ async fn judge(name: &str, url: &str, report: &Report, returned: Instant) {
     let mut errors: Vec<_> = codes.iter().filter_map(errors).collect();
     errors.sort();
     println!(
-        "| {name} | {} | {} | {:.1} s | {:.1} s | {} | {twice} |",
+        // On a line of its own, also behind what the test runner has begun to write.
+        "\n| {name} | {} | {} | {:.1} s | {:.1} s | {} | {twice} |",
         report.operations(),
         if errors.is_empty() { "none".into() } else { errors.join(", ") },
         report.slowest().as_secs_f64(),
