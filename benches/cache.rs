@@ -55,8 +55,8 @@ async fn main() {
     let url = std::fs::read_to_string(dir.path().join("database-url")).expect("it is published");
     let users = prepare(url.trim()).await;
     let redis = Redis::start(dir.path()).await;
-    println!("| database | Redis | users | requests a second | p50 | p99 |");
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!("| database | Redis | users | requests a second | p50 | p99 | from Redis |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     for away in [0, 5, 30] {
         for askers in [Askers::Same, Askers::Other] {
             line(url.trim(), away, None, askers, &users).await;
@@ -112,13 +112,15 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, askers: Askers, u
     };
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(users.iter().map(|id| request(&state, *id)).collect());
     ask(address, &requests, askers, Duration::from_millis(500)).await;
+    let before = state.cache.stats().hits;
     let mut times = ask(address, &requests, askers, TIME).await;
+    let hits = (state.cache.stats().hits - before) * 100 / times.len() as u64;
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
     let redis = redis.map_or_else(|| "none".to_owned(), |(_, away)| format!("{away} ms"));
     let asking = if askers == Askers::Same { "32, all the time" } else { "another each time" };
     let rate = times.len() as u64 / TIME.as_secs();
-    println!("| {away} ms | {redis} | {asking} | {rate} | {:.1} ms | {:.1} ms |", at(50), at(99));
+    println!("| {away} ms | {redis} | {asking} | {rate} | {:.1} ms | {:.1} ms | {hits} % |", at(50), at(99));
     stop();
     let _ = serving.await;
 }

@@ -21,7 +21,7 @@ use crate::{crypto, graphql, telemetry};
 /// Without DATABASE_URL the service starts a PostgreSQL of its own. Every setting can be given as a flag, in the
 /// environment or in a file .env in the current directory.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = TRACES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -29,6 +29,9 @@ struct Cli {
     #[command(flatten)]
     config: Config,
 }
+
+const TRACES: &str = "Traces are set by the variables of OpenTelemetry, which have no flags: \
+    OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and others.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -210,7 +210,7 @@ async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
     let set_up = async {
         conn.batch_execute("LISTEN todo_events; LISTEN revoked_sessions").await?;
         // What happened before somebody listened.
-        shared.look(&mut conn).await
+        shared.look(&mut conn).await.map_err(anyhow::Error::from)
     };
     timeout(LIMIT, set_up).await??;
     // Nobody's. Another connection sends it, and only now: through a pooler what this one sends, or what comes while it is
@@ -241,7 +241,9 @@ async fn listen(shared: &Shared, heard: &mut bool) -> anyhow::Result<()> {
             Err(_) if *heard && !shared.database.was_used_within(CHECK_EVERY) => {}
             Err(_) if *heard => timeout(LIMIT, shared.look(&mut conn)).await??,
             // Poolers take LISTEN and pass nothing on.
-            Err(_) => bail!("nothing arrives; DATABASE_DIRECT_URL must lead to PostgreSQL itself"),
+            Err(_) => {
+                bail!("nothing arrives; DATABASE_DIRECT_URL must lead to the same database, past any pooler")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is often read, kept in Redis for all processes where `REDIS_URL` is set, and else nowhere.
 //!
-//! Nothing in it is older than a second, whatever happens: see [`lease`]. A change removes what it makes wrong after its
+//! Nothing in it is older than a second, whatever happens: see lease.rs. A change removes what it makes wrong after its
 //! commit. Redis never fails a request: where it is slow, gone, full or holds rubbish the database answers.
 
 mod flights;

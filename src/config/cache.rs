@@ -1,6 +1,7 @@
 use anyhow::anyhow;
 use clap::Args;
-use redis::{Client, ConnectionAddr};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
 /// What is kept in memory beside the database.
@@ -21,11 +22,12 @@ impl CacheSettings {
 
 fn parse(url: &str) -> anyhow::Result<Client> {
     // What the library says of a URL may repeat parts of it.
-    let client = Client::open(url).ok().filter(|client| {
-        // #insecure, which would verify nothing.
-        !matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { insecure: true, .. })
-    });
-    client.ok_or_else(|| {
+    let info = url.into_connection_info().ok();
+    // #insecure would verify nothing.
+    let info = info.filter(|info| !matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }));
+    // By default a command waits until the one before it has arrived (Nagle): as long again as Redis is away.
+    let info = info.map(|info| info.set_tcp_settings(TcpSettings::default().set_nodelay(true)));
+    info.and_then(|info| Client::open(info).ok()).ok_or_else(|| {
         anyhow!(
             "REDIS_URL is no URL of a Redis; one such as redis://user:password@host:6379/0 is needed, or rediss:// for \
              TLS with verified certificates"

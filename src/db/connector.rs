@@ -57,7 +57,7 @@ struct Sessions {
 impl Sessions {
     /// Below the limit for a unit of work: a statement that takes too long is the server's to end.
     fn settings(&self) -> [(&'static str, u128); 3] {
-        let statement = self.work.mul_f64(0.8);
+        let statement = Connector::statement_limit(self.work);
         [
             ("statement_timeout", statement.as_millis()),
             ("lock_timeout", (statement / 2).as_millis()),
@@ -84,6 +84,11 @@ impl Connector {
 
     pub(super) fn limit(&self) -> Duration {
         self.limit
+    }
+
+    /// How long the server gives a statement within a unit of work of some length.
+    pub(super) fn statement_limit(work: Duration) -> Duration {
+        work.mul_f64(0.8)
     }
 
     /// The same with time limits of the server's for units of work of this length, unless the URL brings its own.

@@ -1,3 +1,4 @@
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -5,17 +6,14 @@ use deadpool::Status;
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::pool::ConnectionPool;
 use super::replicas::{Replicas, WritePosition};
+use super::silence::SILENCE;
 use super::{Connector, Error, PoolSettings};
 use crate::metrics::{DatabaseFailure, Metrics};
-
-/// How long a read may be silent before it is cut off and repeated on another connection. Reads take milliseconds; a
-/// network that has lost a connection may never say so.
-const SILENCE: Duration = Duration::from_secs(2);
 
 /// The database, as requests use it; cheap to clone.
 #[derive(Clone)]
@@ -122,7 +120,7 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
-        unit(&self.primary, self.settings.work, over, work).await
+        unit(&self.primary, self.settings.work, Silence::Wait, work).await
     }
 
     /// Whether the database is there, as far as that can be known without asking it anything.
@@ -158,11 +156,19 @@ async fn read_from<R>(
     limit: Duration,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
 ) -> Result<R, Error> {
-    let lost = |limit| Error::Lost(format!("no answer within {limit:?}"));
-    match unit(pool, SILENCE.min(limit), lost, work.clone()).await {
-        Err(Error::Refused(_) | Error::Lost(_)) => unit(pool, limit, over, work).await,
+    match unit(pool, limit, Silence::Repeat, work.clone()).await {
+        Err(Error::Refused(_) | Error::Lost(_)) => unit(pool, limit, Silence::Wait, work).await,
         result => result,
     }
+}
+
+/// What to do about an answer that does not come where the server can't be asked after it, as behind a pooler.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Silence {
+    /// Wait for it until the limit.
+    Wait,
+    /// Take the connection for lost: what was asked can be asked again.
+    Repeat,
 }
 
 /// Does a unit of work on a connection, within the limits for getting one and for the work.
@@ -172,22 +178,39 @@ async fn read_from<R>(
 pub(super) async fn unit<R>(
     pool: &ConnectionPool,
     limit: Duration,
-    silent: fn(Duration) -> Error,
+    silence: Silence,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
 ) -> Result<R, Error> {
     let mut lease = pool.get().await?;
-    let Ok(done) = timeout(limit, work(lease.connection()?)).await else {
-        pool.doubt();
-        pool.failed(DatabaseFailure::Work);
-        return Err(silent(limit));
+    let process = lease.process();
+    let lost = async {
+        sleep(SILENCE).await;
+        match (process, silence) {
+            // Rare, and its state would make every future that waits for the database large.
+            (Some(process), _) => Box::pin(pool.forgotten(process)).await,
+            (None, Silence::Repeat) => {}
+            (None, Silence::Wait) => pending().await,
+        }
     };
-    let result = done.map_err(Error::from);
+    let result = tokio::select! {
+        biased;
+        done = timeout(limit, work(lease.connection()?)) => match done {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(Error::Unavailable(format!("the work was not done within {limit:?}"))),
+        },
+        () = lost => Err(Error::Lost("no answer".into())),
+    };
     match &result {
         Err(Error::Query(_)) => pool.failed(DatabaseFailure::Statement),
+        Err(Error::Unavailable(_)) => pool.failed(DatabaseFailure::Work),
         Err(error) if error.is_outage() => pool.failed(DatabaseFailure::Lost),
         _ => {}
     }
-    if !result.as_ref().is_err_and(Error::is_outage) {
+    if result.as_ref().is_err_and(Error::is_outage) {
+        if matches!(result, Err(Error::Lost(_))) {
+            pool.doubt();
+        }
+    } else {
         lease.give_back();
     }
     result
@@ -223,8 +246,4 @@ async fn in_transaction<R>(
             Err(rollback) => Err(rollback),
         },
     }
-}
-
-pub(super) fn over(limit: Duration) -> Error {
-    Error::Unavailable(format!("the work was not done within {limit:?}"))
 }

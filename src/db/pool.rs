@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dialer::Dialer;
-use super::{Connector, Error};
+use super::{Connector, Error, silence};
 use crate::metrics::{DatabaseFailure, Metrics};
 
 /// How often spare connections are looked for. It costs no query, so it does not keep a database awake.
@@ -113,6 +113,11 @@ impl ConnectionPool {
         }
     }
 
+    /// Returns once the server is known to do nothing for a connection, though that is waited for.
+    pub(super) async fn forgotten(&self, process: i32) {
+        silence::until_forgotten(&self.dialer, process).await;
+    }
+
     /// Counts a unit of work that failed.
     pub(super) fn failed(&self, failure: DatabaseFailure) {
         self.metrics.database_failed(failure);
@@ -134,7 +139,7 @@ impl ConnectionPool {
 
     /// Whether something answers in the server's place.
     pub(super) async fn knock(&self) -> bool {
-        self.connector.knock().await
+        !self.pool.is_closed() && self.connector.knock().await
     }
 
     /// Has the connections closed that idle now, as another one was found dead.
@@ -156,6 +161,13 @@ impl ConnectionPool {
     }
 }
 
+/// A connection of the pool.
+pub(super) struct Pooled {
+    connection: AsyncPgConnection,
+    /// The server's process that serves this connection and no other one; not known behind a pooler.
+    process: Option<i32>,
+}
+
 /// A connection on loan, closed when dropped unless it is given back; what it was busy with is cancelled.
 pub(super) struct Lease {
     connection: Option<Object<Connections>>,
@@ -164,9 +176,14 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
-        self.connection
-            .as_deref_mut()
-            .ok_or_else(|| Error::Unavailable("the connection was given back".into()))
+        let pooled = self.connection.as_deref_mut();
+        let pooled = pooled.ok_or_else(|| Error::Unavailable("the connection was given back".into()))?;
+        Ok(&mut pooled.connection)
+    }
+
+    /// The server's process behind it, if that is known.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.connection.as_ref().and_then(|pooled| pooled.process)
     }
 
     pub(super) fn give_back(mut self) {
@@ -176,7 +193,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take().map(Object::take) else { return };
+        let Some(Pooled { connection, .. }) = self.connection.take().map(Object::take) else { return };
         // Closing the connection alone would leave the statement running, and with it its locks.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (connector, token) = (self.connector.clone(), connection.cancel_token());
@@ -206,19 +223,21 @@ impl Connections {
 }
 
 impl Manager for Connections {
-    type Type = AsyncPgConnection;
+    type Type = Pooled;
     type Error = Error;
 
-    async fn create(&self) -> Result<AsyncPgConnection, Error> {
+    async fn create(&self) -> Result<Pooled, Error> {
         // Opening is rare, and its state with TLS's would make every future that may need it large.
-        Box::pin(self.dialer.connect()).await
+        Box::pin(async {
+            let mut connection = self.dialer.connect().await?;
+            let process = silence::process_of(&mut connection, self.settings.work).await?;
+            Ok(Pooled { connection, process })
+        })
+        .await
     }
 
-    async fn recycle(
-        &self,
-        connection: &mut AsyncPgConnection,
-        metrics: &managed::Metrics,
-    ) -> RecycleResult<Error> {
+    async fn recycle(&self, pooled: &mut Pooled, metrics: &managed::Metrics) -> RecycleResult<Error> {
+        let connection = &mut pooled.connection;
         let idle = metrics.last_used();
         if connection.is_broken() {
             return Err(RecycleError::message("closed or inside a transaction"));

@@ -15,7 +15,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::database::unit;
+use super::database::{Silence, unit};
 use super::pool::ConnectionPool;
 use super::{Connector, Error, PoolSettings};
 use crate::metrics::Metrics;
@@ -101,7 +101,7 @@ impl Replicas {
         let (before, from) = self.all.split_at(first % self.all.len().max(1));
         for replica in from.iter().chain(before) {
             if replica.has_replayed(position).await {
-                let result = unit(&replica.pool, READ_LIMIT, super::database::over, work).await;
+                let result = unit(&replica.pool, READ_LIMIT, Silence::Wait, work).await;
                 if !result.as_ref().is_err_and(Error::is_outage) {
                     return Some(result);
                 }
@@ -162,7 +162,7 @@ impl Replica {
             THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END AS position";
         let asked =
             async |conn: &mut AsyncPgConnection| diesel::sql_query(query).get_result::<Replayed>(conn).await;
-        let answer = unit(&self.pool, ANSWER_LIMIT, super::database::over, asked).await;
+        let answer = unit(&self.pool, ANSWER_LIMIT, Silence::Wait, asked).await;
         let position = answer.ok().and_then(|replayed| replayed.position);
         self.progress(|progress| progress.answered(position))
     }

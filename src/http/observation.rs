@@ -22,7 +22,8 @@ pub(super) struct Observation {
     user_id: Option<Uuid>,
     name: Option<Name>,
     kind: OperationKind,
-    /// Whether the document fits the schema.
+    /// Whether the document had been found to fit the schema before, and whether it does.
+    known: bool,
     valid: bool,
     code: Option<ErrorCode>,
 }
@@ -37,6 +38,7 @@ impl Observation {
             user_id: None,
             name: None,
             kind: OperationKind::Unknown,
+            known: false,
             valid: false,
             code: None,
         }
@@ -64,7 +66,8 @@ impl Observation {
     pub(super) fn is(mut self, operation: &Operation) -> Self {
         self.name = operation.name().cloned();
         self.kind = operation.kind().into();
-        self.valid = operation.is_known();
+        self.known = operation.is_known();
+        self.valid = self.known;
         telemetry::name_operation(self.name.as_deref(), self.kind);
         self
     }
@@ -85,9 +88,14 @@ impl Observation {
         self.code = Some(ErrorCode::InternalServerError);
     }
 
+    /// Says that results are waited for. There may never be one; a document that does not fit gives one at once.
+    pub(super) fn listen(&mut self) {
+        self.valid = true;
+    }
+
     /// Takes note of a result; the first error counts.
     pub(super) fn saw(&mut self, response: &Response) {
-        self.valid |= !is_request_error(response);
+        self.valid = self.known || !is_request_error(response);
         self.code = self.code.or_else(|| response.errors.first().map(code));
     }
 

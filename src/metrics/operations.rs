@@ -167,8 +167,8 @@ impl Operations {
     /// Gives a name series of its own; whether there was room.
     fn admit(&self, name: &str, kind: OperationKind) -> bool {
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-        let names: usize = OperationKind::ALL.iter().map(|kind| named.get(*kind).len()).sum();
-        let free = names < MAX_NAMES;
+        let taken: usize = OperationKind::ALL.iter().map(|kind| named.get(*kind).len()).sum();
+        let free = taken < MAX_NAMES;
         if free {
             let series = || Series::new(&self.families, name, kind);
             named.get_mut(kind).entry(name.into()).or_insert_with(series);

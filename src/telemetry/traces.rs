@@ -107,6 +107,9 @@ fn resource() -> Resource {
 /// Begins the span of a request, for logs and traces, as a child of the caller's span if it names one.
 pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     let path = request.uri().path();
+    if UNTRACED.contains(&path) {
+        return Span::none();
+    }
     let span = tracing::info_span!(
         target: TARGET,
         "request",
@@ -115,7 +118,7 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
         url.path = path,
         otel.kind = field::Empty,
     );
-    if is_traced() && !UNTRACED.contains(&path) {
+    if is_traced() {
         let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
         span.record("otel.kind", "server");
         // Not the path itself: there may be any number of them.

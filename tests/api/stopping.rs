@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const NEVER: [&str; 2] = ["--read-timeout=600s", "--shutdown-timeout=600s"];
 
 /// The real binary on a database of its own.
-async fn service(database: &TestDatabase, settings: &[(&str, &str)]) -> Service {
+fn service(database: &TestDatabase, settings: &[(&str, &str)]) -> Service {
     let mut command = Service::command();
     command.env("DATABASE_URL", &database.url).envs(settings.iter().copied());
     Service::start_command(command.env("JWT_SECRET", SECRET))
@@ -96,7 +96,7 @@ async fn requests_that_wait_to_be_read_are_answered() {
 #[tokio::test]
 async fn a_request_that_is_being_sent_is_answered_whatever_signals_follow() {
     let database = TestDatabase::new().await;
-    let mut service = service(&database, &[]).await;
+    let mut service = service(&database, &[]);
     let mut stream = begin_body(&service.address).await;
     service.signal("TERM");
     refused(&service.address).await;
@@ -115,7 +115,7 @@ async fn a_request_that_is_being_sent_is_answered_whatever_signals_follow() {
 async fn what_is_not_finished_within_the_limit_is_given_up() {
     let database = TestDatabase::new().await;
     let settings = [("READ_TIMEOUT", "600s"), ("SHUTDOWN_TIMEOUT", "100ms")];
-    let mut service = service(&database, &settings).await;
+    let mut service = service(&database, &settings);
     let mut stream = begin_body(&service.address).await;
     service.signal("TERM");
     let (status, log) = service.wait();

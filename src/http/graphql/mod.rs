@@ -125,16 +125,13 @@ impl<E: Executor> GraphqlState<E> {
             // Here as well as around the request: what is left of it does not go on without anybody. A transaction
             // that is under way is rolled back.
             let done = timeout(limit, engine.execute(operation, caller, &observation.request_id)).await;
-            match done {
-                Ok(response) => {
-                    observation.answered(&response);
-                    Ok(response)
-                }
-                Err(_) => {
-                    let error = too_slow();
-                    observation.refused(&error);
-                    Err(error)
-                }
+            if let Ok(response) = done {
+                observation.answered(&response);
+                Ok(response)
+            } else {
+                let error = too_slow();
+                observation.refused(&error);
+                Err(error)
             }
         };
         let task = self.tasks.spawn(work.in_current_span());

@@ -324,6 +324,7 @@ async fn subscribe<E: Executor>(
     // A panic in the stream ends this operation, not the socket.
     let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
     let _live = state.app.metrics.subscription();
+    observation.listen();
     while let Some(response) = stream.next().await {
         let Ok(response) = response else {
             let error = internal(&request_id);

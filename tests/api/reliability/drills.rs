@@ -1,8 +1,9 @@
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use diesel_async::RunQueryDsl;
 use tokio::time::{Instant, sleep};
 
 use super::load::Load;
@@ -112,24 +113,14 @@ async fn a_database_that_wakes_up_for_8_seconds() {
 async fn a_pool_that_is_exhausted() {
     let flags = ["--database-pool-size=2", "--database-pool-overflow=0", "--database-pool-timeout=500ms"];
     let drill = Drill::with(OwnServer::start().await, &flags).await;
-    let release = Arc::new(Semaphore::new(0));
-    let hold = || {
-        let (database, release) = (drill.app.state.database.clone(), Arc::clone(&release));
-        tokio::spawn(async move {
-            let held = database.write(async |_| {
-                let _ = release.acquire().await;
-                Ok(())
-            });
-            held.await
-        })
+    let hold = async || {
+        let seconds = format!("SELECT pg_sleep({})", FAULT.as_secs());
+        let held =
+            drill.app.state.database.write(async |conn| diesel::sql_query(&seconds).execute(conn).await);
+        held.await.unwrap();
     };
-    let held = [hold(), hold()];
-    sleep(FAULT).await;
-    release.add_permits(2);
+    tokio::join!(hold(), hold());
     let returned = Instant::now();
-    for task in held {
-        task.await.unwrap().unwrap();
-    }
     drill.end("all connections in use for 3 s, waited for 0.5 s (`DATABASE_POOL_TIMEOUT`)", returned).await;
 }
 
@@ -143,7 +134,8 @@ async fn a_database_that_may_only_be_read() {
     };
     set("SET default_transaction_read_only = on").await;
     sleep(FAULT).await;
-    drill.server.sql("SET default_transaction_read_only = off; ALTER DATABASE todo_api RESET default_transaction_read_only").await;
+    let reset = "ALTER DATABASE todo_api RESET default_transaction_read_only";
+    drill.server.sql(&format!("BEGIN READ WRITE; {reset}; COMMIT")).await;
     let returned = Instant::now();
     drill.end("read-only for 3 s", returned).await;
 }
@@ -151,13 +143,20 @@ async fn a_database_that_may_only_be_read() {
 #[tokio::test]
 async fn a_disk_that_is_full() {
     let drill = Drill::start().await;
+    let owner = std::fs::metadata(drill.server.cluster()).unwrap();
     let limit = |bytes: &str| {
         // The postmaster's limit is that of sessions to come.
         let script = format!(
-            "for pid in {0} $(cat /proc/{0}/task/*/children); do prlimit --pid $pid --fsize={bytes}:unlimited; done",
+            "prlimit --pid {0} --fsize={bytes}: || exit
+             for pid in $(cat /proc/{0}/task/*/children); do prlimit --pid $pid --fsize={bytes}:; done; true",
             drill.server.process()
         );
-        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        let mut command = Command::new("sh");
+        if rustix::process::geteuid().is_root() {
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        let output = command.args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     // No file can grow any more, as on a full disk.
     limit("8192");
@@ -207,7 +206,9 @@ async fn a_replica_that_takes_over() {
     let drill = Drill::with(server, &[]).await;
     drill.server.kill();
     sleep(FAULT).await;
-    standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_promote()").await;
+    // Otherwise it would wait for a replica of its own.
+    standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''").await;
+    standby.sql("SELECT pg_promote()").await;
     drill.proxy.retarget(standby.port);
     let returned = Instant::now();
     let report = drill.load.stop().await;
@@ -218,7 +219,7 @@ async fn a_replica_that_takes_over() {
 #[tokio::test]
 async fn a_migration_that_changes_a_column_under_load() {
     let drill = Drill::start().await;
-    drill.server.sql("ALTER TABLE todos ALTER COLUMN title TYPE varchar(1000)").await;
+    drill.server.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(300)").await;
     let returned = Instant::now();
     let report = drill.end("type of a column changed by a migration (cached plans)", returned).await;
     assert_eq!(report.codes().len(), 1, "{:?}", report.codes());

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
@@ -21,7 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Clients that read and write while something goes wrong.
 pub(super) struct Load {
     tasks: JoinSet<Vec<Outcome>>,
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// How often each client was served well.
+    served: [AtomicUsize; USERS * CLIENTS],
 }
 
 /// How an operation went.
@@ -44,7 +51,7 @@ pub(super) struct Report {
 
 impl Load {
     pub(super) async fn start(app: &TestApp) -> Self {
-        let (mut tasks, stop) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
+        let (mut tasks, shared) = (JoinSet::new(), Arc::new(Shared::default()));
         for user in 0..USERS {
             let token = app.register(&format!("user{user}@example.com")).await.token();
             for n in 0..CLIENTS {
@@ -54,20 +61,37 @@ impl Load {
                     url: app.url("/graphql"),
                     token: token.clone(),
                     outcomes: Vec::new(),
+                    shared: Arc::clone(&shared),
                 };
-                tasks.spawn(client.run(Arc::clone(&stop)));
+                tasks.spawn(client.run());
             }
         }
+        let load = Self { tasks, shared };
         // Everybody has been served before anything goes wrong.
-        sleep(PAUSE * 20).await;
-        Self { tasks, stop }
+        load.wait_until_served(10).await;
+        load
     }
 
-    /// Lets the clients go on for a moment, and ends when each has done what it had begun.
+    /// Ends once every client has been served well for some time, and has done what it had begun.
     pub(super) async fn stop(self) -> Report {
-        sleep(PAUSE * 50).await;
-        self.stop.store(true, Ordering::Relaxed);
+        self.wait_until_served(10).await;
+        self.shared.stop.store(true, Ordering::Relaxed);
         Report { outcomes: self.tasks.join_all().await.into_iter().flatten().collect() }
+    }
+}
+
+impl Load {
+    async fn wait_until_served(&self, times: usize) {
+        let before: Vec<_> = self.shared.served.iter().map(|served| served.load(Ordering::Relaxed)).collect();
+        let waiting = || {
+            let now = self.shared.served.iter().map(|served| served.load(Ordering::Relaxed));
+            now.zip(&before).any(|(now, before)| now < before + times)
+        };
+        let began = Instant::now();
+        while waiting() {
+            assert!(began.elapsed() < PATIENCE * 2, "a client was never served again");
+            sleep(PAUSE).await;
+        }
     }
 }
 
@@ -77,12 +101,13 @@ struct Client {
     url: String,
     token: String,
     outcomes: Vec<Outcome>,
+    shared: Arc<Shared>,
 }
 
 impl Client {
-    async fn run(mut self, stop: Arc<AtomicBool>) -> Vec<Outcome> {
+    async fn run(mut self) -> Vec<Outcome> {
         for n in 0.. {
-            if stop.load(Ordering::Relaxed) {
+            if self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
             let title = format!("{}-{n}", self.number);
@@ -125,6 +150,9 @@ impl Client {
             ended: Instant::now(),
             code: code.to_owned(),
         });
+        if code == "OK" {
+            self.shared.served[self.number].fetch_add(1, Ordering::Relaxed);
+        }
         code == "OK"
     }
 }
