@@ -55,8 +55,8 @@ impl AppState {
         let auth = config.auth.clone();
         let Connectors { primary, direct, replicas } = connectors;
         let metrics = Metrics::new()?;
+        let cache = Cache::new(config.cache.client()?, &primary, metrics.clone());
         let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
-        let cache = Cache::new(config.cache.client()?, metrics.clone());
         Ok(Self(Arc::new(Parts {
             feed: Feed::new(database.clone(), direct),
             database,

@@ -16,13 +16,12 @@ use uuid::Uuid;
 use self::flights::Flights;
 pub use self::lease::Found;
 use self::redis::Redis;
-use crate::db;
+use crate::db::{self, Connector};
 use crate::metrics::{CacheOutcome, Metrics};
 use crate::models::{RevokedSession, User};
 
 /// For how long a user is kept. With the time of one answer of Redis this stays below a second.
 const USER_LIFETIME: Duration = Duration::from_millis(900);
-const REVOCATIONS: &str = "todo-api:revocations";
 
 /// The cache; cheap to clone.
 #[derive(Clone, Default)]
@@ -30,6 +29,8 @@ pub struct Cache(Option<Arc<Parts>>);
 
 struct Parts {
     redis: Redis,
+    /// Begins the keys: databases that share a Redis are kept apart, or one would take the other's sessions for its own.
+    prefix: String,
     users: Flights<Uuid, Option<User>>,
 }
 
@@ -37,10 +38,16 @@ impl Cache {
     /// For how long ended sessions are kept.
     pub const REVOCATIONS_LIFETIME: Duration = Duration::from_millis(350);
 
-    /// A cache in a Redis, or none.
-    pub fn new(client: Option<Client>, metrics: Metrics) -> Self {
-        let parts = |client| Parts { redis: Redis::new(client, metrics), users: Flights::new() };
+    /// A cache of one database in a Redis, or none.
+    pub fn new(client: Option<Client>, database: &Connector, metrics: Metrics) -> Self {
+        let prefix = format!("todo-api:{}", database.fingerprint());
+        let parts = |client| Parts { redis: Redis::new(client, metrics), prefix, users: Flights::new() };
         Self(client.map(parts).map(Arc::new))
+    }
+
+    /// Under which key a user is kept.
+    pub fn user_key(&self, id: Uuid) -> Option<String> {
+        self.0.as_ref().map(|parts| parts.user_key(id))
     }
 
     /// Whether there is one.
@@ -56,7 +63,7 @@ impl Cache {
     ) -> Result<Option<User>, db::Error> {
         let Some(parts) = &self.0 else { return read().await };
         let landed = parts.users.join(id, async || {
-            let found = parts.redis.share(&user_key(id), USER_LIFETIME, read).await;
+            let found = parts.redis.share(&parts.user_key(id), USER_LIFETIME, read).await;
             found.map(Found::into_inner)
         });
         let landed = landed.await;
@@ -69,7 +76,7 @@ impl Cache {
     /// Forgets a user, to be called when a change has been committed.
     pub async fn forget_user(&self, id: Uuid) {
         let Some(parts) = &self.0 else { return };
-        parts.redis.remove(&user_key(id)).await;
+        parts.redis.remove(&parts.user_key(id)).await;
         // At last: who has begun before may have read what was there.
         parts.users.detach(id);
     }
@@ -80,7 +87,9 @@ impl Cache {
         read: impl AsyncFnOnce() -> Result<Vec<RevokedSession>, db::Error>,
     ) -> Result<Found<Vec<RevokedSession>>, db::Error> {
         match &self.0 {
-            Some(parts) => parts.redis.share(REVOCATIONS, Self::REVOCATIONS_LIFETIME, read).await,
+            Some(parts) => {
+                parts.redis.share(&parts.revocations_key(), Self::REVOCATIONS_LIFETIME, read).await
+            }
             None => read().await.map(Found::Read),
         }
     }
@@ -88,11 +97,17 @@ impl Cache {
     /// Forgets which sessions were ended, to be called when one more has been.
     pub async fn forget_revocations(&self) {
         if let Some(parts) = &self.0 {
-            parts.redis.remove(REVOCATIONS).await;
+            parts.redis.remove(&parts.revocations_key()).await;
         }
     }
 }
 
-fn user_key(id: Uuid) -> String {
-    format!("todo-api:user:{id}")
+impl Parts {
+    fn user_key(&self, id: Uuid) -> String {
+        format!("{}:user:{id}", self.prefix)
+    }
+
+    fn revocations_key(&self) -> String {
+        format!("{}:revocations", self.prefix)
+    }
 }

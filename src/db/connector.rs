@@ -100,6 +100,15 @@ impl Connector {
         self
     }
 
+    /// Tells databases apart without saying where they are; the same by way of Neon's pooler and past it.
+    pub fn fingerprint(&self) -> String {
+        let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
+        let place = format!("{hosts:?} {ports:?} {:?}", self.config.get_dbname()).replace("-pooler.", ".");
+        let hash = crate::crypto::sha256(place.as_bytes());
+        let first = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        format!("{first:016x}")
+    }
+
     fn is_neon_pooler(&self) -> bool {
         let pooler = |host: &Host| matches!(host, Host::Tcp(name) if url::is_neon_pooler(name));
         self.config.get_hosts().iter().any(pooler)

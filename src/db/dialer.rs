@@ -212,9 +212,9 @@ async fn dial(shared: std::sync::Weak<Shared>) {
         let Some(connector) = shared.upgrade().map(|shared| shared.connector.clone()) else { return };
         let attempt: Attempt = Box::pin(async move { connector.connect().await });
         if patient.is_none() {
-            patient = Some(attempt)
+            patient = Some(attempt);
         } else {
-            other = Some(attempt)
+            other = Some(attempt);
         }
         let result = tokio::select! {
             result = ended(&mut patient) => Some(result),

@@ -79,8 +79,9 @@ pub(super) async fn listen(
     }
     match close(listener, &places) {
         Ok(last) => {
-            last.into_iter()
-                .for_each(|accepted| connect(&server, router, tasks, shutdown, accepted, settings));
+            for accepted in last {
+                connect(&server, router, tasks, shutdown, accepted, settings);
+            }
         }
         Err(error) => tracing::warn!(%error, "can't close the listener in order"),
     }

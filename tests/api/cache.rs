@@ -41,7 +41,7 @@ impl Pair {
     }
 
     fn key(&self) -> String {
-        format!("todo-api:user:{}", self.id)
+        self.one.state.cache.user_key(self.id).unwrap()
     }
 
     /// Asks until both have been answered by Redis.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
-use todo_api::db::{Connector, DatabaseUrl};
+use todo_api::db::{Connector, Connectors, DatabaseUrl};
 use todo_api::graphql::Engine;
 use todo_api::http::{Shutdown, serve};
 use todo_api::state::AppState;
@@ -27,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
     let first = SigningKey::from_secret(&b"a secret of the tests, 32 bytes or more".to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
     let connector = Connector::new(&url, Duration::from_secs(1))?;
-    let state = AppState::new(&config, connector.clone(), connector, keys, Clock::system())?;
+    let connectors = Connectors { primary: connector.clone(), direct: connector, replicas: Vec::new() };
+    let state = AppState::new(&config, connectors, keys, Clock::system())?;
     let schema = test_schema::test_schema();
     let engine = Engine::new(schema.clone(), &schema.sdl(), &config, None)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.http.port)).await?;
