@@ -14,7 +14,7 @@ const OLDEST: i32 = 140_000;
 /// From here on clocks that differ are worth a warning: tokens live by this machine's, rows by the server's.
 const SKEW: TimeDelta = TimeDelta::seconds(5);
 /// The service's tables.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "refresh_tokens",
     "revoked_sessions",
     "security_events",
@@ -24,6 +24,7 @@ const TABLES: [&str; 9] = [
     "todo_events",
     "todos",
     "users",
+    "write_positions",
 ];
 
 /// What one query finds out.
