@@ -206,12 +206,10 @@ pub(super) async fn unit<R>(
         Err(error) if error.is_outage() => pool.failed(DatabaseFailure::Lost),
         _ => {}
     }
-    if result.as_ref().is_err_and(Error::is_outage) {
-        if matches!(result, Err(Error::Lost(_))) {
-            pool.doubt();
-        }
-    } else {
-        lease.give_back();
+    match &result {
+        Err(error) if error.spoils_others() => pool.doubt(),
+        Err(error) if error.is_outage() => {}
+        _ => lease.give_back(),
     }
     result
 }

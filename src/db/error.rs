@@ -52,15 +52,13 @@ const PASSING: [&str; 12] = [
     "server_login_retry",
 ];
 
+/// What PostgreSQL says of a statement that was prepared before a migration changed a table.
+const STALE_PLAN: &str = "cached plan must not change result type";
+
 /// What they say where another try at once is right: the transaction lost to another one, or the statement as it was
 /// prepared does not fit any more. A migration has changed a table, which only a new preparation mends, or a pooler has
 /// lost the statement.
-const REFUSED: [&str; 4] = [
-    "deadlock detected",
-    "cached plan must not change result type",
-    "prepared statement ",
-    "bind message supplies",
-];
+const REFUSED: [&str; 4] = ["deadlock detected", STALE_PLAN, "prepared statement ", "bind message supplies"];
 
 /// The end of a connection in PostgreSQL's and PgBouncer's words. What was committed just before may have taken effect:
 /// Neon's commits wait for other machines, and a server that stops ends that wait.
@@ -74,6 +72,15 @@ fn says(message: &str, texts: &[&str]) -> bool {
 impl Error {
     pub(super) fn timeout(what: &str) -> Self {
         Self::Unavailable(format!("timed out {what}"))
+    }
+
+    /// Whether other connections that were there with it are no better: lost with it, or with the same stale plan.
+    pub(super) fn spoils_others(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused(reason) => reason.contains(STALE_PLAN),
+            _ => false,
+        }
     }
 
     /// Whether the database, and not the request, is why it failed.
