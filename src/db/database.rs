@@ -6,7 +6,7 @@ use deadpool::Status;
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::pool::ConnectionPool;
@@ -181,7 +181,7 @@ pub(super) async fn unit<R>(
     silence: Silence,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
 ) -> Result<R, Error> {
-    let mut lease = pool.get().await?;
+    let (mut lease, began) = (pool.get().await?, Instant::now());
     let process = lease.process();
     let lost = async {
         sleep(SILENCE).await;
@@ -205,6 +205,9 @@ pub(super) async fn unit<R>(
         Err(Error::Unavailable(_)) => pool.failed(DatabaseFailure::Work),
         Err(error) if error.is_outage() => pool.failed(DatabaseFailure::Lost),
         _ => {}
+    }
+    if result.as_ref().is_err_and(Error::is_stale_plan) {
+        Box::pin(pool.renew(began)).await;
     }
     match &result {
         Err(error) if error.spoils_others() => pool.doubt(),

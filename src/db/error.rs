@@ -78,9 +78,13 @@ impl Error {
     pub(super) fn spoils_others(&self) -> bool {
         match self {
             Self::Lost(_) => true,
-            Self::Refused(reason) => reason.contains(STALE_PLAN),
-            _ => false,
+            _ => self.is_stale_plan(),
         }
+    }
+
+    /// Whether a migration has changed what a statement was prepared for.
+    pub(super) fn is_stale_plan(&self) -> bool {
+        matches!(self, Self::Refused(reason) if reason.contains(STALE_PLAN))
     }
 
     /// Whether the database, and not the request, is why it failed.

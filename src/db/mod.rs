@@ -19,6 +19,7 @@ mod replicas;
 #[rustfmt::skip]
 pub(crate) mod schema;
 mod silence;
+mod stale;
 mod tls;
 pub(crate) mod types;
 mod url;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dialer::Dialer;
+use super::stale::Renewal;
 use super::{Connector, Error, silence};
 use crate::metrics::{DatabaseFailure, Metrics};
 
@@ -44,6 +45,7 @@ pub(super) struct ConnectionPool {
     connector: Connector,
     settings: PoolSettings,
     metrics: Metrics,
+    renewal: Arc<Renewal>,
     /// When a connection was last asked for.
     used: Arc<Mutex<Option<Instant>>>,
     _tidy: Arc<AbortOnDropHandle<()>>,
@@ -85,7 +87,16 @@ impl ConnectionPool {
             .timeouts(Timeouts::default())
             .build()?;
         let tidy = Arc::new(AbortOnDropHandle::new(tokio::spawn(tidy(pool.clone(), settings))));
-        Ok(Self { pool, dialer, connector, settings, metrics, used: Arc::default(), _tidy: tidy })
+        Ok(Self {
+            pool,
+            dialer,
+            connector,
+            settings,
+            metrics,
+            renewal: Arc::default(),
+            used: Arc::default(),
+            _tidy: tidy,
+        })
     }
 
     /// A connection, within one limit for whatever that takes. While the database is there the limit is a shorter one: then
@@ -140,6 +151,13 @@ impl ConnectionPool {
     /// Whether something answers in the server's place.
     pub(super) async fn knock(&self) -> bool {
         !self.pool.is_closed() && self.connector.knock().await
+    }
+
+    /// Has whoever shares our sessions get rid of statements that have become stale since a request began.
+    pub(super) async fn renew(&self, began: Instant) {
+        if self.connector.transaction_limits().is_some() {
+            self.renewal.since(began, &self.dialer).await;
+        }
     }
 
     /// Has the connections closed that idle now, as another one was found dead.

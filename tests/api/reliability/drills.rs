@@ -232,6 +232,28 @@ async fn a_migration_that_changes_a_column_under_load() {
 }
 
 #[tokio::test]
+async fn a_migration_that_changes_a_column_behind_a_pooler() {
+    let (server, _pooler, app) = behind_a_pooler().await;
+    let load = Load::start(&app).await;
+    server.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(300)").await;
+    let returned = Instant::now();
+    let report = load.stop().await;
+    judge("the same through PgBouncer, which shares prepared statements", &server.url(), &report, returned)
+        .await;
+    app.stop().await;
+}
+
+/// A service that reaches a server of its own through PgBouncer.
+async fn behind_a_pooler() -> (OwnServer, PgBouncer, TestApp) {
+    let server = OwnServer::start().await;
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let pooler = PgBouncer::start(&server.url(), Pooling { size: 3, ..Pooling::default() });
+    let direct = format!("--database-direct-url={}", server.url());
+    let app = TestApp::on(&pooler.url, &[&direct], TestDatabase::empty().await).await;
+    (server, pooler, app)
+}
+
+#[tokio::test]
 async fn two_processes_that_migrate_at_once() {
     let database = TestDatabase::empty().await;
     let migrate = || {
