@@ -183,22 +183,25 @@ pub(super) async fn unit<R>(
 ) -> Result<R, Error> {
     let (mut lease, began) = (pool.get().await?, Instant::now());
     let process = lease.process();
-    let lost = async {
-        sleep(SILENCE).await;
-        match (process, silence) {
-            // Rare, and its state would make every future that waits for the database large.
-            (Some(process), _) => Box::pin(pool.forgotten(process)).await,
-            (None, Silence::Repeat) => {}
-            (None, Silence::Wait) => pending().await,
+    let given_up = async {
+        sleep(SILENCE.min(limit)).await;
+        let lost = async {
+            match (process, silence) {
+                // Rare, and its state would make every future that waits for the database large.
+                (Some(process), _) => Box::pin(pool.forgotten(process)).await,
+                (None, Silence::Repeat) => {}
+                (None, Silence::Wait) => pending().await,
+            }
+        };
+        match timeout(limit.saturating_sub(SILENCE), lost).await {
+            Ok(()) => Error::Lost("no answer".into()),
+            Err(_) => Error::Unavailable(format!("the work was not done within {limit:?}")),
         }
     };
     let result = tokio::select! {
         biased;
-        done = timeout(limit, work(lease.connection()?)) => match done {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(Error::Unavailable(format!("the work was not done within {limit:?}"))),
-        },
-        () = lost => Err(Error::Lost("no answer".into())),
+        done = work(lease.connection()?) => done.map_err(Error::from),
+        error = given_up => Err(error),
     };
     match &result {
         Err(Error::Query(_)) => pool.failed(DatabaseFailure::Statement),

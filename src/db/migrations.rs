@@ -120,7 +120,8 @@ async fn locked<R: Send + 'static>(
 ) -> anyhow::Result<R> {
     let mut connection = connector.connect_patiently().await?;
     let limit = LOCK_LIMIT.as_millis();
-    connection.batch_execute(&format!("SET lock_timeout = {limit}")).await?;
+    // The role's limit is meant for requests; changing a large table takes as long as it takes.
+    connection.batch_execute(&format!("SET lock_timeout = {limit}; SET statement_timeout = 0")).await?;
     diesel::sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(LOCK)
         .execute(&mut connection)

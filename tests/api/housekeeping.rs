@@ -80,7 +80,9 @@ async fn an_idle_service_sends_the_database_nothing() {
     let before = log();
     // That nothing happens can't be waited for but by the clock.
     for _ in 0..20 {
-        assert_eq!(app.http.get(app.url("/health/live")).send().await.unwrap().status(), 200);
+        for path in ["/health/live", "/health/ready", "/metrics"] {
+            assert_eq!(app.http.get(app.url(path)).send().await.unwrap().status(), 200, "{path}");
+        }
         app.ask("{ __typename }", Value::Null).await.data("__typename");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
