@@ -79,8 +79,9 @@ pub(super) async fn listen(
     }
     match close(listener, &places) {
         Ok(last) => {
-            last.into_iter()
-                .for_each(|accepted| connect(&server, router, tasks, shutdown, accepted, settings));
+            for accepted in last {
+                connect(&server, router, tasks, shutdown, accepted, settings);
+            }
         }
         Err(error) => tracing::warn!(%error, "can't close the listener in order"),
     }
@@ -166,9 +167,13 @@ fn connect(
         let mut connection = pin!(connection);
         let last_words = async {
             shutdown.requested().await;
-            sleep(LAST_WORDS).await;
+            // In two steps: a process that was held up in the first one reads in the second what came meanwhile.
+            sleep(LAST_WORDS / 2).await;
+            sleep(LAST_WORDS / 2).await;
         };
         let ended = tokio::select! {
+            // First comes what has arrived by now.
+            biased;
             ended = connection.as_mut() => ended,
             () = last_words => {
                 connection.as_mut().graceful_shutdown();
