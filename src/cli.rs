@@ -39,7 +39,7 @@ enum Command {
     Serve,
     /// Ask the service on this machine, at HOST and PORT, whether it is alive
     Health {
-        /// Ask whether it can serve requests, too: it then asks its database
+        /// Ask whether it can serve requests, too: whether its database is there
         #[arg(long)]
         ready: bool,
     },

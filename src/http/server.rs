@@ -167,9 +167,13 @@ fn connect(
         let mut connection = pin!(connection);
         let last_words = async {
             shutdown.requested().await;
-            sleep(LAST_WORDS).await;
+            // In two steps: a process that was held up in the first one reads in the second what came meanwhile.
+            sleep(LAST_WORDS / 2).await;
+            sleep(LAST_WORDS / 2).await;
         };
         let ended = tokio::select! {
+            // First comes what has arrived by now.
+            biased;
             ended = connection.as_mut() => ended,
             () = last_words => {
                 connection.as_mut().graceful_shutdown();

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::support::{Service, TestApp};
+use crate::support::{Service, TestApp, TestDatabase};
 
 /// Asks the service at an address; nothing but where it listens is set.
 fn health(host: &str, port: u16, arguments: &[&str]) -> Output {
@@ -24,8 +24,11 @@ async fn a_service_that_answers_is_healthy_whichever_way_it_listens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_without_its_database_is_alive_and_not_ready() {
-    let app = TestApp::start().await;
-    app.state.database.close();
+    // Whose port it is, and who does not listen there.
+    let deaf = tokio::net::TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("postgresql://nobody@{}/nothing", deaf.local_addr().unwrap());
+    let app = TestApp::on(&url, &[], TestDatabase::new().await).await;
     assert!(health("127.0.0.1", app.address.port(), &[]).status.success());
     let output = health("127.0.0.1", app.address.port(), &["--ready"]);
     let message = String::from_utf8(output.stderr).unwrap();

@@ -94,6 +94,32 @@ async fn requests_that_wait_to_be_read_are_answered() {
 }
 
 #[tokio::test]
+async fn requests_that_came_while_the_process_was_held_up_are_answered() {
+    let app = TestApp::with(&NEVER).await;
+    let ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client = TcpStream::connect(app.address).await.unwrap();
+        client.write_all(ask).await.unwrap();
+        read_some(&mut client).await;
+        clients.push(client.into_std().unwrap());
+    }
+    app.ask_to_stop();
+    while std::net::TcpStream::connect(app.address).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    for client in &mut clients {
+        client.write_all(ask).unwrap();
+    }
+    // Longer than idle connections are kept: this thread is the service's, too.
+    std::thread::sleep(Duration::from_millis(200));
+    for client in clients {
+        let answer = read_to_end(&mut TcpStream::from_std(client).unwrap()).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_being_sent_is_answered_whatever_signals_follow() {
     let database = TestDatabase::new().await;
     let mut service = service(&database, &[]);
