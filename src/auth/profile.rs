@@ -81,8 +81,8 @@ async fn set_password(
         end_all(conn, state, client, user.id, session_id).await.map(Some)
     });
     let ended = changed.await?;
-    wrote(state, user.id).await?;
     state.revocations.add(ended.iter().flatten().copied()).await;
+    wrote(state, user.id).await?;
     Ok(ended)
 }
 

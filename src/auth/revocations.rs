@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::AccessTokens;
@@ -51,7 +51,9 @@ impl Seen {
             return Some(Ok(true));
         }
         match self.looked.as_ref()? {
-            (at, Ok(())) if at.elapsed() < FRESH && oldest.is_none_or(|oldest| *at >= oldest) => {
+            (at, Ok(()))
+                if (*at >= asked || at.elapsed() < FRESH) && oldest.is_none_or(|oldest| *at >= oldest) =>
+            {
                 Some(Ok(false))
             }
             (at, Err(reason)) if *at >= asked => Some(Err(db::Error::Unavailable(reason.clone()))),
@@ -101,6 +103,11 @@ impl Revocations {
             return answer;
         }
         self.look(database, oldest).await;
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        // What others share may be too old by now, where the cache was slow.
+        self.look(database, Some(asked)).await;
         answer().unwrap_or_else(|| Err(db::Error::Unavailable("revocations were read too slowly".into())))
     }
 
@@ -111,7 +118,11 @@ impl Revocations {
             let heard = ear.heard();
             match self.contain_since(database, id, heard.last).await {
                 Ok(true) => return,
-                Ok(false) if heard.live => ear.more().await,
+                Ok(false) if heard.live => {
+                    ear.more().await;
+                    // However many sessions end at once, it is looked now and then.
+                    sleep(PAUSE).await;
+                }
                 // Not knowing is no reason to end what has begun.
                 _ => {
                     let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));

@@ -188,10 +188,11 @@ impl Backend {
 
     /// For migrations, past a pooler.
     pub(super) fn direct_connector(&self, config: &Config) -> anyhow::Result<Connector> {
-        match config.database.direct_url().map_err(Misconfigured)? {
+        let connector = match config.database.direct_url().map_err(Misconfigured)? {
             Some(url) if !self.is_embedded() => Self::connect_to(&url, config),
             _ => Self::connect_to(self.url(), config),
-        }
+        };
+        connector.map(Connector::lasting)
     }
 
     fn connect_to(url: &DatabaseUrl, config: &Config) -> anyhow::Result<Connector> {

@@ -21,6 +21,9 @@ use crate::telemetry::watched;
 /// How long to wait before another attempt; somewhat less, by chance.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long it may take to tell the server that an answer is not wanted any more.
+const CANCEL_LIMIT: Duration = Duration::from_secs(2);
+
 /// What PgBouncer says of settings at the start of a session
 /// (<https://www.pgbouncer.org/config.html#ignore_startup_parameters>).
 const POOLER: &str = "unsupported startup parameter";
@@ -114,6 +117,22 @@ impl Connector {
         self.config.get_hosts().iter().any(pooler)
     }
 
+    /// Notes that a pooler does not pass limits on to sessions, though it did not say so.
+    pub(super) fn is_pooled(&self) {
+        if let Some(sessions) = &self.sessions {
+            sessions.pooled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The same for sessions that are to last, told apart from those of requests by their name.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        if self.config.get_application_name() == Some("todo-api") {
+            self.config.application_name("todo-api lasting");
+        }
+        self
+    }
+
     /// What a transaction has to begin with where limits can't be given to the session.
     pub(super) fn transaction_limits(&self) -> Option<String> {
         let sessions = self.sessions.as_ref().filter(|sessions| sessions.pooled.load(Ordering::Relaxed))?;
@@ -180,8 +199,8 @@ impl Connector {
     /// Asks the server to give up what a connection is busy with.
     pub(super) async fn cancel(&self, token: CancelToken) {
         let cancelled = match self.tls.clone() {
-            Some(tls) => timeout(self.limit, token.cancel_query(tls)).await,
-            None => timeout(self.limit, token.cancel_query(NoTls)).await,
+            Some(tls) => timeout(CANCEL_LIMIT, token.cancel_query(tls)).await,
+            None => timeout(CANCEL_LIMIT, token.cancel_query(NoTls)).await,
         };
         if !matches!(cancelled, Ok(Ok(()))) {
             tracing::debug!("a statement could not be cancelled");

@@ -55,7 +55,7 @@ impl Database {
         }
         let position = self.read(async |conn| WritePosition::find(conn, user_id).await).await?;
         match self.replicas.read(position, work.clone()).await {
-            Some(result) => result,
+            Some(result) => Ok(result),
             None => self.read(work).await,
         }
     }
@@ -106,14 +106,13 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         let (done, again) = (AtomicBool::new(false), work.clone());
-        let limits = self.primary.transaction_limits();
-        let limits = limits.as_deref();
-        match self.unit(async |conn| in_transaction(conn, limits, again, &done).await).await {
+        let pool = &self.primary;
+        match self.unit(async |conn| in_transaction(conn, pool, again, &done).await).await {
             Err(Error::Refused(_)) => {}
             Err(Error::Lost(_)) if !done.load(Ordering::Relaxed) => {}
             result => return result,
         }
-        self.unit(async |conn| in_transaction(conn, limits, work, &done).await).await
+        self.unit(async |conn| in_transaction(conn, pool, work, &done).await).await
     }
 
     async fn unit<R: Send>(
@@ -203,21 +202,33 @@ pub(super) async fn unit<R>(
         done = work(lease.connection()?) => done.map_err(Error::from),
         error = given_up => Err(error),
     };
-    match &result {
-        Err(Error::Query(_)) => pool.failed(DatabaseFailure::Statement),
-        Err(Error::Unavailable(_)) => pool.failed(DatabaseFailure::Work),
-        Err(error) if error.is_outage() => pool.failed(DatabaseFailure::Lost),
-        _ => {}
-    }
-    if result.as_ref().is_err_and(Error::is_stale_plan) {
-        Box::pin(pool.renew(began)).await;
+    // Where the server could not be asked, it may have been slow alone.
+    let guessed = process.is_none() && began.elapsed() >= SILENCE;
+    if let Err(error) = &result {
+        note(pool, error, began, guessed).await;
     }
     match &result {
-        Err(error) if error.spoils_others() => pool.doubt(),
-        Err(error) if error.is_outage() => {}
+        Err(Error::Lost(_)) if !guessed => lease.bury(),
+        Err(error) if error.is_outage() => drop(lease),
         _ => lease.give_back(),
     }
     result
+}
+
+/// Counts a failure, and has other connections go that are no better.
+async fn note(pool: &ConnectionPool, error: &Error, began: Instant, guessed: bool) {
+    match error {
+        Error::Query(_) => pool.failed(DatabaseFailure::Statement),
+        Error::Unavailable(_) => pool.failed(DatabaseFailure::Work),
+        error if error.is_outage() => pool.failed(DatabaseFailure::Lost),
+        _ => {}
+    }
+    if error.is_stale_plan() {
+        Box::pin(pool.renew(began)).await;
+    }
+    if error.spoils_others() && !guessed {
+        pool.doubt();
+    }
 }
 
 type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
@@ -226,15 +237,15 @@ type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 /// sent, which can't be said of an async closure's.
 async fn in_transaction<R>(
     conn: &mut AsyncPgConnection,
-    limits: Option<&str>,
+    pool: &ConnectionPool,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     done: &AtomicBool,
 ) -> QueryResult<R> {
     done.store(false, Ordering::Relaxed);
     Transactions::begin_transaction(conn).await?;
     let result = async {
-        if let Some(limits) = limits {
-            conn.batch_execute(limits).await?;
+        if let Some(limits) = pool.transaction_limits() {
+            conn.batch_execute(&limits).await?;
         }
         work(conn).await
     };

@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Pauses between attempts that failed: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// For how long attempts go on though nobody waits for them any more.
-const INTEREST: Duration = Duration::from_secs(5);
+/// For how long attempts go on after somebody has asked, be it a health check.
+const INTEREST: Duration = Duration::from_secs(30);
 /// Connections that are opened at once while the database is there.
 const AT_ONCE: usize = 4;
 
@@ -44,8 +45,8 @@ struct Shared {
 struct Attempts {
     running: bool,
     task: Option<AbortOnDropHandle<()>>,
-    /// What it has opened, for whoever comes first.
-    opened: Option<AsyncPgConnection>,
+    /// What it has opened and when, for whoever comes first.
+    opened: Option<(AsyncPgConnection, Instant)>,
     /// When somebody last asked.
     wanted: Option<Instant>,
 }
@@ -80,22 +81,38 @@ impl Dialer {
         let shared = &*self.0;
         let deadline = Instant::now() + shared.patience();
         loop {
+            if Instant::now() > deadline {
+                return Err(shared.away());
+            }
             if let Some(opened) = shared.take_opened() {
                 return Ok(opened);
             }
             if self.is_up() {
                 let _place = shared.places.acquire().await;
-                match timeout(SILENCE, shared.connector.connect()).await {
-                    Ok(Ok(connection)) => return Ok(connection),
-                    Ok(Err(error)) => shared.failed(&error.to_string()),
-                    Err(_) => shared.failed("no answer"),
+                let mut attempt = pin!(shared.connector.connect());
+                match timeout(SILENCE, &mut attempt).await {
+                    Ok(Err(error)) if !error.is_crowded() => shared.failed(&error.to_string()),
+                    Ok(result) => return result,
+                    // Far away perhaps: it goes on, and so does the search for what is wrong.
+                    Err(_) => {
+                        shared.state.send_replace(State::Unknown);
+                        self.want();
+                        tokio::select! {
+                            Ok(connection) = &mut attempt => return Ok(connection),
+                            () = self.wait_until_up(deadline) => {}
+                        }
+                        continue;
+                    }
                 }
             }
-            let mut state = shared.state.subscribe();
             self.want();
-            let up = timeout_at(deadline, state.wait_for(State::is_up)).await;
-            up.map_err(|_| shared.away())?.map_err(|_| shared.away())?;
+            self.wait_until_up(deadline).await;
         }
+    }
+
+    async fn wait_until_up(&self, deadline: Instant) {
+        let mut state = self.0.state.subscribe();
+        let _ = timeout_at(deadline, state.wait_for(State::is_up)).await;
     }
 
     /// Whether connections can be opened, as far as is known; if it is not known that they can, it is tried.
@@ -114,6 +131,12 @@ impl Dialer {
             self.want();
         }
         down
+    }
+
+    /// Closes what was opened and nobody has come for.
+    pub(super) fn tidy(&self) {
+        let mut attempts = self.0.attempts();
+        attempts.opened = attempts.opened.take().filter(|(_, at)| at.elapsed() < FRESH);
     }
 
     /// Returns once the database has been there for some time without a break.
@@ -155,8 +178,8 @@ impl Shared {
     }
 
     fn take_opened(&self) -> Option<AsyncPgConnection> {
-        let mut opened = self.attempts().opened.take()?;
-        (!opened.is_broken()).then_some(opened)
+        let (mut opened, at) = self.attempts().opened.take()?;
+        (at.elapsed() < FRESH && !opened.is_broken()).then_some(opened)
     }
 
     fn failed(&self, reason: &str) {
@@ -175,7 +198,7 @@ impl Shared {
     fn succeeded(&self, connection: AsyncPgConnection) {
         {
             let mut attempts = self.attempts();
-            (attempts.running, attempts.opened) = (false, Some(connection));
+            (attempts.running, attempts.opened) = (false, Some((connection, Instant::now())));
         }
         let before = self.state.send_replace(State::Up { since: Instant::now() });
         if let State::Down { since, .. } = before {
@@ -207,7 +230,7 @@ type Attempt = BoxFuture<'static, Result<AsyncPgConnection, Error>>;
 /// beside it.
 async fn dial(shared: std::sync::Weak<Shared>) {
     let (mut patient, mut other): (Option<Attempt>, Option<Attempt>) = (None, None);
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut silent) = (FIRST_PAUSE, false);
     loop {
         let Some(connector) = shared.upgrade().map(|shared| shared.connector.clone()) else { return };
         let attempt: Attempt = Box::pin(async move { connector.connect().await });
@@ -227,7 +250,9 @@ async fn dial(shared: std::sync::Weak<Shared>) {
             match result {
                 Some(Ok(connection)) => return shared.succeeded(connection),
                 Some(Err(error)) => shared.failed(&error.to_string()),
-                None => shared.failed("no answer"),
+                // One second may be the way: TLS and a login take eight round trips.
+                None if std::mem::replace(&mut silent, true) => shared.failed("no answer"),
+                None => {}
             }
             if !shared.goes_on() {
                 shared.state.send_replace(State::Unknown);

@@ -37,11 +37,8 @@ pub enum Error {
 ///
 /// diesel drops the SQLSTATE of these (<https://github.com/diesel-rs/diesel/issues/2342>), so the English
 /// text decides; under another `lc_messages` they count as unexpected errors.
-const PASSING: [&str; 12] = [
+const PASSING: [&str; 9] = [
     "the database system is",
-    "remaining connection slots",
-    "too many connections",
-    "too many clients",
     "canceling statement due to statement timeout",
     "canceling statement due to lock timeout",
     "could not extend file",
@@ -65,6 +62,10 @@ const REFUSED: [&str; 4] = ["deadlock detected", STALE_PLAN, "prepared statement
 const LOST: [&str; 4] =
     ["terminating connection", "server conn crashed", "server closed the connection", "unexpected eof"];
 
+/// What they say where there are too many connections: those that there are work.
+const CROWDED: [&str; 4] =
+    ["remaining connection slots", "too many connections", "too many clients", "no more connections allowed"];
+
 fn says(message: &str, texts: &[&str]) -> bool {
     texts.iter().any(|text| message.contains(text))
 }
@@ -80,6 +81,11 @@ impl Error {
             Self::Lost(_) => true,
             _ => self.is_stale_plan(),
         }
+    }
+
+    /// Whether there are too many connections to open another one.
+    pub(super) fn is_crowded(&self) -> bool {
+        matches!(self, Self::Unavailable(reason) if says(reason, &CROWDED))
     }
 
     /// Whether a migration has changed what a statement was prepared for.
@@ -115,7 +121,9 @@ impl From<DieselError> for Error {
             }
             _ if says(info.message(), &LOST) => Self::Lost(error.to_string()),
             _ if says(info.message(), &REFUSED) => Self::Refused(error.to_string()),
-            _ if says(info.message(), &PASSING) => Self::Unavailable(error.to_string()),
+            _ if says(info.message(), &PASSING) || says(info.message(), &CROWDED) => {
+                Self::Unavailable(error.to_string())
+            }
             _ => Self::Query(error),
         }
     }

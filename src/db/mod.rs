@@ -11,6 +11,7 @@ mod dialer;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
 mod error;
+mod manager;
 pub mod migrations;
 mod pool;
 pub mod pooler;

@@ -1,20 +1,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool::managed::{self, Manager, Object, Pool, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{Object, Pool, Timeouts};
 use deadpool::{Runtime, Status};
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
-use tokio::time::{Instant, timeout};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dialer::Dialer;
+use super::manager::{Connections, Pooled, tidy};
 use super::stale::Renewal;
 use super::{Connector, Error, silence};
 use crate::metrics::{DatabaseFailure, Metrics};
 
-/// How often spare connections are looked for. It costs no query, so it does not keep a database awake.
-const TIDY_EVERY: Duration = Duration::from_secs(15);
+/// How long to wait for a free connection where no more can be opened.
+const CROWDED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The pool's numbers.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,8 @@ pub(super) struct ConnectionPool {
     settings: PoolSettings,
     metrics: Metrics,
     renewal: Arc<Renewal>,
+    /// One asks after its answer at a time.
+    asking: Arc<AsyncMutex<()>>,
     /// When a connection was last asked for.
     used: Arc<Mutex<Option<Instant>>>,
     _tidy: Arc<AbortOnDropHandle<()>>,
@@ -79,7 +82,7 @@ impl ConnectionPool {
     ) -> anyhow::Result<Self> {
         let connector = connector.limited(settings.work);
         let dialer = Dialer::new(connector.clone(), patience);
-        let connections = Connections { dialer: dialer.clone(), settings, doubted: Mutex::default() };
+        let connections = Connections::new(dialer.clone(), connector.clone(), settings);
         let pool = Pool::builder(connections)
             .max_size(settings.size + settings.overflow)
             .runtime(Runtime::Tokio1)
@@ -94,6 +97,7 @@ impl ConnectionPool {
             settings,
             metrics,
             renewal: Arc::default(),
+            asking: Arc::default(),
             used: Arc::default(),
             _tidy: tidy,
         })
@@ -106,27 +110,38 @@ impl ConnectionPool {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
         let got = tokio::select! {
             biased;
-            got = timeout(self.connector.limit() + self.settings.check_limit, self.pool.get()) => {
-                let got = got.map_err(|_| Error::timeout("waiting for a connection"));
-                got.and_then(|got| got.map_err(Error::from)).map_err(|error| (DatabaseFailure::Connect, error))
+            got = timeout(self.connector.limit() + self.settings.check_limit, self.open_or_reuse()) => {
+                got.map_err(|_| "no connection in time".into()).and_then(|got| got.map_err(|error| error.to_string()))
+                    .map_err(|reason| (DatabaseFailure::Connect, reason))
             }
             () = self.dialer.up_for(self.settings.wait) => {
-                Err((DatabaseFailure::Wait, Error::timeout("waiting while all connections are in use")))
+                Err((DatabaseFailure::Wait, "all connections are in use".to_owned()))
             }
         };
         self.metrics.database_waited(began.elapsed());
         match got {
             Ok(connection) => Ok(Lease { connection: Some(connection), connector: self.connector.clone() }),
-            Err((failure, error)) => {
+            // Nothing has been asked yet, so nothing is lost.
+            Err((failure, reason)) => {
                 self.failed(failure);
-                Err(error)
+                Err(Error::Unavailable(reason))
+            }
+        }
+    }
+
+    /// Where the server takes no more connections, one of those that there are will be free.
+    async fn open_or_reuse(&self) -> Result<Object<Connections>, Error> {
+        loop {
+            match self.pool.get().await.map_err(Error::from) {
+                Err(error) if error.is_crowded() && self.pool.status().size > 0 => sleep(CROWDED_PAUSE).await,
+                result => return result,
             }
         }
     }
 
     /// Returns once the server is known to do nothing for a connection, though that is waited for.
     pub(super) async fn forgotten(&self, process: i32) {
-        silence::until_forgotten(&self.dialer, process).await;
+        silence::until_forgotten(&self.dialer, &self.asking, process).await;
     }
 
     /// Counts a unit of work that failed.
@@ -179,13 +194,6 @@ impl ConnectionPool {
     }
 }
 
-/// A connection of the pool.
-pub(super) struct Pooled {
-    connection: AsyncPgConnection,
-    /// The server's process that serves this connection and no other one; not known behind a pooler.
-    process: Option<i32>,
-}
-
 /// A connection on loan, closed when dropped unless it is given back; what it was busy with is cancelled.
 pub(super) struct Lease {
     connection: Option<Object<Connections>>,
@@ -207,6 +215,11 @@ impl Lease {
     pub(super) fn give_back(mut self) {
         self.connection.take();
     }
+
+    /// Closes it without cancelling anything: it is lost, and with it what it was busy with.
+    pub(super) fn bury(mut self) {
+        drop(self.connection.take().map(Object::take));
+    }
 }
 
 impl Drop for Lease {
@@ -217,79 +230,5 @@ impl Drop for Lease {
             let (connector, token) = (self.connector.clone(), connection.cancel_token());
             runtime.spawn(async move { connector.cancel(token).await });
         }
-    }
-}
-
-/// What deadpool asks for connections.
-struct Connections {
-    dialer: Dialer,
-    settings: PoolSettings,
-    /// When it was noticed that a connection was dead though nobody had said so.
-    doubted: Mutex<Option<Instant>>,
-}
-
-impl Connections {
-    fn doubt(&self) {
-        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// Whether a connection has not been used since others were found dead.
-    fn is_doubtful(&self, idle: Duration) -> bool {
-        let doubted = *self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        doubted.is_some_and(|at| at.elapsed() <= idle)
-    }
-}
-
-impl Manager for Connections {
-    type Type = Pooled;
-    type Error = Error;
-
-    async fn create(&self) -> Result<Pooled, Error> {
-        // Opening is rare, and its state with TLS's would make every future that may need it large.
-        Box::pin(async {
-            let mut connection = self.dialer.connect().await?;
-            let process = silence::process_of(&mut connection, self.settings.work).await?;
-            Ok(Pooled { connection, process })
-        })
-        .await
-    }
-
-    async fn recycle(&self, pooled: &mut Pooled, metrics: &managed::Metrics) -> RecycleResult<Error> {
-        let connection = &mut pooled.connection;
-        let idle = metrics.last_used();
-        if connection.is_broken() {
-            return Err(RecycleError::message("closed or inside a transaction"));
-        }
-        if metrics.age() > self.settings.lifetime {
-            return Err(RecycleError::message("too old"));
-        }
-        if self.is_doubtful(idle) {
-            return Err(RecycleError::message("others that were there with it were dead"));
-        }
-        if idle > self.settings.check_after {
-            let ping = timeout(self.settings.check_limit, connection.ping(&RecyclingMethod::Verified)).await;
-            if !matches!(ping, Ok(Ok(()))) {
-                self.doubt();
-                return Err(RecycleError::message("no answer"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Closes connections that are too old, have idled too long, or are spare and not needed any more.
-async fn tidy(pool: Pool<Connections>, settings: PoolSettings) {
-    let mut ticks = tokio::time::interval(TIDY_EVERY);
-    loop {
-        ticks.tick().await;
-        let mut kept = 0;
-        pool.retain(|_, metrics| {
-            let idle = metrics.last_used();
-            let keep = metrics.age() < settings.lifetime
-                && idle < settings.idle
-                && (kept < settings.size || idle < TIDY_EVERY);
-            kept += usize::from(keep);
-            keep
-        });
     }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::sql_types::{BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::database::{Silence, unit};
@@ -28,6 +29,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the answer may take; meanwhile a request waits that the primary could have answered.
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
+/// How long it may take if a connection has to be opened for it, which nobody waits for.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// How long a read may take on a replica before the primary is asked.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// Positions that are remembered for measuring how far behind a replica is.
@@ -56,9 +59,10 @@ impl WritePosition {
     /// Notes that a user has just written.
     pub(super) async fn note(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<()> {
         diesel::sql_query(
-            "INSERT INTO write_positions AS known (user_id, position)
+            "INSERT INTO write_positions (user_id, position)
              VALUES ($1, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint)
-             ON CONFLICT (user_id) DO UPDATE SET position = greatest(known.position, excluded.position)",
+             ON CONFLICT (user_id) DO UPDATE
+             SET position = pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint",
         )
         .bind::<SqlUuid, _>(user_id)
         .execute(conn)
@@ -70,7 +74,7 @@ impl WritePosition {
 /// The replicas, in the order in which they are configured.
 #[derive(Clone, Default)]
 pub(super) struct Replicas {
-    all: Arc<[Replica]>,
+    all: Arc<[Arc<Replica>]>,
     next: Arc<AtomicUsize>,
 }
 
@@ -96,17 +100,18 @@ impl Replicas {
         &self,
         position: WritePosition,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
-    ) -> Option<Result<R, Error>> {
+    ) -> Option<R> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let (before, from) = self.all.split_at(first % self.all.len().max(1));
         for replica in from.iter().chain(before) {
             if replica.has_replayed(position).await {
-                let result = unit(&replica.pool, READ_LIMIT, Silence::Wait, work).await;
-                if !result.as_ref().is_err_and(Error::is_outage) {
-                    return Some(result);
+                let read = timeout(READ_LIMIT, unit(&replica.pool, READ_LIMIT, Silence::Wait, work));
+                let result = read.await.unwrap_or_else(|_| Err(Error::timeout("reading from a replica")));
+                if let Err(error) = &result {
+                    tracing::debug!(%error, "a replica failed; the primary is asked");
+                    replica.progress(|progress| progress.trusted &= !error.is_outage());
                 }
-                replica.progress(|progress| progress.trusted = false);
-                return None;
+                return result.ok();
             }
         }
         None
@@ -126,17 +131,18 @@ impl Replicas {
 struct Replica {
     pool: ConnectionPool,
     progress: Mutex<Progress>,
+    asking: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Replica {
-    fn new(connector: Connector, settings: PoolSettings, metrics: Metrics) -> anyhow::Result<Self> {
+    fn new(connector: Connector, settings: PoolSettings, metrics: Metrics) -> anyhow::Result<Arc<Self>> {
         // Nobody waits for a replica: the primary is there.
         let pool = ConnectionPool::impatient(connector, settings, metrics)?;
-        Ok(Self { pool, progress: Mutex::default() })
+        Ok(Arc::new(Self { pool, progress: Mutex::default(), asking: Mutex::default() }))
     }
 
     /// Whether it shows everything up to a user's last write, and is not too far behind altogether.
-    async fn has_replayed(&self, position: WritePosition) -> bool {
+    async fn has_replayed(self: &Arc<Self>, position: WritePosition) -> bool {
         let now = Instant::now();
         let known = self.progress(|progress| {
             progress.mark(now, position.now);
@@ -146,12 +152,27 @@ impl Replica {
         match known {
             Verdict::Usable => true,
             Verdict::Unusable => false,
-            Verdict::Ask => self.pool.is_warm() && self.ask().await && judge(),
+            Verdict::Ask if self.pool.status().available > 0 => self.ask(ANSWER_LIMIT).await && judge(),
+            Verdict::Ask => {
+                self.ask_beside();
+                false
+            }
+        }
+    }
+
+    /// Asks, while nobody waits for it: a connection has to be opened first.
+    fn ask_beside(self: &Arc<Self>) {
+        if self.pool.is_warm() {
+            let replica = Arc::clone(self);
+            let task = tokio::spawn(async move {
+                replica.ask(OPEN_LIMIT).await;
+            });
+            *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(task));
         }
     }
 
     /// Asks how far it has come; whether it said.
-    async fn ask(&self) -> bool {
+    async fn ask(&self, limit: Duration) -> bool {
         #[derive(diesel::QueryableByName)]
         struct Replayed {
             #[diesel(sql_type = Nullable<BigInt>)]
@@ -162,8 +183,8 @@ impl Replica {
             THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END AS position";
         let asked =
             async |conn: &mut AsyncPgConnection| diesel::sql_query(query).get_result::<Replayed>(conn).await;
-        let answer = unit(&self.pool, ANSWER_LIMIT, Silence::Wait, asked).await;
-        let position = answer.ok().and_then(|replayed| replayed.position);
+        let answer = timeout(limit, unit(&self.pool, limit, Silence::Wait, asked)).await;
+        let position = answer.ok().and_then(Result::ok).and_then(|replayed| replayed.position);
         self.progress(|progress| progress.answered(position))
     }
 
@@ -181,6 +202,8 @@ struct Progress {
     asked: Option<Instant>,
     /// When the primary was at positions that the replica has not reached yet, the oldest first.
     marks: VecDeque<(Instant, i64)>,
+    /// When the primary was where the replica is.
+    shows: Option<Instant>,
 }
 
 enum Verdict {
@@ -194,7 +217,9 @@ impl Progress {
     fn mark(&mut self, now: Instant, position: i64) {
         let newer =
             self.marks.back().is_none_or(|(at, last)| position > *last && now - *at >= ASK_EVERY / 10);
-        if position > self.replayed && newer && self.marks.len() < MAX_MARKS {
+        if position <= self.replayed {
+            self.shows = Some(now);
+        } else if newer && self.marks.len() < MAX_MARKS {
             self.marks.push_back((now, position));
         }
     }
@@ -203,8 +228,13 @@ impl Progress {
         self.marks.front().map_or(Duration::ZERO, |(at, _)| now - *at)
     }
 
+    /// Whether it is not known to show what the primary was within the time that it may be behind.
+    fn is_stale(&self, now: Instant) -> bool {
+        self.shows.is_none_or(|at| now - at > MAX_LAG)
+    }
+
     fn is_usable(&self, now: Instant, needed: Option<i64>) -> bool {
-        self.trusted && needed.is_none_or(|needed| self.replayed >= needed) && self.lag(now) <= MAX_LAG
+        self.trusted && needed.is_none_or(|needed| self.replayed >= needed) && !self.is_stale(now)
     }
 
     /// Whether it can be used for a read; whoever is told to ask is the only one for a while.
@@ -224,7 +254,7 @@ impl Progress {
         if let Some(position) = position {
             self.replayed = position;
             while self.marks.front().is_some_and(|(_, mark)| *mark <= position) {
-                self.marks.pop_front();
+                self.shows = self.marks.pop_front().map(|(at, _)| at);
             }
         }
         self.trusted
@@ -242,6 +272,8 @@ mod tests {
         progress.mark(start, 100);
         assert!(matches!(progress.judge(start, Some(100)), Verdict::Ask));
         assert!(progress.answered(Some(90)));
+        assert!(!progress.is_usable(start, None), "it is not known how far it is behind");
+        progress.mark(start, 90);
         assert!(!progress.is_usable(start, Some(100)));
         assert!(progress.is_usable(start, Some(90)) && progress.is_usable(start, None));
         assert!(matches!(progress.judge(after(10), Some(100)), Verdict::Unusable), "asked again too soon");
@@ -253,12 +285,16 @@ mod tests {
     #[test]
     fn a_replica_far_behind_or_silent_is_left_out_and_comes_back() {
         let (mut progress, start) = (Progress::default(), Instant::now());
+        progress.mark(start, 0);
         progress.mark(start, 100);
         progress.answered(Some(50));
+        assert!(progress.is_usable(start, None));
         let late = start + MAX_LAG + Duration::from_secs(1);
         assert_eq!(progress.lag(late), MAX_LAG + Duration::from_secs(1));
         assert!(!progress.is_usable(late, None), "it is far behind");
         progress.answered(Some(100));
+        assert!(!progress.is_usable(late, None), "what it shows is as old as that");
+        progress.mark(late, 100);
         assert!(progress.is_usable(late, None));
         progress.answered(None);
         assert!(!progress.is_usable(late, None), "it does not answer");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable};
 use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::dialer::Dialer;
@@ -40,8 +41,16 @@ pub(super) async fn process_of(conn: &mut AsyncPgConnection, work: Duration) -> 
 }
 
 /// Returns once the server says that it does nothing for a connection of ours.
-pub(super) async fn until_forgotten(dialer: &Dialer, process: i32) {
-    while !matches!(timeout(SILENCE, is_forgotten(dialer, process)).await, Ok(Ok(true))) {
+///
+/// However many wait, one connection is opened for it at a time.
+pub(super) async fn until_forgotten(dialer: &Dialer, asking: &Mutex<()>, process: i32) {
+    loop {
+        {
+            let _turn = asking.lock().await;
+            if matches!(timeout(SILENCE, is_forgotten(dialer, process)).await, Ok(Ok(true))) {
+                return;
+            }
+        }
         sleep(AGAIN).await;
     }
 }

@@ -15,13 +15,16 @@ use crate::config::{LogFormat, LogSettings};
 /// What is never logged below the level info, whatever the settings say: the driver's account of each statement with
 /// its parameters, that of each message of a socket, and what a collector of traces answers. They hold hashes, tokens
 /// and passwords.
-const QUIET: [&str; 4] =
-    ["tokio_postgres=info", "tokio_tungstenite=info", "tungstenite=info", "opentelemetry=info"];
+const QUIET: [&str; 4] = ["tokio_postgres", "tokio_tungstenite", "tungstenite", "opentelemetry"];
 
 /// What is logged.
 pub(super) fn filter(settings: &LogSettings) -> EnvFilter {
-    let quiet = QUIET.iter().filter_map(|text| Directive::from_str(text).ok());
-    let filter = quiet.fold(EnvFilter::new(&settings.filter), EnvFilter::add_directive);
+    // Directives on parts of these would be more specific than ours, and win.
+    let wanted =
+        settings.filter.split(',').filter(|text| !QUIET.iter().any(|name| text.trim().starts_with(name)));
+    let filter = EnvFilter::new(wanted.collect::<Vec<_>>().join(","));
+    let quiet = QUIET.iter().filter_map(|name| Directive::from_str(&format!("{name}=info")).ok());
+    let filter = quiet.fold(filter, EnvFilter::add_directive);
     // Spans of statements are for traces alone.
     match Directive::from_str(&format!("{}=off", statements::TARGET)) {
         Ok(directive) => filter.add_directive(directive),
@@ -43,5 +46,26 @@ where
     match settings.format {
         LogFormat::Pretty => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_secrets_can_not_be_asked_for() {
+        let text = "info,tokio_postgres::query=trace, tungstenite=trace,todo_api=debug".to_owned();
+        let filter = filter(&LogSettings { filter: text, ..settings() }).to_string();
+        assert!(filter.contains("todo_api=debug") && filter.contains("tokio_postgres=info"), "{filter}");
+        assert!(!filter.contains("trace"), "{filter}");
+    }
+
+    fn settings() -> LogSettings {
+        use clap::{Args, FromArgMatches};
+
+        let command =
+            LogSettings::augment_args(clap::Command::new("test")).mut_args(|arg| arg.env(None::<&str>));
+        LogSettings::from_arg_matches(&command.get_matches_from(["test"])).unwrap()
     }
 }

@@ -118,6 +118,10 @@ impl Reader {
             Ok((events, todos))
         });
         let (events, todos) = found.await?;
+        if !events.is_empty() {
+            // Who is told of a change can be quicker than the one who makes it, and asks for more of it.
+            self.state.database.note_write_of(user_id).await?;
+        }
         let todos: HashMap<_, _> = todos.into_iter().map(|todo| (todo.id, todo)).collect();
         self.number = events.last().map_or(number, |event| event.number);
         self.read.extend(events.into_iter().map(|event| TodoChange {

@@ -231,8 +231,14 @@ impl<'a> Writer<'a> {
     {
         let database = &self.state.database;
         let written =
-            if repeatable { database.write_repeatably(work).await? } else { database.write(work).await? };
-        database.note_write_of(self.user_id).await?;
+            if repeatable { database.write_repeatably(work).await } else { database.write(work).await };
+        // Also where it is not known whether it was written: whoever looks wants to know.
+        let noted = match &written {
+            Err(error) if !error.is_outage() => Ok(()),
+            _ => database.note_write_of(self.user_id).await,
+        };
+        let written = written?;
+        noted?;
         Ok(written)
     }
 
