@@ -81,20 +81,18 @@ impl Dialer {
         let shared = &*self.0;
         let deadline = Instant::now() + shared.patience();
         loop {
-            if Instant::now() > deadline {
-                return Err(shared.away());
-            }
             if let Some(opened) = shared.take_opened() {
                 return Ok(opened);
             }
             if self.is_up() {
-                let _place = shared.places.acquire().await;
+                let place = shared.places.acquire().await;
                 let mut attempt = pin!(shared.connector.connect());
                 match timeout(SILENCE, &mut attempt).await {
                     Ok(Err(error)) if !error.is_crowded() => shared.failed(&error.to_string()),
                     Ok(result) => return result,
                     // Far away perhaps: it goes on, and so does the search for what is wrong.
                     Err(_) => {
+                        drop(place);
                         shared.state.send_replace(State::Unknown);
                         self.want();
                         tokio::select! {
@@ -104,6 +102,9 @@ impl Dialer {
                         continue;
                     }
                 }
+            }
+            if Instant::now() >= deadline {
+                return Err(shared.away());
             }
             self.want();
             self.wait_until_up(deadline).await;
