@@ -239,7 +239,7 @@ impl From<AppError> for async_graphql::Error {
 impl From<db::Error> for AppError {
     fn from(error: db::Error) -> Self {
         match error {
-            error if error.is_outage() => Self::Unavailable(error.to_string()),
+            error if error.is_outage() => Self::Unavailable(error.reason()),
             // Whatever is written belongs to somebody: the account has just been deleted.
             db::Error::ForeignKeyViolation => Self::Unauthenticated(UnauthenticatedReason::Revoked),
             error => Self::internal(error),

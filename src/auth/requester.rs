@@ -66,7 +66,7 @@ impl Requester {
         match state.revocations.contain(&state.database, identity.session_id).await {
             Ok(true) => Self::Rejected(UnauthenticatedReason::Revoked),
             Err(error) => {
-                tracing::warn!(%error, "can't tell whether a session has ended");
+                tracing::debug!(%error, "can't tell whether a session has ended");
                 Self::Unknown
             }
             Ok(false) => {

@@ -39,8 +39,14 @@ struct Seen {
     revoked: HashMap<Uuid, Instant>,
     /// The last revocation that was seen, by the database's clock.
     last: Option<DateTime<Utc>>,
-    /// When the last look began, and whether it failed.
-    looked: Option<(Instant, Result<(), String>)>,
+    /// When the last look began, and whether it failed and when it did.
+    looked: Option<(Instant, Result<(), Failed>)>,
+}
+
+/// A look that failed: all who wait for it by then have waited long enough.
+struct Failed {
+    at: Instant,
+    reason: String,
 }
 
 impl Seen {
@@ -56,7 +62,9 @@ impl Seen {
             {
                 Some(Ok(false))
             }
-            (at, Err(reason)) if *at >= asked => Some(Err(db::Error::Unavailable(reason.clone()))),
+            (_, Err(failed)) if failed.at >= asked => {
+                Some(Err(db::Error::Unavailable(failed.reason.clone())))
+            }
             _ => None,
         }
     }
@@ -177,7 +185,8 @@ impl Revocations {
                 seen.last = found.iter().map(|session| session.revoked_at).max().max(seen.last);
                 seen.add(found.iter().map(|session| session.session_id));
             });
-            seen.looked = Some((began, result.map_err(|error| error.to_string())));
+            let failed = |error: db::Error| Failed { at: Instant::now(), reason: error.reason() };
+            seen.looked = Some((began, result.map_err(failed)));
         });
     }
 

@@ -18,8 +18,9 @@ use super::url::{DatabaseUrl, SslMode};
 use super::{Error, tls, url};
 use crate::telemetry::watched;
 
-/// How long to wait before another attempt; somewhat less, by chance.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long to wait before another attempt, at first and later; somewhat less, by chance.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long it may take to tell the server that an answer is not wanted any more.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
@@ -156,17 +157,18 @@ impl Connector {
     /// Opens a connection for a command or a start, which nobody else tries again: for as long as the limit allows, as a
     /// database that has to wake up may refuse the first attempts.
     pub async fn connect_patiently(&self) -> Result<AsyncPgConnection, Error> {
-        let began = Instant::now();
+        let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let error = match self.connect().await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };
-            if began.elapsed() + PAUSE >= self.limit {
+            if began.elapsed() + pause >= self.limit {
                 return Err(error);
             }
-            tracing::warn!(%error, "can't connect to the database; trying again");
-            sleep(PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            tracing::warn!(reason = error.reason(), "can't connect to the database; trying again");
+            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 

@@ -33,6 +33,8 @@ const AT_ONCE: usize = 4;
 pub(super) struct Dialer(Arc<Shared>);
 
 struct Shared {
+    /// What it leads to, for the log.
+    name: &'static str,
     connector: Connector,
     patience: Duration,
     state: watch::Sender<State>,
@@ -66,8 +68,9 @@ impl State {
 
 impl Dialer {
     /// Opens connections for those who wait for the database for as long as `patience`.
-    pub(super) fn new(connector: Connector, patience: Duration) -> Self {
+    pub(super) fn new(connector: Connector, patience: Duration, name: &'static str) -> Self {
         Self(Arc::new(Shared {
+            name,
             connector,
             patience,
             state: watch::channel(State::Unknown).0,
@@ -88,7 +91,7 @@ impl Dialer {
                 let place = shared.places.acquire().await;
                 let mut attempt = pin!(shared.connector.connect());
                 match timeout(SILENCE, &mut attempt).await {
-                    Ok(Err(error)) if !error.is_crowded() => shared.failed(&error.to_string()),
+                    Ok(Err(error)) if !error.is_crowded() => shared.failed(&error.reason()),
                     Ok(result) => return result,
                     // Far away perhaps: it goes on, and so does the search for what is wrong.
                     Err(_) => {
@@ -190,7 +193,7 @@ impl Shared {
                 _ => Instant::now(),
             };
             if !matches!(state, State::Down { .. }) {
-                tracing::warn!(reason, "the database can't be reached; trying again");
+                tracing::warn!(reason, "{} can't be reached; trying again", self.name);
             }
             *state = State::Down { since, reason: reason.to_owned() };
         });
@@ -203,7 +206,7 @@ impl Shared {
         }
         let before = self.state.send_replace(State::Up { since: Instant::now() });
         if let State::Down { since, .. } = before {
-            tracing::info!(after = ?since.elapsed(), "the database is back");
+            tracing::info!(after = ?since.elapsed(), "{} is back", self.name);
         }
     }
 
@@ -250,7 +253,7 @@ async fn dial(shared: std::sync::Weak<Shared>) {
             let Some(shared) = shared.upgrade() else { return };
             match result {
                 Some(Ok(connection)) => return shared.succeeded(connection),
-                Some(Err(error)) => shared.failed(&error.to_string()),
+                Some(Err(error)) => shared.failed(&error.reason()),
                 // One second may be the way: TLS and a login take eight round trips.
                 None if std::mem::replace(&mut silent, true) => shared.failed("no answer"),
                 None => {}

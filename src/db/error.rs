@@ -75,6 +75,14 @@ impl Error {
         Self::Unavailable(format!("timed out {what}"))
     }
 
+    /// What happened, without saying that it is an outage.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unavailable(reason) | Self::Lost(reason) | Self::Refused(reason) => reason.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// Whether other connections that were there with it are no better: lost with it, or with the same stale plan.
     pub(super) fn spoils_others(&self) -> bool {
         match self {

@@ -62,7 +62,7 @@ impl ConnectionPool {
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let patience = connector.limit();
-        Self::with_patience(connector, patience, settings, metrics)
+        Self::with_patience(connector, patience, "the database", settings, metrics)
     }
 
     /// A pool whose users do not wait for a server that is not there.
@@ -71,17 +71,18 @@ impl ConnectionPool {
         settings: PoolSettings,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        Self::with_patience(connector, Duration::ZERO, settings, metrics)
+        Self::with_patience(connector, Duration::ZERO, "a read replica", settings, metrics)
     }
 
     fn with_patience(
         connector: Connector,
         patience: Duration,
+        name: &'static str,
         settings: PoolSettings,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let connector = connector.limited(settings.work);
-        let dialer = Dialer::new(connector.clone(), patience);
+        let dialer = Dialer::new(connector.clone(), patience, name);
         let connections = Connections::new(dialer.clone(), connector.clone(), settings);
         let pool = Pool::builder(connections)
             .max_size(settings.size + settings.overflow)
@@ -111,7 +112,7 @@ impl ConnectionPool {
         let got = tokio::select! {
             biased;
             got = timeout(self.connector.limit() + self.settings.check_limit, self.open_or_reuse()) => {
-                got.map_err(|_| "no connection in time".into()).and_then(|got| got.map_err(|error| error.to_string()))
+                got.map_err(|_| "no connection in time".into()).and_then(|got| got.map_err(|error| error.reason()))
                     .map_err(|reason| (DatabaseFailure::Connect, reason))
             }
             () = self.dialer.up_for(self.settings.wait) => {

@@ -204,6 +204,8 @@ struct Progress {
     marks: VecDeque<(Instant, i64)>,
     /// When the primary was where the replica is.
     shows: Option<Instant>,
+    /// Whether the log says if it is used.
+    told: bool,
 }
 
 enum Verdict {
@@ -250,7 +252,16 @@ impl Progress {
 
     /// Notes what it answered; whether it did.
     fn answered(&mut self, position: Option<i64>) -> bool {
-        self.trusted = position.is_some();
+        let trusted = position.is_some();
+        if std::mem::replace(&mut self.trusted, trusted) != trusted
+            || !std::mem::replace(&mut self.told, true)
+        {
+            if trusted {
+                tracing::info!("a read replica is used");
+            } else {
+                tracing::warn!("a read replica is left out: it does not answer, or is none");
+            }
+        }
         if let Some(position) = position {
             self.replayed = position;
             while self.marks.front().is_some_and(|(_, mark)| *mark <= position) {

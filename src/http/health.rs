@@ -20,6 +20,6 @@ pub(super) async fn ready(State(state): State<AppState>) -> (StatusCode, &'stati
     if timeout(READY_LIMIT, state.database.is_reachable()).await.unwrap_or(false) {
         return (StatusCode::OK, "ready\n");
     }
-    tracing::warn!("not ready: the database is out of reach");
+    tracing::debug!("not ready: the database is out of reach");
     (StatusCode::SERVICE_UNAVAILABLE, "the database is unavailable\n")
 }

@@ -18,6 +18,8 @@ pub(super) fn fix(text: &str, url: &DatabaseUrl) -> String {
     } else if has("channel binding") {
         "leave channel_binding=require out: the server, or a pooler such as PgBouncer before it, has none"
             .into()
+    } else if has("password missing") {
+        format!("write the password into the URL: postgresql://{role}:$PASSWORD@{host}/{database}")
     } else if has("password authentication failed") {
         format!("give the right password; in psql, as an administrator: \\password {role}")
     } else if has("database \"") && has("does not exist") {

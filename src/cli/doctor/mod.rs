@@ -22,7 +22,7 @@ use crate::db::{Connector, DatabaseUrl, migrations, pooler};
 
 /// How long it may take altogether, and each attempt to connect and each check by itself.
 const LIMIT: Duration = Duration::from_secs(35);
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(18);
 const CHECK_LIMIT: Duration = Duration::from_secs(8);
 
 /// What is shown with `--help`.
@@ -77,7 +77,8 @@ impl Visit<'_> {
         let Some(mut conn) = self.connect(&url, &direct).await else { return };
         let pooled = self.route(&url, &direct).await;
         self.server(&mut conn, url.is_local(), pooled).await;
-        if address::place(&url) != address::place(&direct) {
+        let name = |url: &DatabaseUrl| url.config().get_dbname().map(str::to_owned);
+        if address::place(&url) != address::place(&direct) || name(&url) != name(&direct) {
             self.direct(&mut conn, &direct).await;
         }
         drop(conn);

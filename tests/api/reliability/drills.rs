@@ -273,3 +273,35 @@ async fn two_processes_that_migrate_at_once() {
     println!("\n| two processes migrate at once | {all} migrations | none | | | 0 | 0 |");
     assert!(ran == [0, all] || ran == [all, 0], "{ran:?}");
 }
+
+#[tokio::test]
+async fn the_one_request_that_wakes_a_database_up_is_served() {
+    let server = OwnServer::start().await;
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let proxy = crate::support::Proxy::to(server.port()).await;
+    let app = TestApp::on(&proxy.url(&server.url()), &[], TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    for _ in 0..2 {
+        // Nobody has asked for so long that nothing is known any more.
+        proxy.sleep_for(FAULT);
+        assert_eq!(app.me(&token).await.data("me")["email"], "ada@example.com");
+    }
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_silent_database_are_answered_within_the_limit() {
+    let server = OwnServer::start().await;
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let proxy = crate::support::Proxy::to(server.port()).await;
+    let flags = ["--database-connect-timeout=2s"];
+    let app = TestApp::on(&proxy.url(&server.url()), &flags, TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    proxy.sleep_for(Duration::from_mins(2));
+    let began = Instant::now();
+    let answers = futures_util::future::join_all((0..8).map(|_| app.me(&token))).await;
+    for answer in answers {
+        assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
+    }
+    // One limit, not one after the other.
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
