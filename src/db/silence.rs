@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable};
-use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
@@ -55,6 +55,7 @@ pub(super) async fn until_forgotten(dialer: &Dialer, asking: &Mutex<()>, process
     }
 }
 
+/// Whether the server does nothing for a process. If so its session is ended: it may hold locks for which others wait.
 async fn is_forgotten(dialer: &Dialer, process: i32) -> Result<bool, Error> {
     #[derive(QueryableByName)]
     struct Forgotten {
@@ -62,12 +63,17 @@ async fn is_forgotten(dialer: &Dialer, process: i32) -> Result<bool, Error> {
         forgotten: bool,
     }
     let mut conn = dialer.connect().await?;
-    let query = format!(
-        "SELECT state <> 'active' AND state_change < clock_timestamp() - interval '{IDLE}' AS forgotten
-         FROM pg_stat_activity WHERE pid = $1 AND usename = current_user AND datname = current_database()"
-    );
-    let found: Option<Forgotten> =
-        diesel::sql_query(query).bind::<Integer, _>(process).get_result(&mut conn).await.optional()?;
     // A process that is not there any more works on nothing.
-    Ok(found.is_none_or(|found| found.forgotten))
+    let query = format!(
+        "SELECT CASE
+             WHEN activity.pid IS NULL THEN true
+             WHEN state <> 'active' AND state_change < clock_timestamp() - interval '{IDLE}'
+                 THEN pg_terminate_backend(activity.pid)
+             ELSE false
+         END AS forgotten
+         FROM (SELECT $1 AS pid) AS ours LEFT JOIN pg_stat_activity AS activity
+             ON activity.pid = ours.pid AND usename = current_user AND datname = current_database()"
+    );
+    let found: Forgotten = diesel::sql_query(query).bind::<Integer, _>(process).get_result(&mut conn).await?;
+    Ok(found.forgotten)
 }
