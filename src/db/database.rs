@@ -53,11 +53,15 @@ impl Database {
         if self.replicas.is_empty() {
             return self.read(work).await;
         }
-        let position = self.read(async |conn| WritePosition::find(conn, user_id).await).await?;
-        match self.replicas.read(position, work.clone()).await {
-            Some(result) => Ok(result),
-            None => self.read(work).await,
-        }
+        // Apart, so that it takes no room in the future of those who have no replicas.
+        Box::pin(async {
+            let position = self.read(async |conn| WritePosition::find(conn, user_id).await).await?;
+            match self.replicas.read(position, work.clone()).await {
+                Some(result) => Ok(result),
+                None => self.read(work).await,
+            }
+        })
+        .await
     }
 
     /// Notes that a user has written, before anybody is told so: from now on this user's reads show it, on every process.
@@ -80,7 +84,7 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         match self.unit(work.clone()).await {
-            Err(Error::Refused(_)) => self.unit(work).await,
+            Err(Error::Refused(_)) => Box::pin(self.unit(work)).await,
             result => result,
         }
     }
@@ -93,7 +97,7 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         match self.unit(work.clone()).await {
-            Err(Error::Refused(_) | Error::Lost(_)) => self.unit(work).await,
+            Err(Error::Refused(_) | Error::Lost(_)) => Box::pin(self.unit(work)).await,
             result => result,
         }
     }
@@ -112,7 +116,7 @@ impl Database {
             Err(Error::Lost(_)) if !done.load(Ordering::Relaxed) => {}
             result => return result,
         }
-        self.unit(async |conn| in_transaction(conn, pool, work, &done).await).await
+        Box::pin(self.unit(async |conn| in_transaction(conn, pool, work, &done).await)).await
     }
 
     async fn unit<R: Send>(
@@ -156,7 +160,7 @@ async fn read_from<R>(
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
 ) -> Result<R, Error> {
     match unit(pool, limit, Silence::Repeat, work.clone()).await {
-        Err(Error::Refused(_) | Error::Lost(_)) => unit(pool, limit, Silence::Wait, work).await,
+        Err(Error::Refused(_) | Error::Lost(_)) => Box::pin(unit(pool, limit, Silence::Wait, work)).await,
         result => result,
     }
 }
@@ -184,18 +188,8 @@ pub(super) async fn unit<R>(
     let process = lease.process();
     let given_up = async {
         sleep(SILENCE.min(limit)).await;
-        let lost = async {
-            match (process, silence) {
-                // Rare, and its state would make every future that waits for the database large.
-                (Some(process), _) => Box::pin(pool.forgotten(process)).await,
-                (None, Silence::Repeat) => {}
-                (None, Silence::Wait) => pending().await,
-            }
-        };
-        match timeout(limit.saturating_sub(SILENCE), lost).await {
-            Ok(()) => Error::Lost("no answer".into()),
-            Err(_) => Error::Unavailable(format!("the work was not done within {limit:?}")),
-        }
+        // What comes now is rare, and its state would make every future that waits for the database large.
+        Box::pin(give_up(pool, process, silence, limit)).await
     };
     let result = tokio::select! {
         biased;
@@ -205,7 +199,7 @@ pub(super) async fn unit<R>(
     // Where the server could not be asked, it may have been slow alone.
     let guessed = process.is_none() && began.elapsed() >= SILENCE;
     if let Err(error) = &result {
-        note(pool, error, began, guessed).await;
+        Box::pin(note(pool, error, began, guessed)).await;
     }
     match &result {
         Err(Error::Lost(_)) if !guessed => lease.bury(),
@@ -213,6 +207,21 @@ pub(super) async fn unit<R>(
         _ => lease.give_back(),
     }
     result
+}
+
+/// Waits on for an answer that does not come; returns why it is not waited for any longer.
+async fn give_up(pool: &ConnectionPool, process: Option<i32>, silence: Silence, limit: Duration) -> Error {
+    let lost = async {
+        match (process, silence) {
+            (Some(process), _) => pool.forgotten(process).await,
+            (None, Silence::Repeat) => {}
+            (None, Silence::Wait) => pending().await,
+        }
+    };
+    match timeout(limit.saturating_sub(SILENCE), lost).await {
+        Ok(()) => Error::Lost("no answer".into()),
+        Err(_) => Error::Unavailable(format!("the work was not done within {limit:?}")),
+    }
 }
 
 /// Counts a failure, and has other connections go that are no better.
@@ -224,7 +233,7 @@ async fn note(pool: &ConnectionPool, error: &Error, began: Instant, guessed: boo
         _ => {}
     }
     if error.is_stale_plan() {
-        Box::pin(pool.renew(began)).await;
+        pool.renew(began).await;
     }
     if error.spoils_others() && !guessed {
         pool.doubt();

@@ -115,7 +115,8 @@ impl ConnectionPool {
                 got.map_err(|_| "no connection in time".into()).and_then(|got| got.map_err(|error| error.reason()))
                     .map_err(|reason| (DatabaseFailure::Connect, reason))
             }
-            () = self.dialer.up_for(self.settings.wait) => {
+            // Only who has to wait pays for it.
+            () = async { Box::pin(self.dialer.up_for(self.settings.wait)).await } => {
                 Err((DatabaseFailure::Wait, "all connections are in use".to_owned()))
             }
         };
