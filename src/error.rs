@@ -260,7 +260,13 @@ fn field_value(field: &FieldProblem) -> Value {
 }
 
 fn summary(fields: &[FieldProblem]) -> String {
-    fields.iter().map(|field| field.problem.message.as_str()).collect::<Vec<_>>().join(" ")
+    let mut sentences: Vec<&str> = Vec::new();
+    for field in fields {
+        if !sentences.contains(&field.problem.message.as_str()) {
+            sentences.push(&field.problem.message);
+        }
+    }
+    sentences.join(" ")
 }
 
 fn explain(reason: UnauthenticatedReason) -> &'static str {

@@ -1,4 +1,4 @@
-use async_graphql::{Name, PathSegment, Response, ServerError, Value, parser};
+use async_graphql::{Response, ServerError, Value};
 
 use super::RequestId;
 use crate::error::{AppError, ErrorCode};
@@ -20,30 +20,24 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
             }
             Some(AppError::Unavailable(reason)) => tracing::warn!(reason, "unavailable"),
             Some(_) => {}
-            // Resolvers fail with codes only. What is left is the executor's own: about the document as a whole
-            // before it runs, about the arguments of a field afterwards.
-            None if error.path.is_empty() => {
-                *error = coded(error.clone(), ErrorCode::GraphqlValidationFailed);
-            }
+            // Resolvers fail with codes only, and what the executor objects to has been refused before.
             None => {
-                let path = error.path.iter().map(|part| match part {
-                    PathSegment::Field(name) => name.clone(),
-                    PathSegment::Index(number) => number.to_string(),
-                });
-                *error = bad_value(error.clone(), path.collect(), error.message.clone());
+                tracing::error!(error = error.message, path = ?error.path, "the executor refused a valid operation");
+                let internal = AppError::internal(anyhow::anyhow!("{}", error.message));
+                let mut internal = request_error(internal);
+                internal.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+                internal.path = std::mem::take(&mut error.path);
+                internal.locations = std::mem::take(&mut error.locations);
+                *error = internal;
             }
         }
     }
 }
 
-/// An error about a value, in the form that all of them have.
-pub(super) fn bad_value(error: ServerError, path: Vec<String>, message: String) -> ServerError {
-    let mut error = coded(error, ErrorCode::BadUserInput);
-    let path = path.into_iter().map(Value::from).collect();
-    let field = [("path", Value::List(path)), ("code", "INVALID".into()), ("message", message.into())];
-    let field = field.into_iter().map(|(name, value)| (Name::new(name), value)).collect();
-    error.extensions.get_or_insert_default().set("fields", vec![Value::Object(field)]);
-    error
+/// Returns a failure that is about the request as a whole.
+pub(super) fn request_error(error: AppError) -> ServerError {
+    let error = async_graphql::Error::from(error);
+    ServerError { extensions: error.extensions, ..ServerError::new(error.message, None) }
 }
 
 /// Whether a response is about the request as a whole, so that nothing was executed.
@@ -51,15 +45,6 @@ pub fn is_request_error(response: &Response) -> bool {
     response.data == Value::Null
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty())
-}
-
-/// What the parser says, in one line.
-pub(super) fn syntax_error(error: &parser::Error) -> ServerError {
-    let mut wire = coded(ServerError::from(error.clone()), ErrorCode::GraphqlParseFailed);
-    if let Some((_, reason)) = wire.message.rsplit_once("= ") {
-        wire.message = format!("Syntax error: {reason}");
-    }
-    wire
 }
 
 /// Sets the code unless there is one.

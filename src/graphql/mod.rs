@@ -5,30 +5,24 @@ mod accounts;
 mod context;
 mod cookie;
 mod directives;
-mod documents;
 mod engine;
 mod errors;
-mod extension;
-mod limits;
 mod pages;
 mod profile;
-mod request;
 mod scalars;
 mod security_events;
 mod sessions;
 mod todos;
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder};
+use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder, ValidationMode};
 use tracing::Instrument;
 
 pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use cookie::read as refresh_token_in_cookie;
-pub use documents::TrustedDocuments;
-pub use engine::{Engine, Operation};
+pub(crate) use engine::exceeded;
+pub use engine::{Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
 pub use errors::{is_request_error, wire_error};
-pub(crate) use limits::beyond;
-pub use request::GraphqlRequest;
 
 use crate::state::AppState;
 
@@ -51,8 +45,9 @@ pub struct Mutation(
 
 fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
     Schema::build(Query::default(), Mutation::default(), todos::Subscription)
-        .limit_recursive_depth(limits::MAX_RECURSION)
-        .extension(extension::SkipKnownValidation)
+        .limit_recursive_depth(engine::MAX_RECURSION)
+        // The engine has validated every document.
+        .validation_mode(ValidationMode::Fast)
 }
 
 /// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.

@@ -1,24 +1,96 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{SecondsFormat, Utc};
 
-/// See the description of the scalar below.
+/// An instant. The doc of the scalar below is its description in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DateTime(pub(super) chrono::DateTime<Utc>);
 
-/// An instant in UTC as RFC 3339 text, such as `2026-11-23T09:00:00.123456Z`.
-#[Scalar(name = "DateTime", specified_by_url = "https://scalars.graphql.org/andimarek/date-time")]
+impl DateTime {
+    /// Parses RFC 3339 text as the scalar's specification restricts it; the error is a sentence for people.
+    fn parse_text(text: &str) -> Result<Self, &'static str> {
+        const FORM: &str = "Enter a date and time with an offset, such as 2026-11-23T09:00:00Z.";
+        // chrono takes more than RFC 3339: a blank for the T, a Unicode minus sign, second 60.
+        let bytes = text.as_bytes();
+        let strict =
+            text.is_ascii() && matches!(bytes.get(10), Some(b'T' | b't')) && bytes.get(17) != Some(&b'6');
+        let instant = chrono::DateTime::parse_from_rfc3339(text).ok().filter(|_| strict).ok_or(FORM)?;
+        let fraction = bytes.get(19..).unwrap_or_default().strip_prefix(b".").unwrap_or_default();
+        if fraction.iter().take_while(|byte| byte.is_ascii_digit()).count() > 6 {
+            return Err("Enter a time with at most six digits of a second's fraction.");
+        }
+        Ok(Self(instant.to_utc()))
+    }
+}
+
+/// An instant as RFC 3339 text, such as `2026-11-23T09:00:00.123456Z`. In results it is in UTC and always has six digits
+/// of a second's fraction; in input any offset and up to six digits are accepted.
+#[Scalar(name = "DateTime", specified_by_url = "https://scalars.graphql.org/chillicream/date-time.html")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
             return Err(InputValueError::expected_type(value));
         };
-        let instant = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
-            InputValueError::custom("expected an instant such as 2026-11-23T09:00:00Z (RFC 3339)")
-        })?;
-        Ok(Self(instant.to_utc()))
+        Self::parse_text(text).map_err(InputValueError::custom)
     }
 
     fn to_value(&self) -> Value {
-        Value::String(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// Checks a value of a custom scalar, which is not text where `text` is `None`; the error is a sentence for people.
+/// Scalars without rules accept anything.
+pub(super) fn check(scalar: &str, text: Option<&str>) -> Result<(), String> {
+    match scalar {
+        "DateTime" => DateTime::parse_text(text.unwrap_or_default()).map(drop).map_err(str::to_owned),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_read_as_their_specification_says_and_written_in_one_way() {
+        for (text, expected) in [
+            ("2026-11-23T09:00:00Z", "2026-11-23T09:00:00.000000Z"),
+            ("2026-11-23t09:00:00.1z", "2026-11-23T09:00:00.100000Z"),
+            ("2026-11-23T09:00:00.123456+02:00", "2026-11-23T07:00:00.123456Z"),
+            ("2026-11-23T09:00:00-23:59", "2026-11-24T08:59:00.000000Z"),
+            ("2026-11-23T09:00:00-00:00", "2026-11-23T09:00:00.000000Z"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ] {
+            let value = DateTime::parse_text(text).map(|time| time.to_value());
+            assert_eq!(value, Ok(Value::from(expected)), "{text}");
+        }
+        for text in [
+            "",
+            "tomorrow",
+            "2026-11-23",
+            "2026-11-23T09:00:00",
+            "2026-11-23 09:00:00Z",
+            "2026-11-23T09:00Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T09:60:00Z",
+            "2026-11-23T09:00:60Z",
+            "2016-12-31T23:59:60Z",
+            "2026-02-30T09:00:00Z",
+            "2026-11-23T09:00:00.Z",
+            "2026-11-23T09:00:00.1234567Z",
+            "2026-11-23T09:00:00+24:00",
+            "2026-11-23T09:00:00+02",
+            "2026-11-23T09:00:00+0200",
+            "2026-11-23T09:00:00+02:00:00",
+            "2026-11-23T09:00:00\u{2212}02:00",
+            "2026-11-23T09:00:00 UTC",
+            " 2026-11-23T09:00:00Z",
+            "2026-11-23T09:00:00Z ",
+            "+2026-11-23T09:00:00Z",
+            "12026-11-23T09:00:00Z",
+        ] {
+            assert!(DateTime::parse_text(text).is_err(), "{text}");
+        }
     }
 }

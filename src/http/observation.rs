@@ -1,12 +1,13 @@
 use std::time::{Duration, Instant};
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{Name, Response, ServerError, Value};
 use tracing::field::display;
 use uuid::Uuid;
 
 use crate::auth::Requester;
 use crate::error::ErrorCode;
-use crate::graphql::{GraphqlRequest, Operation, RequestId, is_request_error};
+use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId};
 use crate::metrics::{EndedOperation, Metrics, OperationKind};
 use crate::telemetry;
 
@@ -22,8 +23,7 @@ pub(super) struct Observation {
     user_id: Option<Uuid>,
     name: Option<Name>,
     kind: OperationKind,
-    /// Whether the document had been found to fit the schema before, and whether it does.
-    known: bool,
+    /// True if the document is valid, so that its names can be trusted.
     valid: bool,
     code: Option<ErrorCode>,
 }
@@ -38,7 +38,6 @@ impl Observation {
             user_id: None,
             name: None,
             kind: OperationKind::Unknown,
-            known: false,
             valid: false,
             code: None,
         }
@@ -66,8 +65,7 @@ impl Observation {
     pub(super) fn is(mut self, operation: &Operation) -> Self {
         self.name = operation.name().cloned();
         self.kind = operation.kind().into();
-        self.known = operation.is_known();
-        self.valid = self.known;
+        self.valid = true;
         telemetry::name_operation(self.name.as_deref(), self.kind);
         self
     }
@@ -75,6 +73,18 @@ impl Observation {
     /// Ends it with a refusal.
     pub(super) fn refused(mut self, error: &ServerError) {
         self.code = Some(code(error));
+    }
+
+    /// Sets the kind of an operation that is not executed.
+    #[must_use]
+    pub(super) fn of_kind(mut self, kind: Option<OperationType>) -> Self {
+        self.kind = kind.map_or(OperationKind::Unknown, OperationKind::from);
+        self
+    }
+
+    /// Ends it for a request that cannot be executed; its first error counts.
+    pub(super) fn invalid(self, request: &InvalidRequest) {
+        self.of_kind(request.kind).code = request.errors.first().map(code);
     }
 
     /// Ends it with its answer.
@@ -88,14 +98,8 @@ impl Observation {
         self.code = Some(ErrorCode::InternalServerError);
     }
 
-    /// Says that results are waited for. There may never be one; a document that does not fit gives one at once.
-    pub(super) fn listen(&mut self) {
-        self.valid = true;
-    }
-
     /// Takes note of a result; the first error counts.
     pub(super) fn saw(&mut self, response: &Response) {
-        self.valid = self.known || !is_request_error(response);
         self.code = self.code.or_else(|| response.errors.first().map(code));
     }
 

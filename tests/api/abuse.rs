@@ -92,16 +92,25 @@ async fn each_limit_has_its_code_and_says_what_it_is() {
         (
             "wide introspection",
             format!(
-                "{{ __schema {{ types {{ ...F0 }} }} }} fragment F0 on __Type {{ fields {{ {0} }} }} \
-                 fragment F1 on __Field {{ {1} }} fragment F2 on __Field {{ {2} }}",
-                "...F1 ".repeat(10),
-                "...F2 ".repeat(10),
-                "name description isDeprecated deprecationReason __typename ".repeat(2),
+                "{{ __schema {{ types {{ {} }} }} }} fragment F on __Field {{ name description isDeprecated
+                 deprecationReason __typename type {{ kind name description specifiedByURL isOneOf __typename
+                 ofType {{ kind name description specifiedByURL isOneOf }} }} args {{ name description }} }}",
+                repeat(29, |n| format!("a{n}: fields {{ ...F }}")),
             ),
             "OPERATION_TOO_COMPLEX",
             500,
         ),
         ("a fragment bomb", fragment_bomb(40, "id"), "OPERATION_TOO_COMPLEX", 5_000),
+        (
+            "many operations that share a fragment",
+            format!(
+                "{} fragment F on Query {{ {} }}",
+                repeat(100, |n| format!("query Q{n} {{ ...F }}")),
+                repeat(300, |n| format!("a{n}: __typename"))
+            ),
+            "OPERATION_TOO_COMPLEX",
+            5_000,
+        ),
         (
             "a chain of fragments",
             format!(
@@ -314,7 +323,7 @@ async fn a_list_costs_its_page_times_its_children() {
         ("query($n: Int!) { items(first: $n) { items(first: $n) { id } } }", json!({ "n": 40 }), false),
         ("query($n: Int = 90) { items(first: $n) { items(first: 90) { id } } }", json!({}), false),
         ("{ items { items { items { id } } } }", json!({}), false),
-        ("{ items(first: 1, last: 100) { items(first: 100) { id } } }", json!({}), false),
+        ("{ items(last: 100) { items(first: 100) { id } } }", json!({}), false),
         (
             &fragment_bomb(40, "id").replace("me {", "items(first: 0) {").replace("User", "Item"),
             json!({}),

@@ -4,16 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{TestApp, rows};
+use crate::support::{Introspected, TestApp, rows};
 use crate::todos::Owner;
 use crate::websocket::Client;
-
-const SCHEMA: &str = "{ __schema {
-    queryType { name } mutationType { name } subscriptionType { name }
-    types { name kind fields { name args { ...Input } type { ...Type } } inputFields { ...Input } enumValues { name } }
-} }
-fragment Input on __InputValue { name type { ...Type } }
-fragment Type on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 
 /// Of what kind the identifiers are that a place takes.
 fn kind(place: &str) -> Option<&'static str> {
@@ -39,79 +32,8 @@ fn kind(place: &str) -> Option<&'static str> {
     })
 }
 
-struct Schema(Value);
-
-impl Schema {
-    fn find(&self, name: &str) -> &Value {
-        let types = self.0["types"].as_array().unwrap();
-        types.iter().find(|kind| kind["name"] == name).unwrap()
-    }
-
-    /// The named type below lists and non-null.
-    fn named(mut kind: &Value) -> &str {
-        while kind["ofType"].is_object() {
-            kind = &kind["ofType"];
-        }
-        kind["name"].as_str().unwrap()
-    }
-
-    /// A type as it is written.
-    fn written(kind: &Value) -> String {
-        match kind["kind"].as_str().unwrap() {
-            "NON_NULL" => format!("{}!", Self::written(&kind["ofType"])),
-            "LIST" => format!("[{}]", Self::written(&kind["ofType"])),
-            _ => kind["name"].as_str().unwrap().to_owned(),
-        }
-    }
-
-    /// A value of a type, with `id` for identifiers; notes the places of those.
-    fn value(&self, kind: &Value, place: &str, id: &str, places: &mut BTreeSet<String>) -> Value {
-        match kind["kind"].as_str().unwrap() {
-            "NON_NULL" => return self.value(&kind["ofType"], place, id, places),
-            "LIST" => return json!([self.value(&kind["ofType"], place, id, places)]),
-            _ => {}
-        }
-        let name = kind["name"].as_str().unwrap();
-        let definition = self.find(name);
-        match (name, definition["kind"].as_str().unwrap()) {
-            ("ID", _) => {
-                places.insert(place.to_owned());
-                json!(id)
-            }
-            ("String", _) => json!("text"),
-            // The version that the other's todo has.
-            ("Int", _) => json!(1),
-            ("Boolean", _) => json!(true),
-            ("DateTime", _) => json!("2030-01-01T00:00:00Z"),
-            (_, "ENUM") => definition["enumValues"][0]["name"].clone(),
-            (_, "INPUT_OBJECT") => {
-                let fields = definition["inputFields"].as_array().unwrap().iter().map(|field| {
-                    let name = field["name"].as_str().unwrap();
-                    (name.to_owned(), self.value(&field["type"], &format!("{place}.{name}"), id, places))
-                });
-                Value::Object(fields.collect::<Map<_, _>>())
-            }
-            other => panic!("no value for {other:?}"),
-        }
-    }
-
-    /// The fields of a type that need no arguments, some levels deep.
-    fn selection(&self, name: &str, depth: usize) -> String {
-        let Some(fields) = self.find(name)["fields"].as_array() else { return String::new() };
-        let fields = fields.iter().filter_map(|field| {
-            let below = Self::named(&field["type"]);
-            let leaf = self.find(below)["fields"].is_null();
-            (leaf || depth > 0).then(|| {
-                let selection = if leaf { String::new() } else { self.selection(below, depth - 1) };
-                format!("{} {selection}", field["name"].as_str().unwrap())
-            })
-        });
-        format!("{{ {} }}", fields.collect::<Vec<_>>().join(" "))
-    }
-}
-
 /// Every operation that takes identifiers, with the places where it does.
-fn operations(schema: &Schema, id: &str) -> BTreeMap<String, (String, Value, BTreeSet<String>)> {
+fn operations(schema: &Introspected, id: &str) -> BTreeMap<String, (String, Value, BTreeSet<String>)> {
     let mut found = BTreeMap::new();
     for (root, operation) in
         [("queryType", "query"), ("mutationType", "mutation"), ("subscriptionType", "subscription")]
@@ -125,13 +47,13 @@ fn operations(schema: &Schema, id: &str) -> BTreeMap<String, (String, Value, BTr
                 let place = format!("{root}.{name}.{argument_name}");
                 let value = schema.value(&argument["type"], &place, id, &mut places);
                 variables.insert(argument_name.to_owned(), value);
-                declared.push(format!("${argument_name}: {}", Schema::written(&argument["type"])));
+                declared.push(format!("${argument_name}: {}", Introspected::written(&argument["type"])));
                 passed.push(format!("{argument_name}: ${argument_name}"));
             }
             if places.is_empty() {
                 continue;
             }
-            let selection = schema.selection(Schema::named(&field["type"]), 1);
+            let selection = schema.selection(Introspected::named(&field["type"]), 1);
             let query = format!(
                 "{operation}({}) {{ {name}({}) {selection} }}",
                 declared.join(", "),
@@ -178,7 +100,7 @@ fn level(value: &mut Value) {
 async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
     let app = TestApp::start().await;
     let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
-    let schema = Schema(ada.ask(SCHEMA, Value::Null).await.data("__schema").clone());
+    let schema = Introspected::of(&app).await;
     let todo = bob.create("text").await["id"].as_str().unwrap().to_owned();
     let event = rows(&app, "SELECT id::text AS text FROM todo_events").await.remove(0);
     let session = "SELECT sessions.id::text AS text FROM sessions JOIN users ON users.id = user_id WHERE email LIKE 'bob%'";

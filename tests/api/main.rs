@@ -23,6 +23,7 @@ mod http;
 mod import;
 mod isolation;
 mod keys;
+mod language;
 mod metrics;
 mod migrations;
 mod operators;

@@ -61,7 +61,7 @@ async fn a_todo_lives_from_creation_to_purge() {
         "dueAt": "2030-01-02T03:04:05+01:00", "tags": ["home", " home ", "shop"] });
     let made = ada.todo("createTodo", input).await;
     assert_eq!((&made["title"], &made["tags"]), (&json!("Buy milk"), &json!(["home", "shop"])));
-    assert_eq!((&made["dueAt"], &made["version"]), (&json!("2030-01-02T02:04:05Z"), &json!(1)));
+    assert_eq!((&made["dueAt"], &made["version"]), (&json!("2030-01-02T02:04:05.000000Z"), &json!(1)));
     assert_eq!(
         (&made["completed"], &made["completedAt"], &made["deletedAt"]),
         (&json!(false), &Value::Null, &Value::Null)
@@ -259,7 +259,7 @@ async fn history_says_what_changed_and_undo_takes_it_back() {
         update["changes"],
         json!([
             { "field": "TITLE", "before": "a", "after": "b" },
-            { "field": "DUE_AT", "before": null, "after": "2030-01-01T00:00:00Z" }
+            { "field": "DUE_AT", "before": null, "after": "2030-01-01T00:00:00.000000Z" }
         ])
     );
     let undone = ada.todo("undo", json!({ "eventId": update["id"] })).await;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::answer::Refusal;
 use crate::config::Limits;
 use crate::error::ErrorCode;
-use crate::graphql::{GraphqlRequest, beyond, wire_error};
+use crate::graphql::{GraphqlRequest, exceeded, wire_error};
 
 /// What a body or a URL holds.
 pub(super) enum Requests {
@@ -41,7 +41,7 @@ pub(super) async fn read(
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
             Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                beyond(ErrorCode::PayloadTooLarge, limits.body, "bytes"),
+                exceeded(ErrorCode::PayloadTooLarge, limits.body, "bytes"),
             )
         } else {
             wire_error(ErrorCode::BadRequest, "The body did not arrive whole.").into()
@@ -58,7 +58,7 @@ pub(super) async fn read(
         return Err(wire_error(ErrorCode::BadRequest, "The batch is empty.").into());
     }
     if batch.len() > limits.batch {
-        return Err(beyond(ErrorCode::BatchTooLarge, limits.batch, "operations in its batch").into());
+        return Err(exceeded(ErrorCode::BatchTooLarge, limits.batch, "operations in its batch").into());
     }
     Ok(Requests::Batch(batch.iter().map(|json| GraphqlRequest::from_json(json.get(), limits)).collect()))
 }

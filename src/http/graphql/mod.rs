@@ -266,29 +266,31 @@ impl<E: Executor> Call<E> {
     ) -> Result<GraphqlResponse, Refusal> {
         self.has_begun.store(true, Ordering::Relaxed);
         let observation = self.observe().by(caller.requester).of(&request);
-        let operation = match self.state.engine.prepare(request) {
-            Ok(operation) => operation,
-            Err(error) => {
-                observation.refused(&error);
-                return Ok(GraphqlResponse::from_errors(vec![error]));
-            }
+        let prepared = self.state.engine.prepare(request);
+        let kind = match &prepared {
+            Ok(operation) => Some(operation.kind()),
+            Err(invalid) => invalid.kind,
         };
-        let observation = observation.is(&operation);
-        match operation.kind() {
-            OperationType::Subscription => {
-                let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
-                let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
-                observation.refused(&error);
-                Ok(GraphqlResponse::from_errors(vec![error]))
-            }
-            OperationType::Mutation if get => {
-                let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
-                observation.refused(&error);
-                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error))
-            }
-            _ => {
+        if kind == Some(OperationType::Subscription) {
+            let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
+            let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
+            observation.of_kind(kind).refused(&error);
+            return Ok(GraphqlResponse::from_errors(vec![error]));
+        }
+        if get && kind == Some(OperationType::Mutation) {
+            let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
+            observation.of_kind(kind).refused(&error);
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
+        }
+        match prepared {
+            Ok(operation) => {
+                let observation = observation.is(&operation);
                 let place = Arc::clone(&self.place);
                 self.state.run(operation, caller, observation, &self.request_id, place).await
+            }
+            Err(invalid) => {
+                observation.invalid(&invalid);
+                Ok(GraphqlResponse::from_errors(invalid.errors))
             }
         }
     }

@@ -19,7 +19,7 @@ use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, complet
 use super::places::Place;
 use crate::auth::{Client, Requester};
 use crate::error::ErrorCode;
-use crate::graphql::{Caller, GraphqlRequest, Operation, RefreshCookie, RequestId, beyond};
+use crate::graphql::{Caller, GraphqlRequest, InvalidRequest, Operation, RefreshCookie, RequestId, exceeded};
 use crate::http::graphql::{GraphqlState, internal};
 use crate::http::observation::Observation;
 use crate::metrics::Held;
@@ -202,14 +202,14 @@ impl<E: Executor> Socket<E> {
                     }
                     request => request,
                 };
-                match request.and_then(|request| self.prepare(request)) {
+                match request.map_err(InvalidRequest::from).and_then(|request| self.prepare(request)) {
                     Ok(operation) => {
                         self.start(id, operation, requester, observation);
                         Ok(())
                     }
-                    Err(error) => {
-                        observation.refused(&error);
-                        self.send(&errors(&id, &[error])).await
+                    Err(invalid) => {
+                        observation.invalid(&invalid);
+                        self.send(&errors(&id, &invalid.errors)).await
                     }
                 }
             }
@@ -252,10 +252,10 @@ impl<E: Executor> Socket<E> {
         Ok(())
     }
 
-    fn prepare(&self, request: GraphqlRequest) -> Result<Operation, ServerError> {
+    fn prepare(&self, request: GraphqlRequest) -> Result<Operation, InvalidRequest> {
         let limit = self.state.sockets_settings.max_operations_per_socket;
         if self.operations.len() >= limit {
-            return Err(beyond(ErrorCode::TooManyOperations, limit, "operations on its socket"));
+            return Err(exceeded(ErrorCode::TooManyOperations, limit, "operations on its socket").into());
         }
         self.state.engine.prepare(request)
     }
@@ -324,7 +324,6 @@ async fn subscribe<E: Executor>(
     // A panic in the stream ends this operation, not the socket.
     let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
     let _live = state.app.metrics.subscription();
-    observation.listen();
     while let Some(response) = stream.next().await {
         let Ok(response) = response else {
             let error = internal(&request_id);

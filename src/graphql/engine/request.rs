@@ -4,10 +4,10 @@ use async_graphql::{ServerError, Variables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::errors::wire_error;
-use super::limits::beyond;
+use super::limits::exceeded;
 use crate::config::Limits;
 use crate::error::ErrorCode;
+use crate::graphql::errors::wire_error;
 
 /// A request as GraphQL over HTTP and `graphql-transport-ws` have it.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ impl GraphqlRequest {
         limits: &Limits,
     ) -> Result<Self, ServerError> {
         if variables.is_some_and(|json| json.len() > limits.variables) {
-            return Err(beyond(ErrorCode::VariablesTooLarge, limits.variables, "bytes of variables"));
+            return Err(exceeded(ErrorCode::VariablesTooLarge, limits.variables, "bytes of variables"));
         }
         let variables = object::<Variables>(variables, "variables")?.unwrap_or_default();
         let extensions = object::<Extensions>(extensions, "extensions")?.unwrap_or_default();
@@ -102,7 +102,9 @@ fn object<'de, T: Deserialize<'de>>(json: Option<&'de str>, name: &str) -> Resul
     let Some(json) = json.map(str::trim_ascii).filter(|json| *json != "null") else {
         return Ok(None);
     };
-    let object = json.starts_with('{').then(|| serde_json::from_str(json).ok()).flatten();
-    let wrong = || wire_error(ErrorCode::BadRequest, format!("The parameter {name} must be a JSON object."));
-    object.map(Some).ok_or_else(wrong)
+    let wrong = |what| wire_error(ErrorCode::BadRequest, format!("The parameter {name} {what}."));
+    if !json.starts_with('{') {
+        return Err(wrong("must be a JSON object"));
+    }
+    serde_json::from_str(json).map(Some).map_err(|_| wrong("has a value that can't be read"))
 }

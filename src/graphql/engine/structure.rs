@@ -1,0 +1,147 @@
+//! Limits on the structure of a document, checked before validation, which would walk fragments again and again.
+
+use std::collections::HashMap;
+
+use apollo_compiler::Name;
+use apollo_compiler::ast::{Definition, Document, Selection, Value};
+use async_graphql::ServerError;
+
+use super::limits::{MAX_RECURSION, exceeded};
+use super::lines::Lines;
+use crate::config::Limits;
+use crate::error::ErrorCode;
+use crate::graphql::errors::wire_error;
+
+/// Selections and values of all operations together, as a multiple of those that one may have: validation walks the
+/// fragments of each operation anew.
+const OPERATIONS: usize = 4;
+
+/// Checks a document's fragments and operations; depth only of the operation that `name` selects.
+///
+/// Each fragment is walked once, so the time grows with the document's length alone.
+pub(super) fn check(
+    document: &Document,
+    lines: &Lines,
+    name: Option<&str>,
+    limits: &Limits,
+) -> Result<(), ServerError> {
+    let mut names = Vec::new();
+    let mut fragments: HashMap<&str, Fragment<'_>> = HashMap::new();
+    for definition in &document.definitions {
+        if let Definition::FragmentDefinition(fragment) = definition {
+            names.push(&fragment.name);
+            fragments.insert(&fragment.name, Fragment::Unvisited(&fragment.selection_set));
+        }
+    }
+    let mut walk = Walk { lines, fragments, level: 0 };
+    for fragment in names {
+        walk.fragment(fragment)?;
+    }
+    let mut all = 0_usize;
+    for definition in &document.definitions {
+        if let Definition::OperationDefinition(operation) = definition {
+            let size = walk.set(&operation.selection_set)?;
+            // An empty list of items costs nothing, but what is selected of its items is validated and planned.
+            all = all.saturating_add(size.selections);
+            if size.selections > limits.complexity || all > limits.complexity.saturating_mul(OPERATIONS) {
+                let limit = limits.complexity;
+                return Err(exceeded(ErrorCode::OperationTooComplex, limit, "fields and fragments"));
+            }
+            let selected = name.is_none_or(|name| operation.name.as_ref().is_some_and(|other| other == name));
+            if selected && size.depth > limits.depth {
+                return Err(exceeded(ErrorCode::OperationTooDeep, limits.depth, "levels of fields"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Size of a selection set with all fragments in place.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// Fields, fragments and values.
+    selections: usize,
+    /// Nested fields, introspection aside.
+    depth: usize,
+    /// Nested fields and fragments.
+    height: usize,
+}
+
+impl Size {
+    fn add(&mut self, other: Self) {
+        self.selections = self.selections.saturating_add(other.selections);
+        self.depth = self.depth.max(other.depth);
+        self.height = self.height.max(other.height);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Fragment<'a> {
+    Unvisited(&'a [Selection]),
+    Visiting,
+    Visited(Size),
+}
+
+struct Walk<'a> {
+    lines: &'a Lines,
+    fragments: HashMap<&'a str, Fragment<'a>>,
+    level: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn set(&mut self, selections: &'a [Selection]) -> Result<Size, ServerError> {
+        let too_deep =
+            || exceeded(ErrorCode::OperationTooDeep, MAX_RECURSION, "levels of fields and fragments");
+        self.level += 1;
+        if self.level > MAX_RECURSION {
+            return Err(too_deep());
+        }
+        let mut size = Size::default();
+        for selection in selections {
+            size.add(match selection {
+                Selection::Field(field) => {
+                    let children = self.set(&field.selection_set)?;
+                    let depth = if field.name.starts_with("__") { 0 } else { children.depth + 1 };
+                    let values: usize = field.arguments.iter().map(|argument| values(&argument.value)).sum();
+                    Size { depth, selections: children.selections.saturating_add(values), ..children }
+                }
+                Selection::InlineFragment(inline) => self.set(&inline.selection_set)?,
+                Selection::FragmentSpread(spread) => self.fragment(&spread.fragment_name)?,
+            });
+        }
+        self.level -= 1;
+        size.height += 1;
+        size.selections = size.selections.saturating_add(1);
+        if size.height > MAX_RECURSION {
+            return Err(too_deep());
+        }
+        Ok(size)
+    }
+
+    fn fragment(&mut self, name: &'a Name) -> Result<Size, ServerError> {
+        let invalid = |message| {
+            let locations = vec![self.lines.position(name.location())];
+            Err(ServerError { locations, ..wire_error(ErrorCode::GraphqlValidationFailed, message) })
+        };
+        match self.fragments.get(name.as_str()).copied() {
+            Some(Fragment::Visited(size)) => Ok(size),
+            Some(Fragment::Visiting) => invalid(format!("Cannot spread fragment \"{name}\" within itself.")),
+            None => invalid(format!("Unknown fragment \"{name}\".")),
+            Some(Fragment::Unvisited(selections)) => {
+                self.fragments.insert(name, Fragment::Visiting);
+                let size = self.set(selections)?;
+                self.fragments.insert(name, Fragment::Visited(size));
+                Ok(size)
+            }
+        }
+    }
+}
+
+/// Counts the values inside a value.
+fn values(value: &Value) -> usize {
+    match value {
+        Value::List(items) => items.iter().map(|item| values(item) + 1).sum(),
+        Value::Object(fields) => fields.iter().map(|(_, field)| values(field) + 1).sum(),
+        _ => 0,
+    }
+}

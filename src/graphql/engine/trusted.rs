@@ -1,0 +1,70 @@
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use async_graphql::ServerError;
+use serde_json::Value;
+
+use super::documents::Hash;
+use crate::config::GraphqlSettings;
+use crate::crypto;
+use crate::error::ErrorCode;
+use crate::graphql::errors::wire_error;
+
+/// The documents that may be run, where only listed ones do.
+pub struct TrustedDocuments {
+    by_id: HashMap<String, String>,
+    texts: HashSet<Hash>,
+}
+
+impl TrustedDocuments {
+    /// Reads the list that the settings name, if any.
+    pub fn from_settings(settings: &GraphqlSettings) -> anyhow::Result<Option<Self>> {
+        settings.trusted_documents.as_deref().map(Self::read).transpose()
+    }
+
+    /// Reads a manifest: `{"format": "apollo-persisted-query-manifest", "operations": [{"id", "body"}]}` as Apollo's
+    /// tools write it, or `{"<hash>": "<document>"}` as GraphQL Code Generator's do.
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let read = || Self::parse(&serde_json::from_str(&std::fs::read_to_string(path)?)?);
+        read().with_context(|| format!("TRUSTED_DOCUMENTS={} is no manifest of documents", path.display()))
+    }
+
+    fn parse(manifest: &Value) -> anyhow::Result<Self> {
+        let Value::Object(entries) = manifest else { bail!("it must be a JSON object") };
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("a document must be text");
+        let by_id: HashMap<_, _> =
+            match (entries.get("format").and_then(Value::as_str), entries.get("operations")) {
+                (Some("apollo-persisted-query-manifest"), Some(Value::Array(operations))) => {
+                    let pair = |operation: &Value| Ok((text(&operation["id"])?, text(&operation["body"])?));
+                    operations.iter().map(pair).collect::<anyhow::Result<_>>()?
+                }
+                _ => entries
+                    .iter()
+                    .map(|(id, body)| Ok((id.clone(), text(body)?)))
+                    .collect::<anyhow::Result<_>>()?,
+            };
+        let texts = by_id.values().map(|text| crypto::sha256(text.as_bytes())).collect();
+        Ok(Self { by_id, texts })
+    }
+
+    /// Returns the text of a request's document, if it is listed.
+    pub(super) fn resolve(&self, query: Option<String>, id: Option<&str>) -> Result<String, ServerError> {
+        match (query, id) {
+            (Some(query), _) if self.texts.contains(&crypto::sha256(query.as_bytes())) => Ok(query),
+            (Some(_), _) => Err(wire_error(
+                ErrorCode::QueryNotInSafelist,
+                "This document is not among those that may be run.",
+            )),
+            (None, id) => {
+                let text = id.and_then(|id| self.by_id.get(id.strip_prefix("sha256:").unwrap_or(id)));
+                text.cloned().ok_or_else(|| {
+                    wire_error(
+                        ErrorCode::PersistedQueryNotInList,
+                        "This hash is not among those that may be run.",
+                    )
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use serde_json::{Value, json};
+
+use super::Asker;
+use crate::support::TestApp;
+
+#[tokio::test]
+async fn cost_counts_what_will_run() {
+    let app = TestApp::with(&["--max-complexity=500"]).await;
+    let ada = Asker::new(&app).await;
+    let variables = "query($n: Int = 10, $h: Int = 5) { todos(first: $n) { nodes { id history(first: $h) { nodes { id } } } } }";
+    let literals = "{ todos(first: 10) { nodes { id history(first: 5) { nodes { id } } } } }";
+    let expensive = "todos(first: 100) { nodes { id history(first: 100) { nodes { id } } } }";
+    for (query, variables, fits) in [
+        (literals, json!({}), true),
+        (variables, json!({}), true),
+        (variables, json!({ "n": 10, "h": 5 }), true),
+        (variables, json!({ "n": 100 }), false),
+        // Null is as absent: the default of the field counts.
+        (variables, json!({ "n": null }), true),
+        ("query($n: Int) { todos(first: $n) { nodes { id } } }", json!({}), true),
+        (&format!("query A {{ __typename }} query B {{ {expensive} }}"), json!({}), true),
+        (
+            &format!("query A {{ a: todos @skip(if: true) {{ nodes {{ id }} }} {expensive} }}"),
+            json!({}),
+            false,
+        ),
+        (
+            &format!("query A($x: Boolean = true) {{ __typename ... @skip(if: $x) {{ {expensive} }} }}"),
+            json!({}),
+            true,
+        ),
+        (
+            &format!("query A($x: Boolean = true) {{ __typename ... @include(if: $x) {{ {expensive} }} }}"),
+            json!({}),
+            false,
+        ),
+        (
+            "{ todos(first: 10) { nodes { ...F ...F ...F } } } fragment F on Todo { id history(first: 20) { nodes { id } } }",
+            json!({}),
+            true,
+        ),
+    ] {
+        let name = query.starts_with("query A").then_some("A");
+        let body = json!({ "query": query, "variables": variables, "operationName": name });
+        let request = app.http.post(app.url("/graphql")).bearer_auth(&ada.token).json(&body);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let code = answer["errors"][0]["extensions"]["code"].as_str();
+        assert_eq!(code, (!fits).then_some("OPERATION_TOO_COMPLEX"), "{query}: {variables}");
+    }
+}
+
+#[tokio::test]
+async fn limits_on_fields_and_aliases_do_not_count_what_does_not_run() {
+    let app = TestApp::with(&["--max-aliases=1", "--max-root-fields=2"]).await;
+    let ada = Asker::new(&app).await;
+    for query in [
+        "query($x: Boolean = false) { a: __typename b: __typename @include(if: $x) c: __typename @skip(if: true) }",
+        "{ a: __typename a: __typename ... { a: __typename } }",
+    ] {
+        assert_eq!(ada.answered(query, &json!({})).await, json!({ "a": "Query" }), "{query}");
+    }
+    let both = "query A { a: __typename } query B { a: __typename b: __typename c: __typename }";
+    let ask = async |name: &str| {
+        let body = json!({ "query": both, "operationName": name });
+        let answer = app.http.post(app.url("/graphql")).json(&body).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"].clone()
+    };
+    assert_eq!(ask("A").await, Value::Null);
+    assert_eq!(ask("B").await, "TOO_MANY_ROOT_FIELDS");
+}
+
+#[tokio::test]
+async fn histories_of_a_default_page_are_affordable() {
+    let app = TestApp::start().await;
+    let ada = Asker::new(&app).await;
+    ada.create("a").await;
+    let query = "{ todos { totalCount pageInfo { hasNextPage endCursor } edges { cursor node { id title description completed
+        completedAt priority dueAt tags version createdAt updatedAt deletedAt
+        history { pageInfo { hasNextPage } edges { cursor node { id kind at changes { field before after } } } } } } } }";
+    let data = ada.answered(query, &json!({})).await;
+    assert_eq!(data["todos"]["edges"][0]["node"]["history"]["edges"][0]["node"]["kind"], "CREATED");
+    let query = "{ me { sessions { nodes { id userAgent ipAddress lastSeenAt } } securityEvents { nodes { id kind } } } }";
+    ada.answered(query, &json!({})).await;
+}
+
+#[tokio::test]
+async fn a_payload_costs_as_many_items_as_its_input_has() {
+    let app = TestApp::start().await;
+    let ada = Asker::new(&app).await;
+    let id = ada.create("a").await["id"].clone();
+    let query = "mutation($ids: [ID!]!) { reopenTodos(input: { ids: $ids }) { todos { history(first: 60) { nodes { id kind } } } } }";
+    let few = ada.ask(query, json!({ "ids": vec![id.clone(); 10] })).await;
+    assert_eq!(few.data("reopenTodos")["todos"].as_array().unwrap().len(), 1);
+    let many = ada.ask(query, json!({ "ids": vec![id; 100] })).await;
+    assert_eq!(many.code(), "OPERATION_TOO_COMPLEX");
+}

@@ -1,0 +1,106 @@
+//! GraphQL by its specification of September 2025: what a client means is what runs, and nothing else.
+
+mod cost;
+mod directives;
+mod grammar;
+mod inputs;
+mod instants;
+mod merging;
+mod nulls;
+mod problems;
+mod robustness;
+mod upstream;
+mod variables;
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::support::TestApp;
+use crate::todos::Owner;
+use crate::websocket::Client;
+
+/// A user who sends each request by HTTP and over a socket, which is opened when it is needed.
+struct Asker<'a> {
+    owner: Owner<'a>,
+    socket: Mutex<Option<Client>>,
+}
+
+impl<'a> Asker<'a> {
+    async fn new(app: &'a TestApp) -> Self {
+        Self { owner: Owner::new(app, "ada@example.com").await, socket: Mutex::default() }
+    }
+
+    async fn open(&self) -> Client {
+        let payload = json!({ "Authorization": format!("Bearer {}", self.owner.token) });
+        let socket = Client::ready(self.owner.app, payload).await;
+        // PostgreSQL does not drop the database of a test while the listener of its socket logs in.
+        while !self.owner.app.state.feed.is_active() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        socket
+    }
+
+    /// Sends a faulty request: it is refused with a code, and there is no data.
+    async fn refused(&self, query: &str, variables: &Value, code: &str) -> Value {
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, format!("Bearer {}", self.owner.token).parse().unwrap()),
+            (ACCEPT, "application/graphql-response+json".parse().unwrap()),
+        ]);
+        let answer = self.owner.app.ask_with(headers, query, variables.clone()).await;
+        assert_eq!(answer.status, 400, "{query}: {:#}", answer.body);
+        assert!(answer.body.get("data").is_none(), "{query}: {:#}", answer.body);
+        let errors = answer.body["errors"].clone();
+        for error in errors.as_array().unwrap() {
+            assert_eq!(error["extensions"]["code"], code, "{query}: {errors:#}");
+            assert!(error.get("path").is_none(), "{query}: {errors:#}");
+        }
+        let message = self.by_socket(query, variables).await;
+        assert_eq!((&message["type"], &message["payload"]), (&json!("error"), &errors), "{query}");
+        errors
+    }
+
+    /// Sends a query: it is answered with the same data both ways.
+    async fn answered(&self, query: &str, variables: &Value) -> Value {
+        let answer = self.owner.ask(query, variables.clone()).await;
+        assert!(answer.body.get("errors").is_none(), "{query}: {:#}", answer.body);
+        let message = self.by_socket(query, variables).await;
+        assert_eq!((&message["type"], &message["payload"]), (&json!("next"), &answer.body), "{query}");
+        answer.body["data"].clone()
+    }
+
+    /// The first message that answers an operation.
+    async fn by_socket(&self, query: &str, variables: &Value) -> Value {
+        let mut socket = self.socket.lock().await;
+        let socket = match &mut *socket {
+            Some(socket) => socket,
+            closed => closed.insert(self.open().await),
+        };
+        let payload = json!({ "query": query, "variables": variables });
+        socket.send(json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
+        let message = socket.receive().await;
+        if message["type"] == "next" {
+            assert_eq!(socket.receive().await["type"], "complete");
+        }
+        message
+    }
+}
+
+impl<'a> std::ops::Deref for Asker<'a> {
+    type Target = Owner<'a>;
+
+    fn deref(&self) -> &Owner<'a> {
+        &self.owner
+    }
+}
+
+/// Sends a request and returns the text of the data, in the order of its fields.
+async fn data_text(ada: &Asker<'_>, query: &str) -> String {
+    let request = ada.app.http.post(ada.app.url("/graphql")).bearer_auth(&ada.token);
+    let answer = request.json(&json!({ "query": query })).send().await.unwrap().text().await.unwrap();
+    let data = answer.strip_prefix("{\"data\":").and_then(|text| text.strip_suffix('}'));
+    data.unwrap_or_else(|| panic!("{query}: {answer}")).to_owned()
+}
