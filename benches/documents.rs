@@ -1,12 +1,17 @@
-//! What finding and checking a document costs before anything is executed: `cargo bench --bench documents`.
+//! Cost of preparing documents before anything is executed, unknown and known ones: `cargo bench --bench documents`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program to be read by its author")]
+
+#[path = "../tests/api/support/documents.rs"]
+mod documents;
 
 use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use clap::{Args, FromArgMatches};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
 use todo_api::db::{Connector, Connectors, DatabaseUrl};
@@ -14,8 +19,24 @@ use todo_api::graphql::{self, Engine, GraphqlRequest};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
 
+/// The introspection query of GraphQL clients.
+const INTROSPECTION: &str = "query IntrospectionQuery { __schema { description queryType { name } mutationType { name }
+    subscriptionType { name } types { ...FullType } directives { name description isRepeatable locations
+    args(includeDeprecated: true) { ...InputValue } } } }
+    fragment FullType on __Type { kind name description specifiedByURL isOneOf
+        fields(includeDeprecated: true) { name description args(includeDeprecated: true) { ...InputValue }
+            type { ...TypeRef } isDeprecated deprecationReason }
+        inputFields(includeDeprecated: true) { ...InputValue } interfaces { ...TypeRef }
+        enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
+        possibleTypes { ...TypeRef } }
+    fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue isDeprecated deprecationReason }
+    fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
+        ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } } } }";
+
 /// How long each document is measured.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_millis(300);
+/// Random documents.
+const RANDOM: usize = 50_000;
 
 #[tokio::main]
 async fn main() {
@@ -25,6 +46,13 @@ async fn main() {
         let _ = write!(text, " fragment F{n} on User {{ ...F{0} ...F{0} }}", n + 1);
         text
     }) + " fragment F40 on User { id }";
+    let repeat = |count: usize, part: &dyn Fn(usize) -> String| (0..count).map(part).collect::<String>();
+    let pyramid = repeat(19, &|n| {
+        format!(
+            "fragment F{n} on TodoConnection {{ nodes {{ history {{ nodes {{ id }} }} }} ...F{} }} ",
+            n + 1
+        )
+    });
     for (what, document) in [
         ("me", me),
         ("60,000 nested braces", "{".repeat(60_000)),
@@ -32,19 +60,106 @@ async fn main() {
         ("10,000 tokens", format!("{{ {} }}", "id ".repeat(10_000))),
         ("2^40 fields in fragments", bomb),
         ("a fragment that contains itself", "{ me { ...A } } fragment A on User { ...A }".to_owned()),
+        ("60,000 braces after an open string", format!("{{ a(b: \"\n{}", "{".repeat(60_000))),
+        ("60,000 errors of the lexer", format!("{{ {} }}", "%".repeat(60_000))),
+        ("60,000 commas", format!("{{ {} __typename }}", ",".repeat(60_000))),
+        ("1,900 unknown fields", format!("{{ {} }}", repeat(1_900, &|n| format!("f{n} ")))),
+        ("1,900 repetitions of a field", format!("{{ {} }}", "__typename ".repeat(1_900))),
+        (
+            "600 conflicting aliases",
+            format!(
+                "{{ me {{ {} }} }}",
+                repeat(600, &|n| format!("a: {} ", if n % 2 == 0 { "id" } else { "name" }))
+            ),
+        ),
+        (
+            "250 operations",
+            repeat(250, &|n| format!("query Q{n} {{ ...F }} "))
+                + "fragment F on Query { __typename me { id } }",
+        ),
+        (
+            "100 operations with 300 fields each",
+            repeat(100, &|n| format!("query Q{n} {{ ...F }} "))
+                + &format!("fragment F on Query {{ {} }}", repeat(300, &|n| format!("a{n}: __typename "))),
+        ),
+        (
+            "300 variables",
+            format!(
+                "query({}) {{ {} }}",
+                repeat(300, &|n| format!("$v{n}: ID ")),
+                repeat(300, &|n| format!("a{n}: __typename "))
+            ),
+        ),
+        (
+            "900 values in a list",
+            format!(
+                "{{ todos(filter: {{ tags: {{ any: [{}] }} }}) {{ nodes {{ id }} }} }}",
+                "\"a\" ".repeat(900)
+            ),
+        ),
+        (
+            "a pyramid of fragments",
+            format!(
+                "{{ {} }} {pyramid} fragment F19 on TodoConnection {{ nodes {{ id }} }}",
+                repeat(10, &|n| format!("a{n}: todos {{ ...F0 }} "))
+            ),
+        ),
+        ("160 fragments that spread each other", {
+            let spreads = |n: usize| repeat(n.min(5), &|m| format!("...F{} ", n - m - 1));
+            let fragments = repeat(120, &|n| format!("fragment F{n} on User {{ id {} }} ", spreads(n)));
+            format!("{{ me {{ ...F119 }} }} {fragments}")
+        }),
+        (
+            "a description of 60,000 bytes",
+            format!("\"\"\"{}\"\"\" query {{ __typename }}", "ä\n".repeat(20_000)),
+        ),
+        ("introspection", INTROSPECTION.to_owned()),
     ] {
-        let (mut times, began) = (0_u32, Instant::now());
-        let mut outcome = "accepted";
-        while began.elapsed() < TIME {
-            let request = GraphqlRequest { query: Some(document.clone()), ..GraphqlRequest::default() };
-            if black_box(engine.prepare(request)).is_err() {
-                outcome = "refused";
-            }
-            times += 1;
-        }
-        let each = began.elapsed() / times;
-        println!("{what:<32} {:>6} bytes  {outcome:<8}  {each:>10.1?}", document.len());
+        // A comment makes another document of it.
+        let (cold, outcome) = measure(&engine, |n| format!("{document}\n#{n}"));
+        let (warm, _) = measure(&engine, |_| document.clone());
+        println!("{what:<36} {:>6} bytes  {cold:>10.1?} {warm:>10.1?}  {outcome}", document.len());
     }
+    random(&engine);
+}
+
+/// Returns how long it takes to prepare a document on average, and the verdict.
+fn measure(engine: &Engine, document: impl Fn(u32) -> String) -> (Duration, String) {
+    let mut times = 0_u32;
+    let mut took = Duration::ZERO;
+    let mut outcome = "accepted".to_owned();
+    while took < TIME {
+        times += 1;
+        let request = GraphqlRequest { query: Some(document(times)), ..GraphqlRequest::default() };
+        let began = Instant::now();
+        if let Err(invalid) = black_box(engine.prepare(request)) {
+            let first = invalid.errors.first().map(|error| error.message.chars().take(60).collect());
+            outcome = first.unwrap_or_default();
+        }
+        took += began.elapsed();
+    }
+    (took / times, outcome)
+}
+
+/// Prints the longest that any of many random documents with random variables takes.
+fn random(engine: &Engine) {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (documents::document(), documents::variables());
+    let mut longest = Duration::ZERO;
+    let mut slowest = String::new();
+    for _ in 0..RANDOM {
+        let Ok(tree) = strategy.new_tree(&mut runner) else { continue };
+        let (document, variables) = tree.current();
+        let variables = async_graphql::Variables::from_json(variables);
+        let request =
+            GraphqlRequest { query: Some(document.clone()), variables, ..GraphqlRequest::default() };
+        let began = Instant::now();
+        let _ = black_box(engine.prepare(request));
+        if began.elapsed() > longest {
+            (longest, slowest) = (began.elapsed(), document);
+        }
+    }
+    println!("\nthe slowest of {RANDOM} random documents: {longest:.1?}\n{slowest:.200}");
 }
 
 fn engine() -> Engine {
