@@ -74,7 +74,8 @@ impl DocumentCache {
 
     /// Keeps a document with its plan.
     pub(super) fn keep_plan(&self, document: &Document, plan: &Arc<Plan>) {
-        let (hash, valid) = (document.hash, Arc::clone(&document.valid));
+        let hash = document.hash;
+        let valid = Arc::clone(&document.valid);
         self.0.insert(hash, Arc::new(Document { hash, valid, plan: Some(Arc::clone(plan)) }));
     }
 }

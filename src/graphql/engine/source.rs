@@ -274,7 +274,7 @@ mod tests {
                 _ => {}
             }
         }
-        descriptions.blank(source).unwrap().into_owned()
+        descriptions.blank(source).map_or_else(|error| error.message, Cow::into_owned)
     }
 
     #[test]

@@ -12,8 +12,6 @@ mod robustness;
 mod upstream;
 mod variables;
 
-use std::time::Duration;
-
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -37,10 +35,10 @@ impl<'a> Asker<'a> {
         let payload = json!({ "Authorization": format!("Bearer {}", self.owner.token) });
         let socket = Client::ready(self.owner.app, payload).await;
         // PostgreSQL does not drop the database of a test while the listener of its socket logs in.
-        while !self.owner.app.state.feed.is_active() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut listener = self.owner.app.state.feed.hear();
+        while !listener.heard().live {
+            listener.more().await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
         socket
     }
 

@@ -44,13 +44,14 @@ async fn every_wrong_value_is_named_with_its_path_and_a_sentence() {
     ] {
         let errors = ada.refused(query, &variables, "BAD_USER_INPUT").await;
         let fields = errors[0]["extensions"]["fields"].as_array().unwrap();
-        let found: Vec<_> = fields.iter().map(|field| field["path"].clone()).collect();
-        let (mut found, mut expected) = (found, paths.as_array().unwrap().clone());
+        let mut found: Vec<_> = fields.iter().map(|field| field["path"].clone()).collect();
+        let mut expected = paths.as_array().unwrap().clone();
         found.sort_by_key(Value::to_string);
         expected.sort_by_key(Value::to_string);
         assert_eq!(found, expected, "{variables}");
         for field in fields {
-            let (message, code) = (field["message"].as_str().unwrap(), field["code"].as_str().unwrap());
+            let message = field["message"].as_str().unwrap();
+            let code = field["code"].as_str().unwrap();
             assert!(message.ends_with('.') && message.starts_with(char::is_uppercase), "{message}");
             assert!(["INVALID", "REQUIRED"].contains(&code), "{code}");
         }
