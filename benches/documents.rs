@@ -19,20 +19,6 @@ use todo_api::graphql::{self, Engine, GraphqlRequest};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
 
-/// The introspection query of GraphQL clients.
-const INTROSPECTION: &str = "query IntrospectionQuery { __schema { description queryType { name } mutationType { name }
-    subscriptionType { name } types { ...FullType } directives { name description isRepeatable locations
-    args(includeDeprecated: true) { ...InputValue } } } }
-    fragment FullType on __Type { kind name description specifiedByURL isOneOf
-        fields(includeDeprecated: true) { name description args(includeDeprecated: true) { ...InputValue }
-            type { ...TypeRef } isDeprecated deprecationReason }
-        inputFields(includeDeprecated: true) { ...InputValue } interfaces { ...TypeRef }
-        enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
-        possibleTypes { ...TypeRef } }
-    fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue isDeprecated deprecationReason }
-    fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
-        ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } } } }";
-
 /// How long each document is measured.
 const TIME: Duration = Duration::from_millis(300);
 /// Random documents.
@@ -113,7 +99,7 @@ async fn main() {
             "a description of 60,000 bytes",
             format!("\"\"\"{}\"\"\" query {{ __typename }}", "ä\n".repeat(20_000)),
         ),
-        ("introspection", INTROSPECTION.to_owned()),
+        ("introspection", documents::INTROSPECTION.to_owned()),
     ] {
         // A comment makes another document of it.
         let (cold, outcome) = measure(&engine, |n| format!("{document}\n#{n}"));

@@ -7,21 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, TestApp};
-
-/// What GraphiQL and Apollo's tools send first.
-const INTROSPECTION: &str = "query IntrospectionQuery { __schema { description queryType { name } mutationType { name }
-    subscriptionType { name } types { ...FullType } directives { name description isRepeatable locations
-    args(includeDeprecated: true) { ...InputValue } } } }
-    fragment FullType on __Type { kind name description specifiedByURL
-        fields(includeDeprecated: true) { name description args(includeDeprecated: true) { ...InputValue }
-            type { ...TypeRef } isDeprecated deprecationReason }
-        inputFields(includeDeprecated: true) { ...InputValue } interfaces { ...TypeRef }
-        enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
-        possibleTypes { ...TypeRef } }
-    fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue isDeprecated deprecationReason }
-    fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
-        ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } } } }";
+use crate::support::{Answer, TestApp, documents};
 
 fn repeat(count: usize, part: impl Fn(usize) -> String) -> String {
     (0..count).map(part).collect::<Vec<_>>().join(" ")
@@ -150,7 +136,7 @@ async fn fragments_that_contain_themselves_are_refused() {
 #[tokio::test]
 async fn what_tools_ask_of_the_schema_is_within_the_limits() {
     let app = TestApp::start().await;
-    let answer = app.ask(INTROSPECTION, Value::Null).await;
+    let answer = app.ask(documents::INTROSPECTION, Value::Null).await;
     assert!(answer.data("__schema")["types"].as_array().unwrap().len() > 5);
 }
 
