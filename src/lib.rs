@@ -43,5 +43,6 @@ pub mod metrics;
 pub mod models;
 pub mod state;
 mod telemetry;
+mod transport;
 
 pub use clock::Clock;

@@ -14,9 +14,9 @@ use tokio_postgres::config::Host;
 use tokio_postgres::{CancelToken, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::statements::watched;
 use super::url::{DatabaseUrl, SslMode};
 use super::{Error, tls, url};
-use crate::telemetry::watched;
 
 /// How long to wait before another attempt, at first and later; somewhat less, by chance.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

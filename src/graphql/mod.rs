@@ -1,70 +1,14 @@
-//! The GraphQL schema: thin resolvers over [`crate::auth`] and [`crate::models`], one file per topic; and the engine
-//! that executes requests, whatever transport they come by.
+//! GraphQL without a transport: the [schema](schema()) and the [`Engine`] that executes requests against it.
 
-mod accounts;
 mod context;
-mod cookie;
-mod directives;
 mod engine;
 mod errors;
-mod pages;
-mod profile;
 mod scalars;
-mod security_events;
-mod sessions;
-mod todos;
-
-use async_graphql::dataloader::DataLoader;
-use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder, ValidationMode};
-use tracing::Instrument;
+mod schema;
 
 pub use context::{Caller, RefreshCookie, RequestId};
-pub(crate) use cookie::read as refresh_token_in_cookie;
 pub(crate) use engine::exceeded;
 pub use engine::{Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
 pub use errors::{is_request_error, wire_error};
-
-use crate::state::AppState;
-
-/// The schema that the service executes.
-pub type Schema = async_graphql::Schema<Query, Mutation, todos::Subscription>;
-
-/// Read operations.
-#[derive(Default, MergedObject)]
-pub struct Query(accounts::AccountQuery, todos::TodoQuery);
-
-/// Write operations.
-#[derive(Default, MergedObject)]
-pub struct Mutation(
-    accounts::AccountMutation,
-    sessions::SessionMutation,
-    profile::ProfileMutation,
-    todos::TodoMutation,
-    todos::TodoBulkMutation,
-);
-
-fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
-    Schema::build(Query::default(), Mutation::default(), todos::Subscription)
-        .limit_recursive_depth(engine::MAX_RECURSION)
-        // The engine has validated every document.
-        .validation_mode(ValidationMode::Fast)
-}
-
-/// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.
-pub fn schema(state: AppState, introspection: bool) -> Schema {
-    // On tasks of their own, which still belong to the request.
-    let spawn = |load| tokio::spawn(Instrument::in_current_span(load));
-    let history = DataLoader::new(todos::HistoryLoader(state.clone()), spawn);
-    let builder = builder().data(history).data(state);
-    if introspection {
-        builder.finish()
-    } else {
-        builder.disable_introspection().disable_suggestions().finish()
-    }
-}
-
-/// The schema in GraphQL's schema definition language, as committed in `schema.graphql`.
-pub fn sdl() -> String {
-    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
-    builder().finish().sdl_with_options(options)
-}
+pub(crate) use schema::refresh_token_in_cookie;
+pub use schema::{Mutation, Query, Schema, schema, sdl};

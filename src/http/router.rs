@@ -14,11 +14,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
-use super::graphql::GraphqlState;
-use super::{Shutdown, graphiql, graphql, headers, health, jwks, metrics, websocket};
+use super::{Shutdown, graphiql, headers, health, jwks, metrics};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
+use crate::transport::{http, websocket};
 
 /// How much later the outer time limit strikes than the inner one.
 const GRACE: Duration = Duration::from_secs(1);
@@ -31,9 +31,9 @@ pub(super) fn router<E: Executor>(
     tasks: TaskTracker,
     shutdown: Shutdown,
 ) -> Router {
-    let transport = Arc::new(GraphqlState::new(state.clone(), engine, config, tasks, shutdown));
+    let transport = Arc::new(http::GraphqlState::new(state.clone(), engine, config, tasks, shutdown));
     let mut router = Router::new()
-        .route("/graphql", get(graphql::handle::<E>).post(graphql::handle::<E>))
+        .route("/graphql", get(http::handle::<E>).post(http::handle::<E>))
         .route("/graphql/ws", any(websocket::upgrade::<E>))
         .with_state(transport)
         .route("/health/live", get(health::live))
@@ -58,7 +58,7 @@ pub(super) fn router<E: Executor>(
             StatusCode::GATEWAY_TIMEOUT,
             config.http.request_timeout + GRACE,
         ))
-        .layer(CatchPanicLayer::custom(graphql::panicked))
+        .layer(CatchPanicLayer::custom(http::panicked))
         .layer(CompressionLayer::new());
     router.layer(middleware)
 }

@@ -18,12 +18,12 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::Shutdown;
-use super::client::Peer;
 use super::router::router;
 use crate::config::{Config, HttpSettings};
 use crate::graphql::Engine;
 use crate::housekeeping;
 use crate::state::AppState;
+use crate::transport::Peer;
 
 /// Headers of a request, in number and in bytes.
 const MAX_HEADERS: usize = 64;

@@ -9,8 +9,8 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::statements;
 use crate::config::{LogFormat, LogSettings};
+use crate::db;
 
 /// What is never logged below the level info, whatever the settings say: the driver's account of each statement with
 /// its parameters, that of each message of a socket, and what a collector of traces answers. They hold hashes, tokens
@@ -26,7 +26,7 @@ pub(super) fn filter(settings: &LogSettings) -> EnvFilter {
     let quiet = QUIET.iter().filter_map(|name| Directive::from_str(&format!("{name}=info")).ok());
     let filter = quiet.fold(filter, EnvFilter::add_directive);
     // Spans of statements are for traces alone.
-    match Directive::from_str(&format!("{}=off", statements::TARGET)) {
+    match Directive::from_str(&format!("{}=off", db::STATEMENTS_TARGET)) {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     }

@@ -1,14 +1,12 @@
 //! What the process tells of itself while it runs: logs, and traces where they are wished for.
 
 mod logs;
-mod statements;
 mod traces;
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-pub(crate) use self::statements::watched;
 use self::traces::Traces;
 pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation};
 use crate::config::LogSettings;

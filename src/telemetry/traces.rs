@@ -22,7 +22,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::statements;
+use crate::db;
 use crate::metrics::OperationKind;
 
 /// Where traces go; with neither there are none.
@@ -73,7 +73,7 @@ impl Traces {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let made_for_it = filter_fn(|metadata| {
-            metadata.is_span() && [TARGET, statements::TARGET].contains(&metadata.target())
+            metadata.is_span() && [TARGET, db::STATEMENTS_TARGET].contains(&metadata.target())
         });
         tracing_opentelemetry::layer()
             .with_tracer(self.0.tracer(SERVICE))
@@ -167,5 +167,5 @@ pub(crate) fn name_operation(name: Option<&str>, kind: OperationKind) {
 
 /// Whether anybody takes spans of statements, and with them traces.
 fn is_traced() -> bool {
-    tracing::span_enabled!(target: statements::TARGET, Level::INFO)
+    tracing::span_enabled!(target: db::STATEMENTS_TARGET, Level::INFO)
 }

@@ -28,20 +28,20 @@ pub(super) use self::answer::to_json;
 use self::body::Requests;
 use super::client::{Peer, client};
 use super::observation::Observation;
+use super::origin;
 use super::websocket::Sockets;
-use super::{Shutdown, origin};
 use crate::auth::{Client, Requester};
 use crate::config::{Config, SocketSettings};
 use crate::error::{ErrorCode, RETRY_AFTER};
 use crate::graphql::{
-    Caller, Engine, GraphqlRequest, Operation, RefreshCookie, RequestId, Schema, refresh_token_in_cookie,
-    wire_error,
+    Caller, Engine, GraphqlRequest, Operation, RefreshCookie, RequestId, refresh_token_in_cookie, wire_error,
 };
+use crate::http::Shutdown;
 use crate::state::AppState;
 use crate::telemetry;
 
 /// What the transports need, over HTTP and WebSocket.
-pub(super) struct GraphqlState<E = Schema> {
+pub(crate) struct GraphqlState<E> {
     pub(super) app: AppState,
     pub(super) engine: Arc<Engine<E>>,
     /// What has begun, so that it can be finished when the service stops.
@@ -59,7 +59,7 @@ pub(super) struct GraphqlState<E = Schema> {
 }
 
 impl<E: Executor> GraphqlState<E> {
-    pub(super) fn new(
+    pub(crate) fn new(
         app: AppState,
         engine: Arc<Engine<E>>,
         config: &Config,
@@ -160,7 +160,7 @@ impl<E: Executor> GraphqlState<E> {
 }
 
 /// Answers GET and POST.
-pub(super) async fn handle<E: Executor>(
+pub(crate) async fn handle<E: Executor>(
     State(state): State<Arc<GraphqlState<E>>>,
     Extension(request_id): Extension<RequestId>,
     Extension(peer): Extension<Peer>,
@@ -316,7 +316,7 @@ pub(super) fn internal(request_id: &RequestId) -> ServerError {
 }
 
 /// The answer to a request whose handler panicked. The panic itself has been logged by the hook.
-pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     let error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
     answer::refused(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error), MediaType::Json)
 }

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 pub(super) use self::places::Sockets;
 use self::socket::Socket;
 use super::client::Peer;
-use super::graphql::GraphqlState;
+use super::http::GraphqlState;
 use super::origin;
 use crate::graphql::RequestId;
 
@@ -24,7 +24,7 @@ use crate::graphql::RequestId;
 const PROTOCOL: &str = "graphql-transport-ws";
 
 /// Opens a socket.
-pub(super) async fn upgrade<E: Executor>(
+pub(crate) async fn upgrade<E: Executor>(
     State(state): State<Arc<GraphqlState<E>>>,
     Extension(request_id): Extension<RequestId>,
     Extension(peer): Extension<Peer>,

@@ -20,10 +20,10 @@ use super::places::Place;
 use crate::auth::{Client, Requester};
 use crate::error::ErrorCode;
 use crate::graphql::{Caller, GraphqlRequest, InvalidRequest, Operation, RefreshCookie, RequestId, exceeded};
-use crate::http::graphql::{GraphqlState, internal};
-use crate::http::observation::Observation;
 use crate::metrics::Held;
 use crate::telemetry;
+use crate::transport::http::{GraphqlState, internal};
+use crate::transport::observation::Observation;
 
 /// Results that wait to be sent, of all operations together; a client that reads slowly holds them up.
 const QUEUE: usize = 16;

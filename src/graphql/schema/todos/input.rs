@@ -3,8 +3,8 @@ use uuid::Uuid;
 
 use crate::domain::{Description, Problem, Tags, Title};
 use crate::error::{AppError, FieldProblem};
-use crate::graphql::pages::is_writable;
 use crate::graphql::scalars::DateTime;
+use crate::graphql::schema::pages::is_writable;
 use crate::models::{NewTodo, Priority, TodoChanges};
 
 /// A todo to be made.

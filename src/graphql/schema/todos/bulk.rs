@@ -6,7 +6,7 @@ use super::write::Writer;
 use super::{Todo, parse_id};
 use crate::domain::Problem;
 use crate::error::{AppError, ErrorCode, FieldProblem};
-use crate::graphql::directives::{any_reason, errors};
+use crate::graphql::schema::directives::{any_reason, errors};
 use crate::models::{self, TodoChanges};
 
 /// The most todos of one write.
@@ -19,7 +19,7 @@ fn failures() -> Vec<ErrorCode> {
 
 /// Writing many todos at once: all of them or, if one can't be written, none.
 #[derive(Default)]
-pub(in crate::graphql) struct TodoBulkMutation;
+pub(in crate::graphql::schema) struct TodoBulkMutation;
 
 /// Write operations on many todos.
 #[Object]

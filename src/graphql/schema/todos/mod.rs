@@ -16,11 +16,11 @@ pub(super) use self::history::{HistoryLoader, TodoEvent};
 use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
-use super::context::ContextExt;
 use super::directives::{any_reason, errors};
 use super::pages::{Connection, Edge, PageArguments};
-use super::scalars::DateTime;
 use crate::error::{AppError, ErrorCode};
+use crate::graphql::context::ContextExt;
+use crate::graphql::scalars::DateTime;
 use crate::models::{self, Priority};
 
 /// Reads of one's own todos.

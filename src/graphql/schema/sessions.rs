@@ -3,13 +3,13 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::accounts::{AuthPayload, open};
-use super::context::{ContextExt, RefreshCookie};
 use super::cookie;
 use super::directives::{any_reason, errors};
 use super::pages::{self, Connection, Edge};
-use super::scalars::DateTime;
 use crate::auth::{self, Requester};
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
+use crate::graphql::context::{ContextExt, RefreshCookie};
+use crate::graphql::scalars::DateTime;
 use crate::models::{self, Position};
 
 /// Continuing and ending sessions.

@@ -8,14 +8,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::AppError;
-use crate::graphql::pages::{self, Connection, Edge, PageArguments};
 use crate::graphql::scalars::DateTime;
+use crate::graphql::schema::pages::{self, Connection, Edge, PageArguments};
 use crate::models::{self, Page, TodoEventKind};
 use crate::state::AppState;
 
 /// Something that happened to a todo.
 #[derive(SimpleObject)]
-pub(in crate::graphql) struct TodoEvent {
+pub(in crate::graphql::schema) struct TodoEvent {
     /// Identifier, a UUID: give it to `undo`, or to `todoChanged` to go on from here.
     id: ID,
     /// What happened.
@@ -92,7 +92,7 @@ fn readable(column: &str, value: &Value) -> Value {
 }
 
 /// Reads the histories of all todos of a request together.
-pub(in crate::graphql) struct HistoryLoader(pub(in crate::graphql) AppState);
+pub(in crate::graphql::schema) struct HistoryLoader(pub(in crate::graphql) AppState);
 
 /// Which piece of which todo's history.
 #[derive(Clone, Eq, Hash, PartialEq)]

@@ -9,7 +9,7 @@ use crate::graphql::RequestId;
 
 /// Who is at the other end of a connection: the client, or a proxy.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 

@@ -7,8 +7,8 @@ use super::Todo;
 use crate::domain::{Problem, Tags, Title};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::context::ContextExt;
-use crate::graphql::pages::{self, Connection, Edge, PageArguments};
 use crate::graphql::scalars::DateTime;
+use crate::graphql::schema::pages::{self, Connection, Edge, PageArguments};
 use crate::models::{self, KeyValue, Priority, TodoKey, TodoPosition};
 
 /// The longest search, in characters.

@@ -31,7 +31,7 @@ impl<'a> From<&'a GraphqlResponse> for Wire<'a> {
 }
 
 /// A response as JSON.
-pub(in crate::http) fn to_json(response: &GraphqlResponse) -> String {
+pub(in crate::transport) fn to_json(response: &GraphqlResponse) -> String {
     serde_json::to_string(&Wire::from(response)).unwrap_or_default()
 }
 

@@ -11,8 +11,8 @@ use crate::db;
 use crate::error::{AppError, ErrorCode};
 use crate::feed::Subscriber;
 use crate::graphql::context::ContextExt;
-use crate::graphql::directives::{any_reason, errors};
 use crate::graphql::scalars::DateTime;
+use crate::graphql::schema::directives::{any_reason, errors};
 use crate::models::{self, TodoEvent, TodoEventKind};
 use crate::state::AppState;
 

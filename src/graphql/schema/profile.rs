@@ -1,11 +1,11 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::accounts::User;
-use super::context::{ContextExt, RefreshCookie};
 use super::cookie;
 use super::directives::{any_reason, errors};
 use crate::auth;
 use crate::error::{AppError, ErrorCode};
+use crate::graphql::context::{ContextExt, RefreshCookie};
 
 /// Changing and deleting one's own account.
 #[derive(Default)]

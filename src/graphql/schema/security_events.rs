@@ -1,10 +1,10 @@
 use async_graphql::{Context, ID, SimpleObject};
 use uuid::Uuid;
 
-use super::context::ContextExt;
 use super::pages::{self, Connection, Edge};
-use super::scalars::DateTime;
 use crate::error::AppError;
+use crate::graphql::context::ContextExt;
+use crate::graphql::scalars::DateTime;
 use crate::models::{self, EventKind, Position};
 
 /// Something that happened to an account. Look through these when something seems wrong.

@@ -8,10 +8,10 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use tracing::{Level, Span, field};
 
 /// Of spans that are only for traces.
-pub(super) const TARGET: &str = "todo_api::statements";
+pub(crate) const TARGET: &str = "todo_api::statements";
 
 /// Makes a connection tell of its statements, if anybody listens.
-pub(crate) fn watched(mut connection: AsyncPgConnection) -> AsyncPgConnection {
+pub(super) fn watched(mut connection: AsyncPgConnection) -> AsyncPgConnection {
     if tracing::span_enabled!(target: TARGET, Level::INFO) {
         connection.set_instrumentation(Statements::default());
     }

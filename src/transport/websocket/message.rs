@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::graphql::is_request_error;
-use crate::http::graphql::to_json;
+use crate::transport::http::to_json;
 
 /// The longest identifier of an operation, in bytes; clients use UUIDs or counters.
 const MAX_ID: usize = 128;

@@ -2,15 +2,15 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use super::context::ContextExt;
 use super::cookie;
 use super::directives::errors;
 use super::pages::{Connection, Edge};
-use super::scalars::DateTime;
 use super::security_events::{SecurityEvent, security_events};
 use super::sessions::{Session, sessions};
 use crate::auth::{self, Credentials, OpenedSession, Registration};
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
+use crate::graphql::context::ContextExt;
+use crate::graphql::scalars::DateTime;
 use crate::models;
 
 /// Reads of one's own account.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 /// The sockets of this process, and how many more there may be.
-pub(in crate::http) struct Sockets {
+pub(in crate::transport) struct Sockets {
     max: usize,
     max_per_user: usize,
     open: Mutex<Open>,
@@ -18,7 +18,7 @@ struct Open {
 }
 
 impl Sockets {
-    pub(in crate::http) fn new(max: usize, max_per_user: usize) -> Arc<Self> {
+    pub(in crate::transport) fn new(max: usize, max_per_user: usize) -> Arc<Self> {
         Arc::new(Self { max, max_per_user, open: Mutex::default() })
     }
 

@@ -7,7 +7,7 @@ use super::input::{CreateTodoInput, UpdateTodoInput};
 use super::{Todo, parse_id};
 use crate::error::{AppError, ErrorCode};
 use crate::graphql::context::ContextExt;
-use crate::graphql::directives::{any_reason, errors};
+use crate::graphql::schema::directives::{any_reason, errors};
 use crate::models::{self, Author, NewTodo, TodoChanges, Written};
 use crate::state::AppState;
 
@@ -18,7 +18,7 @@ fn failures() -> Vec<ErrorCode> {
 
 /// Writing one todo.
 #[derive(Default)]
-pub(in crate::graphql) struct TodoMutation;
+pub(in crate::graphql::schema) struct TodoMutation;
 
 /// Write operations on todos.
 #[Object]

@@ -1,0 +1,62 @@
+//! The GraphQL schema: thin resolvers over [`crate::auth`] and [`crate::models`], one file per topic.
+
+mod accounts;
+mod cookie;
+mod directives;
+mod pages;
+mod profile;
+mod security_events;
+mod sessions;
+mod todos;
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder, ValidationMode};
+use tracing::Instrument;
+
+pub(crate) use cookie::read as refresh_token_in_cookie;
+
+use super::engine::MAX_RECURSION;
+use crate::state::AppState;
+
+/// The schema that the service executes.
+pub type Schema = async_graphql::Schema<Query, Mutation, todos::Subscription>;
+
+/// Read operations.
+#[derive(Default, MergedObject)]
+pub struct Query(accounts::AccountQuery, todos::TodoQuery);
+
+/// Write operations.
+#[derive(Default, MergedObject)]
+pub struct Mutation(
+    accounts::AccountMutation,
+    sessions::SessionMutation,
+    profile::ProfileMutation,
+    todos::TodoMutation,
+    todos::TodoBulkMutation,
+);
+
+fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
+    Schema::build(Query::default(), Mutation::default(), todos::Subscription)
+        .limit_recursive_depth(MAX_RECURSION)
+        // The engine has validated every document.
+        .validation_mode(ValidationMode::Fast)
+}
+
+/// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.
+pub fn schema(state: AppState, introspection: bool) -> Schema {
+    // On tasks of their own, which still belong to the request.
+    let spawn = |load| tokio::spawn(Instrument::in_current_span(load));
+    let history = DataLoader::new(todos::HistoryLoader(state.clone()), spawn);
+    let builder = builder().data(history).data(state);
+    if introspection {
+        builder.finish()
+    } else {
+        builder.disable_introspection().disable_suggestions().finish()
+    }
+}
+
+/// The schema in GraphQL's schema definition language, as committed in `schema.graphql`.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    builder().finish().sdl_with_options(options)
+}
