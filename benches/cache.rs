@@ -17,12 +17,12 @@ use clap::{Args, FromArgMatches};
 use diesel_async::SimpleAsyncConnection;
 use secrecy::ExposeSecret;
 use todo_api::auth::{SigningKey, SigningKeys};
+use todo_api::cli::serve_until;
 use todo_api::config::Config;
 use todo_api::data_dir::DataDir;
 use todo_api::db::embedded::EmbeddedPostgres;
 use todo_api::db::{Connector, Connectors, DatabaseUrl, migrations};
 use todo_api::graphql::{self, Engine};
-use todo_api::http::{Shutdown, serve};
 use todo_api::metrics::CacheOutcome;
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
@@ -30,6 +30,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long each line is measured.
@@ -106,10 +107,10 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, askers: Askers, u
         .expect("it is right");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
     let address = listener.local_addr().expect("it is bound");
-    let (stop, shutdown) = Shutdown::manual();
+    let shutdown = CancellationToken::new();
     let serving = {
-        let state = state.clone();
-        tokio::spawn(async move { serve(listener, state, engine, &config, shutdown).await })
+        let (state, shutdown) = (state.clone(), shutdown.clone());
+        tokio::spawn(async move { serve_until(listener, state, engine, &config, shutdown).await })
     };
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(users.iter().map(|id| request(&state, *id)).collect());
     ask(address, &requests, askers, Duration::from_millis(500)).await;
@@ -122,7 +123,7 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, askers: Askers, u
     let asking = if askers == Askers::Same { "32, all the time" } else { "another each time" };
     let rate = times.len() as u64 / TIME.as_secs();
     println!("| {away} ms | {redis} | {asking} | {rate} | {:.1} ms | {:.1} ms | {hits} % |", at(50), at(99));
-    stop();
+    shutdown.cancel();
     let _ = serving.await;
 }
 
@@ -133,7 +134,8 @@ fn port_of(url: &str) -> u16 {
 
 fn request(state: &AppState, user_id: Uuid) -> Vec<u8> {
     let now = state.clock.now();
-    let issued = state.access_tokens.issue(user_id, Uuid::new_v4(), now, now + Duration::from_mins(10));
+    let issued =
+        state.auth.access_tokens().issue(user_id, Uuid::new_v4(), now, now + Duration::from_mins(10));
     let (token, _) = issued.expect("it can be signed");
     let body = r#"{"query":"{ me { id email name createdAt updatedAt } }"}"#;
     format!(

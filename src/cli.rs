@@ -6,6 +6,7 @@ mod import;
 mod keys;
 mod migrate;
 mod serve;
+mod shutdown;
 mod user;
 
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use self::serve::serve_until;
+pub use self::shutdown::shutdown_on_signal;
 use crate::config::Config;
 use crate::{crypto, graphql, telemetry};
 

@@ -32,6 +32,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const MAX_POLLS: u32 = 60;
 
 /// Where subscribers learn of events.
+#[derive(Clone)]
 pub struct Feed(Arc<Shared>);
 
 struct Shared {

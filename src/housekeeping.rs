@@ -1,64 +1,52 @@
-//! Deletes what has had its time and stores when sessions were last used; on the heels of requests only, so that a
-//! database that sleeps while nobody asks is not woken.
+//! Deletes expired rows and stores the times at which sessions were last used.
+//!
+//! Runs only shortly after requests, so that it never wakes a suspended database.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::AccessTokens;
 use crate::db;
-use crate::http::Shutdown;
-use crate::models::{Expired, Session, lock_expired};
+use crate::models::{Expired, lock_expired};
 use crate::state::AppState;
 
-/// How long after a request: what comes meanwhile is done in one go.
+/// Delay after a request; work that arises meanwhile is done in the same run.
 const DELAY: Duration = Duration::from_secs(5);
-/// How often rows are deleted.
+/// Interval between deletions of expired rows.
 const EVERY: Duration = Duration::from_mins(10);
-/// How much longer than needed rows are kept: clocks differ.
+/// Time for which rows are kept beyond their expiry, as clocks differ.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
-/// Works until the service stops.
-pub async fn run(state: AppState, shutdown: Shutdown) {
+/// Runs until `shutdown`.
+pub async fn run(state: AppState, shutdown: CancellationToken) {
     let mut swept: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            () = state.traffic.notified() => {}
-            () = shutdown.requested() => break,
-        }
-        tokio::select! {
-            () = sleep(DELAY) => {}
-            () = shutdown.requested() => break,
-        }
-        log(store_last_seen(&state).await);
+    let next_run = async || {
+        state.activity.notified().await;
+        sleep(DELAY).await;
+    };
+    while shutdown.run_until_cancelled(next_run()).await.is_some() {
+        log(state.auth.store_last_seen().await);
         if swept.is_none_or(|at| at.elapsed() >= EVERY) {
             swept = Some(Instant::now());
-            log(sweep(&state).await);
+            log(delete_expired(&state).await);
         }
     }
-    log(store_last_seen(&state).await);
+    log(state.auth.store_last_seen().await);
 }
 
 fn log(result: Result<(), db::Error>) {
     if let Err(error) = result {
-        tracing::warn!(%error, "housekeeping failed; it is tried again later");
+        tracing::warn!(%error, "housekeeping failed; retrying later");
     }
 }
 
-/// Stores when sessions were last used.
-pub async fn store_last_seen(state: &AppState) -> Result<(), db::Error> {
-    let seen = state.last_seen.take(state.clock.now());
-    if seen.is_empty() {
-        return Ok(());
-    }
-    state.database.write_repeatably(async |conn| Session::seen(conn, &seen).await).await
-}
-
-/// Deletes what has had its time, unless another process is at it.
-pub async fn sweep(state: &AppState) -> Result<(), db::Error> {
-    let (now, settings) = (state.clock.now(), &state.auth);
-    for (what, age) in [
+/// Deletes expired rows, unless another process is doing so.
+pub async fn delete_expired(state: &AppState) -> Result<(), db::Error> {
+    let (now, settings) = (state.clock.now(), state.auth.settings());
+    for (rows, age) in [
         (Expired::Sessions, Duration::ZERO),
         (Expired::RefreshTokens, settings.refresh_token_lifetime),
         (Expired::SealedSuccessors, settings.refresh_reuse_window),
@@ -72,7 +60,7 @@ pub async fn sweep(state: &AppState) -> Result<(), db::Error> {
         let batch = async || {
             let deleted = state
                 .database
-                .transaction(async |conn| Ok(lock_expired(conn).await? && what.delete(conn, before).await?));
+                .transaction(async |conn| Ok(lock_expired(conn).await? && rows.delete(conn, before).await?));
             deleted.await
         };
         while batch().await? {}

@@ -1,82 +1,71 @@
-//! What a request may reach.
+//! State shared by all requests.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use crate::Clock;
-use crate::auth::{AccessTokens, LastSeen, PasswordHasher, Revocations, SigningKeys};
+use crate::auth::{Auth, AuthParts, SigningKeys};
 use crate::cache::Cache;
-use crate::config::{AuthSettings, Config, TodoSettings};
+use crate::config::{Config, TodoSettings};
 use crate::db::{Connectors, Database};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 
-/// The parts that requests share; cheap to clone.
+/// Shared state; cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Parts>);
 
-/// See [`AppState`].
+/// Fields of [`AppState`].
 pub struct Parts {
-    /// The database.
+    /// Connections to the database.
     pub database: Database,
-    /// What is often read.
+    /// Accounts and sessions.
+    pub auth: Auth,
+    /// Cache of users.
     pub cache: Cache,
-    /// Hashes and verifies passwords.
-    pub passwords: PasswordHasher,
-    /// Signs and verifies access tokens.
-    pub access_tokens: AccessTokens,
-    /// The sessions that were ended of late.
-    pub revocations: Revocations,
-    /// When sessions were last used.
-    pub last_seen: LastSeen,
-    /// What is counted and measured.
+    /// Counters and histograms.
     pub metrics: Metrics,
-    /// Told of what the database has just been used for: the time for housekeeping.
-    pub traffic: Notify,
-    /// Tells of changes.
+    /// Notified after each authenticated request; housekeeping waits for it.
+    pub activity: Arc<Notify>,
+    /// Notifications of changed todos and ended sessions.
     pub feed: Feed,
-    /// How people are recognised.
-    pub auth: AuthSettings,
-    /// How long todos are kept.
+    /// Retention of todos.
     pub todos: TodoSettings,
-    /// The time.
+    /// Source of the time.
     pub clock: Clock,
 }
 
 impl AppState {
-    /// Builds the parts from the settings; must be called on a tokio runtime.
+    /// Builds the state from the settings; must be called on a tokio runtime.
     pub fn new(
         config: &Config,
         connectors: Connectors,
         keys: SigningKeys,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let auth = config.auth.clone();
         let Connectors { primary, direct, replicas } = connectors;
         let metrics = Metrics::new()?;
         let cache = Cache::new(config.cache.client()?, &primary, metrics.clone());
         let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
+        let feed = Feed::new(database.clone(), direct);
+        let activity = Arc::new(Notify::new());
+        let parts = AuthParts {
+            database: database.clone(),
+            cache: cache.clone(),
+            feed: feed.clone(),
+            activity: Arc::clone(&activity),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        };
+        let auth = Auth::new(parts, config.auth.clone(), keys)?;
         Ok(Self(Arc::new(Parts {
-            feed: Feed::new(database.clone(), direct),
             database,
-            passwords: PasswordHasher::new(
-                auth.password_hash_concurrency(),
-                auth.password_hash_timeout,
-                metrics.clone(),
-            )?,
-            access_tokens: AccessTokens::new(
-                keys,
-                &auth.jwt_issuer,
-                &auth.jwt_audience,
-                auth.access_token_lifetime,
-            )?,
-            revocations: Revocations::new(cache.clone()),
-            cache,
-            last_seen: LastSeen::default(),
-            metrics,
-            traffic: Notify::new(),
             auth,
+            cache,
+            metrics,
+            activity,
+            feed,
             todos: config.todos,
             clock,
         })))

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::keys::{SigningKey, SigningKeys};
 use crate::error::UnauthenticatedReason;
 
-/// Signs and verifies access tokens: JWTs of short life that say who asks.
+/// Signs and verifies access tokens, which are short-lived JWTs.
 pub struct AccessTokens {
     signing: VerifyingKey,
     others: Vec<VerifyingKey>,
@@ -20,7 +20,7 @@ pub struct AccessTokens {
     lifetime: Duration,
 }
 
-/// A key and what tokens that are signed with it have to say.
+/// A key with the required claims of its tokens.
 struct VerifyingKey {
     key: SigningKey,
     validation: Validation,
@@ -32,38 +32,38 @@ impl VerifyingKey {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // `AccessTokens::verify` does it, by the clock it is given.
+        // `AccessTokens::verify` checks it against the injected clock.
         validation.validate_exp = false;
         Self { key, validation }
     }
 }
 
-/// What an access token says. All claims are required.
+/// Claims of an access token, all of them required.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Claims {
-    /// Whose token it is.
+    /// User.
     pub sub: Uuid,
-    /// In which session it was issued.
+    /// Session.
     pub sid: Uuid,
-    /// Who issued it.
+    /// Issuer.
     pub iss: String,
-    /// For whom it was issued.
+    /// Audience.
     pub aud: String,
-    /// When it was issued, in seconds since 1970.
+    /// Time of issue, in seconds since 1970.
     pub iat: i64,
-    /// From when on it is refused, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub exp: i64,
     /// Identifier of the token.
     pub jti: Uuid,
 }
 
 impl AccessTokens {
-    /// The longest life of an access token: for so long revoked sessions are remembered.
+    /// Longest lifetime of an access token, and so the time for which revocations are kept.
     pub const MAX_LIFETIME: Duration = Duration::from_hours(24);
 
-    /// Tokens for one issuer and audience.
+    /// Creates the tokens of one issuer and audience.
     ///
-    /// Signs and verifies with each key at once: a wrong set-up stops the start, not the first login.
+    /// Signs and verifies with each key, so that a bad key stops the start instead of the first login.
     pub fn new(keys: SigningKeys, issuer: &str, audience: &str, lifetime: Duration) -> anyhow::Result<Self> {
         let verifying = |key| VerifyingKey::new(key, issuer, audience);
         let tokens = Self {
@@ -77,7 +77,7 @@ impl AccessTokens {
         Ok(tokens)
     }
 
-    /// A token for a user's session, and when it expires: no later than the session.
+    /// Issues a token and returns it with its expiry, which is no later than the session's.
     pub fn issue(
         &self,
         user_id: Uuid,
@@ -85,7 +85,7 @@ impl AccessTokens {
         now: DateTime<Utc>,
         session_expires_at: DateTime<Utc>,
     ) -> anyhow::Result<(SecretString, DateTime<Utc>)> {
-        // The claim has whole seconds.
+        // `exp` has whole seconds.
         let expires_at = (now + self.lifetime).min(session_expires_at).trunc_subsecs(0);
         let claims = Claims {
             sub: user_id,
@@ -99,10 +99,10 @@ impl AccessTokens {
         Ok((sign(&claims, &self.signing.key)?, expires_at))
     }
 
-    /// What a token says, if it is genuine and has not expired.
+    /// Verifies a token's signature and claims.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, UnauthenticatedReason> {
         let header = decode_header(token).map_err(|_| UnauthenticatedReason::Malformed)?;
-        // The key says which algorithm it is for. A token may choose among the keys, but not how they are used.
+        // The key fixes its algorithm: the header may select a key, but not how it is used.
         let fits = |VerifyingKey { key, .. }: &&VerifyingKey| {
             header.kid.as_ref().is_none_or(|id| *id == key.id) && header.alg == key.algorithm
         };
@@ -116,7 +116,7 @@ impl AccessTokens {
         Ok(claims)
     }
 
-    /// The public keys as a JSON Web Key Set (RFC 7517), for others to verify tokens with.
+    /// Returns the public keys as a JSON Web Key Set (RFC 7517).
     pub fn public_keys(&self) -> JwkSet {
         JwkSet { keys: self.keys().filter_map(|verifying| verifying.key.public.clone()).collect() }
     }

@@ -5,28 +5,28 @@ use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
+use super::effects::Written;
 use super::events::Event;
-use super::password::Verdict;
-use super::sessions::Opening;
-use super::throttle::Attempt;
-use super::{Client, OpenedSession};
+use super::password::PasswordMatch;
+use super::sessions::NewlyOpened;
+use super::throttle::{Admission, Attempt};
+use super::{Auth, Client, OpenedSession};
 use crate::db;
-use crate::domain::{Email, Name, NewPassword, Password, Problem};
-use crate::error::{AppError, FieldProblem};
+use crate::domain::{Email, Name, Password, Problem};
+use crate::error::{AccountField, AppError};
 use crate::metrics::LoginOutcome;
 use crate::models::{EventKind, NewUser, User};
-use crate::state::AppState;
 
-/// When a failed login is answered, counted from its beginning.
+/// Time after which a failed login is answered, counted from its start.
 ///
-/// An argon2id hash of ours takes some 20 ms, a bcrypt hash of the original system some 250. Answering failures at
-/// one time keeps that from telling which addresses have an account. It is also no hardship for a person.
+/// An argon2id hash takes some 20 ms, a bcrypt hash of the original system some 250. A constant time keeps that difference
+/// from telling which addresses have an account, and is no hardship for a person.
 const FAILURE_TIME: Duration = Duration::from_millis(500);
 
-/// How often a login is tried whose password is being changed at the same time.
+/// Attempts at a login whose password hash is replaced concurrently.
 const LOGIN_TRIES: usize = 2;
 
-/// What a person enters to make an account.
+/// Input of a registration.
 pub struct Registration {
     /// Email address.
     pub email: String,
@@ -36,7 +36,7 @@ pub struct Registration {
     pub name: String,
 }
 
-/// What a person enters to log in.
+/// Input of a login.
 pub struct Credentials {
     /// Email address.
     pub email: String,
@@ -44,185 +44,185 @@ pub struct Credentials {
     pub password: String,
 }
 
-/// Makes an account and opens its first session.
-///
-/// That an address is taken can't be hidden here without sending email first; it is told plainly.
-pub async fn register(
-    state: &AppState,
-    client: &Client,
-    input: Registration,
-) -> Result<OpenedSession, AppError> {
-    Attempt::register(client).count(state).await??;
-    let account = Account::prepare(state, input).await?;
-    let opening = Opening::new(state);
-    let user = state.database.transaction(async |conn| {
-        let user = account.insert(conn).await?;
-        opening.store(conn, user.id, client, EventKind::Registered).await?;
-        Ok(user)
-    });
-    let user = user.await.map_err(refused_user)?;
-    opening.finish(state, user).await
-}
-
-/// Makes an account without a session, for an operator.
-pub async fn create(state: &AppState, client: &Client, input: Registration) -> Result<User, AppError> {
-    let account = Account::prepare(state, input).await?;
-    let now = state.clock.now();
-    let user = state.database.transaction(async |conn| {
-        let user = account.insert(conn).await?;
-        Event::new(EventKind::Registered, client).of(user.id).note(conn, now).await?;
-        Ok(user)
-    });
-    user.await.map_err(refused_user)
-}
-
-/// Opens a session for the owner of an account.
-pub async fn login(state: &AppState, client: &Client, input: Credentials) -> Result<OpenedSession, AppError> {
-    let answer_at = Instant::now() + FAILURE_TIME;
-    let (email, password) = (Email::parse(&input.email), Password::parse(input.password));
-    let (Ok(email), Ok(password)) = (&email, &password) else {
-        return Err(problems([("email", email.err()), ("password", password.err())]));
-    };
-    let attempt = match Attempt::login(client, email).count(state).await? {
-        Ok(attempt) => attempt,
-        Err(refused) => {
-            state.metrics.login(LoginOutcome::Throttled);
-            if refused.notable {
-                note_login(state, client, EventKind::LoginThrottled, email).await?;
-            }
-            return Err(refused.into());
-        }
-    };
-    // Again if the password's hash was replaced in between, as by another login of a user of the original system.
-    for _ in 0..LOGIN_TRIES {
-        match verify_and_open(state, client, email, password, &attempt).await? {
-            Verified::Opened(session) => {
-                state.metrics.login(LoginOutcome::Succeeded);
-                return Ok(*session);
-            }
-            Verified::Wrong => break,
-            Verified::Changed => {}
-        }
+impl Auth {
+    /// Creates an account and opens its first session.
+    ///
+    /// Reports plainly that an address is taken: hiding it would need a confirmation by email first.
+    pub async fn register(&self, client: &Client, input: Registration) -> Result<OpenedSession, AppError> {
+        self.admit(Attempt::register(client)).await?;
+        let account = self.prepare_account(input).await?;
+        let session = NewlyOpened::new(self);
+        let user = self.transaction(async |conn| {
+            let user = account.insert(conn).await?;
+            let ended = session.insert(conn, user.id, client, EventKind::Registered).await?;
+            Ok(Written::by(user.id, ended, user))
+        });
+        let user = user.await.map_err(refused_user)?;
+        session.issue(self, user)
     }
-    state.metrics.login(LoginOutcome::Failed);
-    note_login(state, client, EventKind::LoginFailed, email).await?;
-    sleep_until(answer_at).await;
-    Err(AppError::InvalidCredentials)
-}
 
-/// How it went with a password.
-enum Verified {
-    Opened(Box<OpenedSession>),
-    Wrong,
-    /// It was right, but it has been changed since.
-    Changed,
-}
+    /// Creates an account without a session, for an operator.
+    pub async fn create_account(&self, client: &Client, input: Registration) -> Result<User, AppError> {
+        let account = self.prepare_account(input).await?;
+        let now = self.clock.now();
+        let user = self.transaction(async |conn| {
+            let user = account.insert(conn).await?;
+            Event::new(EventKind::Registered, client).of(user.id).record(conn, now).await?;
+            Ok(Written::by(user.id, Vec::new(), user))
+        });
+        user.await.map_err(refused_user)
+    }
 
-async fn verify_and_open(
-    state: &AppState,
-    client: &Client,
-    email: &Email,
-    password: &Password,
-    attempt: &Attempt,
-) -> Result<Verified, AppError> {
-    // The connection is back in the pool while the password is verified, which takes far longer.
-    let found = state.database.read(async |conn| User::find_for_login(conn, email).await).await?;
-    let (user, hash) = found.unzip();
-    let verdict = state.passwords.verify(password.clone(), hash.clone()).await?;
-    let (Some(user), Some(hash), false) = (user, hash, matches!(verdict, Verdict::Wrong)) else {
-        return Ok(Verified::Wrong);
-    };
-    let opening = Opening::new(state);
-    let opened = state.database.transaction(async |conn| {
-        attempt.forgive(conn, state.clock.now()).await?;
-        let unchanged = match &verdict {
-            Verdict::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
-            _ => User::hold_password(conn, user.id, &hash).await?,
+    /// Opens a session for the owner of an account.
+    pub async fn login(&self, client: &Client, input: Credentials) -> Result<OpenedSession, AppError> {
+        let answer_at = Instant::now() + FAILURE_TIME;
+        let (email, password) = (Email::parse(&input.email), Password::parse(input.password));
+        let (Ok(email), Ok(password)) = (&email, &password) else {
+            return Err(invalid([
+                (AccountField::Email, email.err()),
+                (AccountField::Password, password.err()),
+            ]));
         };
-        if !unchanged {
-            return Ok(None);
+        let attempt = match self.count_attempt(Attempt::login(client, email)).await? {
+            Admission::Admitted(attempt) => attempt,
+            Admission::Refused { wait, is_notable } => {
+                self.metrics.login(LoginOutcome::Throttled);
+                if is_notable {
+                    self.record_failed_login(client, EventKind::LoginThrottled, email).await?;
+                }
+                return Err(AppError::RateLimited { wait });
+            }
+        };
+        // A second try if the hash was replaced meanwhile, as by a concurrent login of a user of the original system.
+        for _ in 0..LOGIN_TRIES {
+            match self.verify_and_open(client, email, password, &attempt).await? {
+                LoginTry::Opened(session) => {
+                    self.metrics.login(LoginOutcome::Succeeded);
+                    return Ok(*session);
+                }
+                LoginTry::WrongPassword => break,
+                LoginTry::PasswordChanged => {}
+            }
         }
-        opening.store(conn, user.id, client, EventKind::LoginSucceeded).await.map(Some)
-    });
-    let Some(surplus) = opened.await? else { return Ok(Verified::Changed) };
-    if let Verdict::Outdated(_) = verdict {
-        state.cache.forget_user(user.id).await;
+        self.metrics.login(LoginOutcome::Failed);
+        self.record_failed_login(client, EventKind::LoginFailed, email).await?;
+        sleep_until(answer_at).await;
+        Err(AppError::InvalidCredentials)
     }
-    state.revocations.add(surplus).await;
-    Ok(Verified::Opened(Box::new(opening.finish(state, user).await?)))
+
+    async fn verify_and_open(
+        &self,
+        client: &Client,
+        email: &Email,
+        password: &Password,
+        attempt: &Attempt,
+    ) -> Result<LoginTry, AppError> {
+        // The connection returns to the pool while the password is verified, which takes far longer than a query.
+        let found = self.database.read(async |conn| User::find_for_login(conn, email).await).await?;
+        let (user, hash) = found.unzip();
+        let verified = self.passwords.verify(password.clone(), hash.clone()).await?;
+        let (Some(user), Some(hash), false) = (user, hash, matches!(verified, PasswordMatch::Wrong)) else {
+            return Ok(LoginTry::WrongPassword);
+        };
+        let session = NewlyOpened::new(self);
+        let opened = self.transaction(async |conn| {
+            attempt.forgive(conn, self.clock.now()).await?;
+            let unchanged = match &verified {
+                PasswordMatch::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
+                _ => User::hold_password(conn, user.id, &hash).await?,
+            };
+            if !unchanged {
+                return Ok(Written::nothing(false));
+            }
+            let ended = session.insert(conn, user.id, client, EventKind::LoginSucceeded).await?;
+            Ok(Written::by(user.id, ended, true))
+        });
+        if opened.await? {
+            Ok(LoginTry::Opened(Box::new(session.issue(self, user)?)))
+        } else {
+            Ok(LoginTry::PasswordChanged)
+        }
+    }
+
+    /// Records a login that did not succeed, without its input: users type passwords into the wrong field.
+    async fn record_failed_login(
+        &self,
+        client: &Client,
+        kind: EventKind,
+        email: &Email,
+    ) -> Result<(), AppError> {
+        let now = self.clock.now();
+        let recorded = self.database.write(async |conn| {
+            let user = User::find_for_login(conn, email).await?;
+            let event = Event::new(kind, client);
+            let event = if let Some((user, _)) = user { event.of(user.id) } else { event };
+            event.record(conn, now).await
+        });
+        Ok(recorded.await?)
+    }
+
+    /// Checks all fields and reports all problems at once.
+    async fn prepare_account(&self, input: Registration) -> Result<ValidAccount, AppError> {
+        let (email, name) = (Email::parse(&input.email), Name::parse(&input.name));
+        let password = match Password::parse(input.password) {
+            Ok(password) => {
+                self.passwords.check_strength(password, vec![input.email, input.name]).await?.into_result()
+            }
+            Err(problem) => Err(problem),
+        };
+        match (email, name, password) {
+            (Ok(email), Ok(name), Ok(password)) => {
+                Ok(ValidAccount { email, name, hashed_password: self.passwords.hash(password).await? })
+            }
+            (email, name, password) => Err(invalid([
+                (AccountField::Email, email.err()),
+                (AccountField::Password, password.err()),
+                (AccountField::Name, name.err()),
+            ])),
+        }
+    }
 }
 
-/// Notes a login that did not succeed. What was entered is not kept: it may be a password in the wrong field.
-async fn note_login(
-    state: &AppState,
-    client: &Client,
-    kind: EventKind,
-    email: &Email,
-) -> Result<(), AppError> {
-    let now = state.clock.now();
-    let noted = state.database.write(async |conn| {
-        let user = User::find_for_login(conn, email).await?;
-        let event = Event::new(kind, client);
-        let event = if let Some((user, _)) = user { event.of(user.id) } else { event };
-        event.note(conn, now).await
-    });
-    Ok(noted.await?)
+/// Outcome of one try at a login.
+enum LoginTry {
+    Opened(Box<OpenedSession>),
+    WrongPassword,
+    /// The password was right, but its hash has been replaced since.
+    PasswordChanged,
 }
 
-/// An account whose fields are in order.
-struct Account {
+struct ValidAccount {
     email: Email,
     name: Name,
     hashed_password: SecretString,
 }
 
-impl Account {
-    async fn prepare(state: &AppState, input: Registration) -> Result<Self, AppError> {
-        let (email, name, password) = check(state, input).await?;
-        Ok(Self { email, name, hashed_password: state.passwords.hash(password).await? })
-    }
-
+impl ValidAccount {
     async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<User> {
         let Self { email, name, hashed_password } = self;
         NewUser { email, name, hashed_password }.insert(conn).await
     }
 }
 
-/// Checks all fields and reports all that is wrong with them.
-async fn check(state: &AppState, input: Registration) -> Result<(Email, Name, NewPassword), AppError> {
-    let (email, name) = (Email::parse(&input.email), Name::parse(&input.name));
-    let password = match Password::parse(input.password) {
-        Ok(password) => state.passwords.judge(password, vec![input.email, input.name]).await?,
-        Err(problem) => Err(problem),
-    };
-    match (email, name, password) {
-        (Ok(email), Ok(name), Ok(password)) => Ok((email, name, password)),
-        (email, name, password) => {
-            Err(problems([("email", email.err()), ("password", password.err()), ("name", name.err())]))
-        }
-    }
+/// Collects the problems of several fields into one error.
+pub(super) fn invalid<const N: usize>(fields: [(AccountField, Option<Problem>); N]) -> AppError {
+    let problems = fields.into_iter().filter_map(|(field, problem)| Some((field, problem?)));
+    AppError::InvalidAccount(problems.collect())
 }
 
-pub(super) fn problems<const N: usize>(fields: [(&'static str, Option<Problem>); N]) -> AppError {
-    let problem = |(field, problem): (&'static str, Option<_>)| {
-        Some(FieldProblem { path: vec!["input".into(), field.into()], problem: problem? })
-    };
-    AppError::BadUserInput(fields.into_iter().filter_map(problem).collect())
-}
-
-/// What the database's refusal of a new user means. It alone decides whether an address is taken.
+/// Interprets the database's refusal of a user; it alone decides whether an address is taken.
 pub(super) fn refused_user(error: db::Error) -> AppError {
     match error {
         db::Error::UniqueViolation { constraint } if constraint == NewUser::EMAIL_INDEX => {
             AppError::EmailTaken
         }
-        // PostgreSQL knows a later Unicode than we do.
+        // PostgreSQL's Unicode tables may be newer than ours.
         db::Error::CheckViolation { constraint } if constraint == NewUser::EMAIL_CHECK => {
             let problem = Problem {
                 code: "INVALID",
                 message: "Enter an email address without unusual characters.".into(),
             };
-            problems([("email", Some(problem))])
+            invalid([(AccountField::Email, Some(problem))])
         }
         error => error.into(),
     }

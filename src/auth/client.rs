@@ -2,22 +2,22 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Where a request comes from, as it is noted with sessions and events.
+/// Origin of a request, as recorded with sessions and security events.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
-    /// Address of the client; none for an operator at the command line.
+    /// Address of the client; `None` for an operator at the command line.
     address: Option<IpAddr>,
-    /// What the client says it is.
+    /// Value of its `User-Agent` header.
     user_agent: Option<String>,
-    /// Names the request in answers and logs.
+    /// Identifier of the request.
     request_id: Option<String>,
 }
 
 impl Client {
-    /// How much of what a client says it is is kept, in characters.
+    /// Longest stored user agent, in characters.
     const MAX_USER_AGENT: usize = 512;
 
-    /// A client elsewhere.
+    /// A client that came over the network.
     pub fn remote(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
         let user_agent = user_agent.map(|text| {
             text.chars().filter(|c| !c.is_control()).take(Self::MAX_USER_AGENT).collect::<String>()
@@ -29,27 +29,28 @@ impl Client {
         }
     }
 
-    /// Somebody at the command line.
+    /// An operator at the command line.
     pub fn operator() -> Self {
         Self { user_agent: Some("todo-api, by an operator".into()), ..Self::default() }
     }
 
-    /// Its address, as PostgreSQL stores it.
+    /// Returns the address as PostgreSQL's `inet` stores it.
     pub fn address(&self) -> Option<IpNet> {
         self.address.map(IpNet::from)
     }
 
-    /// What it says it is.
+    /// Returns the user agent without control characters, cut to 512 characters.
     pub fn user_agent(&self) -> Option<&str> {
         self.user_agent.as_deref()
     }
 
-    /// Names the request.
+    /// Returns the identifier of the request.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// What counts as one address: of IPv6, one customer has at least a whole /64 to choose from (RFC 6177).
+    /// Returns the unit that rate limits count: an IPv4 address, or the /64 of an IPv6 address, as one customer has at least
+    /// that many (RFC 6177).
     pub(super) fn network(&self) -> Option<IpAddr> {
         self.address.map(|address| match address {
             IpAddr::V4(_) => address,

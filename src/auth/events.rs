@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Client;
 use crate::models::{EventKind, NewSecurityEvent};
 
-/// Something to be noted about an account.
+/// A security event that is about to be recorded.
 pub(super) struct Event<'a> {
     kind: EventKind,
     user_id: Option<Uuid>,
@@ -33,8 +33,8 @@ impl<'a> Event<'a> {
         Self { detail, ..self }
     }
 
-    /// Stores it, in the transaction of what happened.
-    pub(super) async fn note(self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
+    /// Inserts the event; to be called in the transaction of the change that it records.
+    pub(super) async fn record(self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
         let event = NewSecurityEvent {
             user_id: self.user_id,
             kind: self.kind,

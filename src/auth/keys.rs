@@ -11,27 +11,27 @@ use crate::crypto;
 
 /// A key that signs and verifies access tokens.
 pub struct SigningKey {
-    /// Names the key in the header of a token.
+    /// The `kid` in the header of its tokens.
     pub(super) id: String,
-    /// The one algorithm that is used with this key, whatever a token's header says.
+    /// The only algorithm used with this key, whatever a token's header says.
     pub(super) algorithm: Algorithm,
     pub(super) encoding: EncodingKey,
     pub(super) decoding: DecodingKey,
-    /// What others may know of it; nothing of a secret.
+    /// Public key; `None` for a shared secret.
     pub(super) public: Option<Jwk>,
 }
 
 impl SigningKey {
-    /// The shortest secret, in bytes: that of the hash behind HS256 (RFC 7518, section 3.2).
+    /// Minimum length of a secret in bytes: the output of the hash of HS256 (RFC 7518, section 3.2).
     pub const MIN_SECRET_BYTES: usize = 32;
 
-    /// A secret for HS256 that somebody has written; blanks around it do not make it longer.
+    /// An HS256 key from text; surrounding white space does not count towards its length.
     pub fn from_text(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
         Self::check_length(secret.expose_secret().trim_ascii())?;
         Self::from_secret(secret)
     }
 
-    /// A secret for HS256, of any bytes.
+    /// An HS256 key from any bytes.
     pub fn from_secret(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
         let secret = secret.expose_secret();
         Self::check_length(secret)?;
@@ -55,7 +55,7 @@ impl SigningKey {
         Ok(())
     }
 
-    /// The key in a file: a private key for Ed25519 or P-256 in PKCS#8 as PEM, or else a secret for HS256.
+    /// Reads a key file: a private key for Ed25519 or P-256 in PKCS#8 as PEM, or else a secret for HS256.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let read = std::fs::read(path).map(SecretSlice::from);
         let content = read.with_context(|| format!("{} can't be read", path.display()))?;
@@ -83,16 +83,16 @@ impl SigningKey {
             return Ok(Self { id, algorithm, encoding, decoding, public: Some(public) });
         }
         bail!(
-            "is no private key for Ed25519 or P-256 in PKCS#8, as these write it: todo-api keys generate, \
+            "is not a private key for Ed25519 or P-256 in PKCS#8, as written by: todo-api keys generate, \
              openssl genpkey -algorithm ed25519"
         )
     }
 }
 
-/// The keys of the service: the first signs, all verify.
+/// Keys for access tokens: the first signs, all verify.
 pub struct SigningKeys {
-    /// The newest one.
+    /// The signing key.
     pub first: SigningKey,
-    /// Older ones, which still verify what they signed.
+    /// Previous keys, which verify the tokens they signed.
     pub others: Vec<SigningKey>,
 }

@@ -1,15 +1,15 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
-/// How exactly it is kept when a session was last used.
-const EVERY: TimeDelta = TimeDelta::minutes(1);
+/// Resolution of the time at which a session was last used.
+const RESOLUTION: TimeDelta = TimeDelta::minutes(1);
 
-/// When sessions were last used, gathered here so that a request does not cost a write.
+/// Times at which sessions were last used, gathered in memory so that a request costs no write.
 #[derive(Default)]
-pub struct LastSeen(Mutex<HashMap<Uuid, Mark>>);
+pub(super) struct LastSeen(Mutex<HashMap<Uuid, Mark>>);
 
 struct Mark {
     at: DateTime<Utc>,
@@ -17,25 +17,25 @@ struct Mark {
 }
 
 impl LastSeen {
-    /// Notes that a session is in use.
+    /// Records that a session is in use.
     pub(super) fn mark(&self, session_id: Uuid, now: DateTime<Utc>) {
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.0.lock();
         let mark = marks.entry(session_id).or_insert(Mark { at: now, stored: false });
-        if mark.stored && now - mark.at >= EVERY {
+        if mark.stored && now - mark.at >= RESOLUTION {
             *mark = Mark { at: now, stored: false };
         }
     }
 
-    /// Hands out what has to be stored.
-    pub(crate) fn take(&self, now: DateTime<Utc>) -> Vec<(Uuid, DateTime<Utc>)> {
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns the times that are not stored yet, and counts them as stored.
+    pub(super) fn take(&self, now: DateTime<Utc>) -> Vec<(Uuid, DateTime<Utc>)> {
+        let mut marks = self.0.lock();
         let mut taken = Vec::new();
         marks.retain(|id, mark| {
             if !mark.stored {
                 taken.push((*id, mark.at));
                 mark.stored = true;
             }
-            now - mark.at < EVERY
+            now - mark.at < RESOLUTION
         });
         taken
     }

@@ -1,9 +1,10 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -25,47 +26,64 @@ const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 16;
 const MAX_BCRYPT_COST: u32 = 15;
 
-/// How much of a password bcrypt reads, in bytes.
+/// Bytes of a password that bcrypt reads.
 const BCRYPT_BYTES: usize = 72;
 
 /// Hashes and verifies passwords off the async threads, a bounded number at once.
 #[derive(Clone)]
 pub struct PasswordHasher {
-    slots: Arc<Semaphore>,
-    wait: Duration,
+    permits: Arc<Semaphore>,
+    timeout: Duration,
     metrics: Metrics,
-    /// Each slot's memory, kept for the next hash: fresh pages cost a tenth of the time of a hash.
+    /// Work memory for reuse: fresh pages cost a tenth of the time of a hash.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
-    /// What the password of somebody unknown is compared with.
-    nobody: SecretString,
+    /// Hash of a random password, verified where no account exists so that the time taken is the same.
+    dummy_hash: SecretString,
 }
 
-/// Whether a password is the right one.
+/// Result of comparing a password with a stored hash.
 #[derive(Debug)]
-pub enum Verdict {
-    /// It is not.
+pub enum PasswordMatch {
+    /// The password is wrong.
     Wrong,
-    /// It is.
+    /// The password is right.
     Right,
-    /// It is, and this hash of today's kind should replace the stored one.
+    /// The password is right, and this hash with current parameters should replace the stored one.
     Outdated(SecretString),
 }
 
+/// Result of checking the strength of a new password.
+pub(super) enum Strength {
+    /// Good enough to be set.
+    Sufficient(NewPassword),
+    /// Too short or too easy to guess.
+    Insufficient(Problem),
+}
+
+impl Strength {
+    pub(super) fn into_result(self) -> Result<NewPassword, Problem> {
+        match self {
+            Self::Sufficient(password) => Ok(password),
+            Self::Insufficient(problem) => Err(problem),
+        }
+    }
+}
+
 impl PasswordHasher {
-    /// A hasher that works on `concurrency` passwords at once, 19 MiB each; others wait for at most `wait`.
-    pub fn new(concurrency: usize, wait: Duration, metrics: Metrics) -> anyhow::Result<Self> {
+    /// A hasher of at most `concurrency` passwords at once, 19 MiB each; others wait for at most `timeout`.
+    pub fn new(concurrency: usize, timeout: Duration, metrics: Metrics) -> anyhow::Result<Self> {
         let mut hasher = Self {
-            slots: Arc::new(Semaphore::new(concurrency)),
-            wait,
+            permits: Arc::new(Semaphore::new(concurrency)),
+            timeout,
             metrics,
             memory: Arc::default(),
-            nobody: SecretString::default(),
+            dummy_hash: SecretString::default(),
         };
-        hasher.nobody = hasher.hash_now(&crypto::random_bytes::<16>())?;
+        hasher.dummy_hash = hasher.hash_now(&crypto::random_bytes::<16>())?;
         Ok(hasher)
     }
 
-    /// Whether a stored hash is of a kind, and asks for no more work, than [`verify`](Self::verify) takes.
+    /// Returns true if [`verify`](Self::verify) supports the stored hash: bcrypt or argon2 within the bounds on their cost.
     pub fn can_verify(stored: &str) -> bool {
         if is_bcrypt(stored) {
             return stored.len() == 60 && bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST);
@@ -74,57 +92,66 @@ impl PasswordHasher {
         stored.starts_with("$argon2") && params.is_some_and(|params| is_affordable(&params))
     }
 
-    /// Judges a password that somebody wants to set.
-    pub async fn judge(
+    /// Checks that a password is good enough to be set; `context` holds texts known of the user, which make it guessable.
+    pub(super) async fn check_strength(
         &self,
         password: Password,
         context: Vec<String>,
-    ) -> Result<Result<NewPassword, Problem>, AppError> {
-        self.work(PasswordWork::Judge, move |_| {
+    ) -> Result<Strength, AppError> {
+        self.run_blocking(PasswordWork::Judge, move |_| {
             let context: Vec<&str> = context.iter().map(String::as_str).collect();
-            NewPassword::parse(password, &context)
+            match NewPassword::parse(password, &context) {
+                Ok(password) => Strength::Sufficient(password),
+                Err(problem) => Strength::Insufficient(problem),
+            }
         })
         .await
     }
 
-    /// The hash to store for a password.
+    /// Hashes a password for storage.
     pub async fn hash(&self, password: NewPassword) -> Result<SecretString, AppError> {
-        let hash = self.work(PasswordWork::Hash, move |hasher| hasher.hash_now(password.password().expose()));
+        let hash = self
+            .run_blocking(PasswordWork::Hash, move |hasher| hasher.hash_now(password.password().expose()));
         hash.await?.map_err(AppError::internal)
     }
 
-    /// Compares a password with the stored hash; without one it takes the same time and is wrong.
-    pub async fn verify(&self, password: Password, hash: Option<SecretString>) -> Result<Verdict, AppError> {
-        let verdict = self.work(PasswordWork::Verify, move |hasher| {
+    /// Compares a password with the stored hash. Without a hash the result is `Wrong`, after the same time.
+    pub async fn verify(
+        &self,
+        password: Password,
+        hash: Option<SecretString>,
+    ) -> Result<PasswordMatch, AppError> {
+        let matched = self.run_blocking(PasswordWork::Verify, move |hasher| {
             let known = hash.is_some();
-            let hash = hash.as_ref().unwrap_or(&hasher.nobody);
-            let verdict = hasher.verify_now(password.expose(), hash.expose_secret());
-            verdict.map(|verdict| if known { verdict } else { Verdict::Wrong })
+            let hash = hash.as_ref().unwrap_or(&hasher.dummy_hash);
+            let matched = hasher.verify_now(password.expose(), hash.expose_secret());
+            matched.map(|matched| if known { matched } else { PasswordMatch::Wrong })
         });
-        // An error here would tell that there is an account: a hash that can't be used fits no password.
-        Ok(verdict.await?.unwrap_or_else(|error| {
+        // An error would reveal that the account exists, so an unusable hash matches no password.
+        Ok(matched.await?.unwrap_or_else(|error| {
             tracing::error!(error = format!("{error:#}"), "a stored password hash can't be used");
-            Verdict::Wrong
+            PasswordMatch::Wrong
         }))
     }
 
-    /// Runs one piece of work on a blocking thread as soon as a slot is free. The slot goes with the work, as
-    /// that goes on when the caller does not.
-    async fn work<R: Send + 'static>(
+    /// Runs work on a blocking thread once a permit is free. The work owns the permit, because it continues after its
+    /// caller is cancelled.
+    async fn run_blocking<R: Send + 'static>(
         &self,
         kind: PasswordWork,
         work: impl FnOnce(&Self) -> R + Send + 'static,
     ) -> Result<R, AppError> {
         let waiting = self.metrics.password_waits();
-        let slot = timeout(self.wait, Arc::clone(&self.slots).acquire_owned()).await;
+        let permit = timeout(self.timeout, Arc::clone(&self.permits).acquire_owned()).await;
         drop(waiting);
-        let Ok(Ok(slot)) = slot else {
+        let Ok(Ok(permit)) = permit else {
             self.metrics.password_refused();
             return Err(AppError::Unavailable("too many passwords to hash".into()));
         };
         let (hasher, span) = (self.clone(), tracing::Span::current());
         let done = tokio::task::spawn_blocking(move || {
-            let (_slot, started) = (slot, Instant::now());
+            let _permit = permit;
+            let started = Instant::now();
             let result = span.in_scope(|| work(&hasher));
             hasher.metrics.password_worked(kind, started.elapsed());
             result
@@ -152,7 +179,7 @@ impl PasswordHasher {
         Ok(hash.to_string().into())
     }
 
-    fn verify_now(&self, password: &[u8], stored: &str) -> anyhow::Result<Verdict> {
+    fn verify_now(&self, password: &[u8], stored: &str) -> anyhow::Result<PasswordMatch> {
         if is_bcrypt(stored) {
             return self.verify_bcrypt(password, stored);
         }
@@ -170,25 +197,25 @@ impl PasswordHasher {
         let mut output = vec![0; expected.len()];
         self.compute(&Argon2::new(algorithm, version, params), password, salt.as_ref(), &mut output)?;
         if verify_slices_are_equal(&output, expected.as_bytes()).is_err() {
-            return Ok(Verdict::Wrong);
+            return Ok(PasswordMatch::Wrong);
         }
-        if current { Ok(Verdict::Right) } else { Ok(Verdict::Outdated(self.hash_now(password)?)) }
+        if current { Ok(PasswordMatch::Right) } else { Ok(PasswordMatch::Outdated(self.hash_now(password)?)) }
     }
 
-    /// bcrypt reads 72 bytes, so several passwords longer than that are right. Storing a hash of the one that
-    /// was typed would change the password (schaurian/schautrack#397): such a row stays as it is.
-    fn verify_bcrypt(&self, password: &[u8], stored: &str) -> anyhow::Result<Verdict> {
+    /// bcrypt reads 72 bytes, so a longer password matches by its prefix. Replacing the hash by one of the whole text
+    /// would change the password (schaurian/schautrack#397), so such a hash is kept.
+    fn verify_bcrypt(&self, password: &[u8], stored: &str) -> anyhow::Result<PasswordMatch> {
         anyhow::ensure!(
             bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST),
             "a stored bcrypt hash asks for more work than is allowed",
         );
         if !bcrypt::verify(password, stored)? {
-            return Ok(Verdict::Wrong);
+            return Ok(PasswordMatch::Wrong);
         }
         if password.len() > BCRYPT_BYTES {
-            return Ok(Verdict::Right);
+            return Ok(PasswordMatch::Right);
         }
-        Ok(Verdict::Outdated(self.hash_now(password)?))
+        Ok(PasswordMatch::Outdated(self.hash_now(password)?))
     }
 
     fn compute(
@@ -202,10 +229,10 @@ impl PasswordHasher {
         if blocks > MEMORY_KIB as usize {
             return Ok(argon2.hash_password_into(password, salt, output)?);
         }
-        let kept = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = self.memory.lock().pop();
         let mut memory = kept.unwrap_or_else(|| vec![Block::default(); MEMORY_KIB as usize]);
         let done = argon2.hash_password_into_with_memory(password, salt, output, &mut memory);
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        self.memory.lock().push(memory);
         Ok(done?)
     }
 }

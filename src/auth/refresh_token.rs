@@ -5,23 +5,23 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::crypto;
 
-/// The secret that continues a session: 256 random bits behind a prefix that scanners can recognise.
+/// Secret that refreshes a session: 256 random bits behind a prefix that secret scanners recognise.
 #[derive(Clone, Debug)]
 pub struct RefreshToken(SecretString);
 
 impl RefreshToken {
-    /// What every refresh token begins with.
+    /// Prefix of every refresh token.
     pub const PREFIX: &'static str = "todo_rt_";
-    /// The length of every refresh token in bytes: 256 bits in base64 behind the prefix.
+    /// Length in bytes: the prefix and 256 bits in base64.
     const LENGTH: usize = Self::PREFIX.len() + 43;
 
-    /// Makes a token.
+    /// Generates a token.
     pub fn generate() -> Self {
         let secret = URL_SAFE_NO_PAD.encode(crypto::random_bytes::<32>());
         Self(format!("{}{secret}", Self::PREFIX).into())
     }
 
-    /// Takes what a client sent, if it looks like a token of ours.
+    /// Parses a token sent by a client; returns `None` if it has not the form of one.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let ours = text.len() == Self::LENGTH
@@ -29,17 +29,17 @@ impl RefreshToken {
         ours.then(|| Self(text.into()))
     }
 
-    /// What is stored of it. A fast hash is enough: nobody can guess 256 random bits.
+    /// Returns the SHA-256 hash that is stored. A fast hash suffices for 256 random bits.
     pub fn hash(&self) -> [u8; 32] {
         crypto::sha256(self.0.expose_secret().as_bytes())
     }
 
-    /// The token as text, for the client alone.
+    /// Returns the token as text, for its client alone.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Its successor, encrypted such that only a holder of this token can read it.
+    /// Encrypts the successor under a key derived from this token.
     pub fn seal(&self, successor: &Self) -> anyhow::Result<Vec<u8>> {
         let mut text = successor.expose().as_bytes().to_vec();
         let tag = self.sealing_key()?.seal_in_place_separate_tag(once(), Aad::empty(), &mut text);
@@ -47,7 +47,7 @@ impl RefreshToken {
         Ok(text)
     }
 
-    /// Reads what [`seal`](Self::seal) wrote.
+    /// Decrypts a successor encrypted by [`seal`](Self::seal).
     pub fn open(&self, sealed: &[u8]) -> anyhow::Result<Self> {
         let mut bytes = sealed.to_vec();
         let text = self.sealing_key()?.open_in_place(once(), Aad::empty(), &mut bytes)?;

@@ -1,27 +1,36 @@
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::{Auth, Claims};
 use crate::error::{AppError, UnauthenticatedReason};
-use crate::state::AppState;
 
-/// Who asks, as far as the request's token says.
+/// The access token of a request, as its transport found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BearerToken<'a> {
+    /// None was sent.
+    Absent,
+    /// The credentials sent are not exactly one bearer token.
+    Malformed,
+    /// A token, not yet verified.
+    Present(&'a str),
+}
+
+/// The authentication state of a request.
 ///
-/// A bad token is a case of its own and not an error yet, so that it never blocks a login.
+/// A bad token is a state and not an error yet, so that it never blocks a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requester {
     /// No token was sent.
     Anonymous,
-    /// A token was sent that is not accepted.
+    /// The token sent is not accepted.
     Rejected(UnauthenticatedReason),
-    /// The token is genuine, but whether its session has ended can't be known just now.
-    Unknown,
-    /// The token is genuine, and its session has not ended.
+    /// The token is genuine, but the revocations are unreachable, so its session may have ended.
+    Unverifiable,
+    /// The token is genuine and its session active.
     User {
-        /// Whose it is.
+        /// User and session of the token.
         identity: Identity,
-        /// When the token expires.
+        /// Expiry of the token.
         expires_at: DateTime<Utc>,
     },
 }
@@ -35,66 +44,56 @@ pub struct Identity {
     pub session_id: Uuid,
 }
 
-impl Requester {
-    /// Judges the `Authorization` header.
-    pub async fn from_headers(headers: &HeaderMap, state: &AppState) -> Self {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (value, None) = (values.next(), values.next()) else {
-            return Self::Rejected(UnauthenticatedReason::Malformed);
+impl Auth {
+    /// Verifies a request's token and checks that its session has not ended.
+    pub async fn authenticate(&self, token: BearerToken<'_>) -> Requester {
+        let now = self.clock.now();
+        let verified = match token {
+            BearerToken::Absent => return Requester::Anonymous,
+            BearerToken::Malformed => Err(UnauthenticatedReason::Malformed),
+            BearerToken::Present(token) => self.access_tokens.verify(token, now),
         };
-        let Some(value) = value else { return Self::Anonymous };
-        let now = state.clock.now();
-        let claims = value
-            .to_str()
-            .ok()
-            .and_then(bearer_token)
-            .ok_or(UnauthenticatedReason::Malformed)
-            .and_then(|token| state.access_tokens.verify(token, now));
-        let claims = match claims {
-            Ok(claims) => claims,
-            Err(reason) => return Self::Rejected(reason),
-        };
-        let identity = Identity { user_id: claims.sub, session_id: claims.sid };
-        let expires_at = DateTime::from_timestamp(claims.exp, 0).unwrap_or(now);
-        Self::User { identity, expires_at }.again(state).await
-    }
-
-    /// The same, unless the session has ended since.
-    #[must_use]
-    pub async fn again(self, state: &AppState) -> Self {
-        let Self::User { identity, .. } = self else { return self };
-        match state.revocations.contain(&state.database, identity.session_id).await {
-            Ok(true) => Self::Rejected(UnauthenticatedReason::Revoked),
-            Err(error) => {
-                tracing::debug!(%error, "can't tell whether a session has ended");
-                Self::Unknown
+        match verified {
+            Ok(Claims { sub, sid, exp, .. }) => {
+                let identity = Identity { user_id: sub, session_id: sid };
+                let expires_at = DateTime::from_timestamp(exp, 0).unwrap_or(now);
+                self.recheck_revocation(Requester::User { identity, expires_at }).await
             }
-            Ok(false) => {
-                state.last_seen.mark(identity.session_id, state.clock.now());
-                state.traffic.notify_one();
-                self
-            }
+            Err(reason) => Requester::Rejected(reason),
         }
     }
 
-    /// The user and the session, or none for somebody without a token; a bad token is an error.
+    /// Rejects a requester whose session has ended since the token was verified.
+    pub async fn recheck_revocation(&self, requester: Requester) -> Requester {
+        let Requester::User { identity, .. } = requester else { return requester };
+        match self.revocations.contain(&self.database, identity.session_id).await {
+            Ok(true) => Requester::Rejected(UnauthenticatedReason::Revoked),
+            Err(error) => {
+                tracing::debug!(%error, "can't check whether a session has ended");
+                Requester::Unverifiable
+            }
+            Ok(false) => {
+                self.last_seen.mark(identity.session_id, self.clock.now());
+                self.activity.notify_one();
+                requester
+            }
+        }
+    }
+}
+
+impl Requester {
+    /// Returns the user and session, or `None` without a token; fails if the token is bad.
     pub fn identity(self) -> Result<Option<Identity>, AppError> {
         match self {
             Self::Anonymous => Ok(None),
             Self::Rejected(reason) => Err(AppError::Unauthenticated(reason)),
-            Self::Unknown => Err(AppError::Unavailable("revocations are out of reach".into())),
+            Self::Unverifiable => Err(AppError::Unavailable("revocations are unreachable".into())),
             Self::User { identity, .. } => Ok(Some(identity)),
         }
     }
 
-    /// The user and the session; it is an error to have none.
-    pub fn require(self) -> Result<Identity, AppError> {
+    /// Returns the user and session; fails without a token or if it is bad.
+    pub fn require_identity(self) -> Result<Identity, AppError> {
         self.identity()?.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Missing))
     }
-}
-
-/// The token of `Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer_token(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

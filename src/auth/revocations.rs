@@ -27,7 +27,7 @@ const CAUGHT_UP: Duration = Duration::from_mins(1);
 /// The sessions that were ended within the life of an access token, so that a request need not ask the database.
 ///
 /// The database is looked at when a request comes and the last look is too old: an idle service asks nothing.
-pub struct Revocations {
+pub(super) struct Revocations {
     cache: Cache,
     seen: Mutex<Seen>,
     /// One look at a time; others wait for what it finds.
@@ -85,12 +85,12 @@ impl Seen {
 
 impl Revocations {
     /// None are known yet.
-    pub fn new(cache: Cache) -> Self {
+    pub(super) fn new(cache: Cache) -> Self {
         Self { cache, seen: Mutex::default(), turn: AsyncMutex::default() }
     }
 
     /// Whether a session was ended. An error says that it can't be known just now.
-    pub async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
+    pub(super) async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
         self.contain_since(database, id, None).await
     }
 
@@ -120,7 +120,7 @@ impl Revocations {
     }
 
     /// Returns once a session has ended: told so by the database, or else by looking again and again.
-    pub async fn wait_for(&self, database: &Database, feed: &Feed, id: Uuid) {
+    pub(super) async fn wait_for(&self, database: &Database, feed: &Feed, id: Uuid) {
         let mut ear = feed.hear();
         loop {
             let heard = ear.heard();

@@ -1,4 +1,5 @@
-//! How often something may be tried. Counted in PostgreSQL, for all processes together, each time a field is executed.
+//! Rate limits on logins, registrations and refreshes. Counted in PostgreSQL, so that all processes share them, each time
+//! a field is executed: batching or aliasing operations gains nothing.
 
 use std::time::Duration;
 
@@ -7,48 +8,47 @@ use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
-use super::Client;
+use super::{Auth, Client};
 use crate::crypto;
 use crate::domain::Email;
 use crate::error::AppError;
 use crate::metrics::Throttled;
 use crate::models::ThrottleBucket;
-use crate::state::AppState;
 
-/// How many attempts are let through.
+/// A limit on attempts.
 #[derive(Clone, Copy, Debug)]
 enum Rule {
-    /// Some at once, and then one for each interval.
+    /// Token bucket: `burst` attempts at once, then one per `interval`.
     Rate { burst: u32, interval: Duration },
-    /// Some at once, and then each after twice the time that the last one had to wait, up to a limit. All are forgiven
-    /// after a quiet time.
+    /// Exponential back-off: `free` attempts, then delays that double from `first` up to `longest`. Reset after
+    /// `forgiven` without an attempt.
     Delay { free: u32, first: Duration, longest: Duration, forgiven: Duration },
 }
 
-/// Attempts at one account from one address. Somebody who mistypes is not held up; who guesses gets one a minute.
+/// Logins to one account from one address: lenient with typing errors, one guess a minute for an attacker.
 const LOGIN_PAIR: Rule = Rule::Delay {
     free: 5,
     first: Duration::from_secs(1),
     longest: Duration::from_mins(1),
     forgiven: Duration::from_hours(1),
 };
-/// Attempts at one account from addresses from which nobody has logged in to it yet, all together.
+/// Logins to one account from all addresses without a successful login so far.
 const LOGIN_ACCOUNT: Rule = Rule::Rate { burst: 50, interval: Duration::from_secs(10) };
-/// Attempts from one address at all accounts together; enough for the people behind one router.
+/// Logins from one address to all accounts; enough for the people behind one router.
 const LOGIN_ADDRESS: Rule = Rule::Rate { burst: 100, interval: Duration::from_secs(2) };
 /// Registrations from one address.
 const REGISTER: Rule = Rule::Rate { burst: 50, interval: Duration::from_secs(20) };
-/// Refreshes from one address; a server that renders pages for many people has one.
+/// Refreshes from one address, which may be a server that renders pages for many users.
 const REFRESH: Rule = Rule::Rate { burst: 600, interval: Duration::from_millis(100) };
-/// Passwords that are asked for again within a session.
+/// Confirmations of the password within a session.
 const CONFIRM: Rule = LOGIN_PAIR;
-/// For how long a login shows that its address belongs to the account's owner.
+/// Time for which a successful login marks its address as the owner's.
 const KNOWN_FOR: TimeDelta = TimeDelta::days(90);
-/// How often it is noted that attempts at one thing are refused.
-const NOTED_EVERY: TimeDelta = TimeDelta::minutes(10);
+/// Interval at which refusals of one counter are recorded as security events.
+const NOTABLE_EVERY: TimeDelta = TimeDelta::minutes(10);
 
 impl Rule {
-    /// The level after another attempt now; an error says how long to wait.
+    /// Returns the bucket's level after another attempt now, or as an error the time to wait.
     fn attempt(self, bucket: Option<&ThrottleBucket>, now: DateTime<Utc>) -> Result<f64, Duration> {
         let Some(bucket) = bucket else { return Ok(1.0) };
         let quiet = (now - bucket.updated_at).to_std().unwrap_or_default();
@@ -71,8 +71,8 @@ impl Rule {
         }
     }
 
-    /// How long a level means anything.
-    fn memory(self, level: f64) -> Duration {
+    /// Time after which a bucket with this level counts as empty.
+    fn expiry(self, level: f64) -> Duration {
         match self {
             Self::Rate { interval, .. } => interval.mul_f64(level.max(0.0)),
             Self::Delay { forgiven, .. } => forgiven,
@@ -80,118 +80,136 @@ impl Rule {
     }
 }
 
-/// Something that is counted by a rule.
+/// A rule with the key of its bucket.
 struct Counter {
     rule: Rule,
     key: [u8; 32],
 }
 
 impl Counter {
-    fn new(rule: Rule, what: &str, whose: &[&str]) -> Self {
-        Self { rule, key: key(what, whose) }
+    fn new(rule: Rule, scope: &str, subject: &[&str]) -> Self {
+        Self { rule, key: bucket_key(scope, subject) }
     }
 
-    /// The row for a new level.
+    /// Returns the bucket with a new level.
     fn bucket(&self, level: f64, refused_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> ThrottleBucket {
-        let expires_at = now + self.rule.memory(level);
+        let expires_at = now + self.rule.expiry(level);
         ThrottleBucket { key: self.key.to_vec(), level, updated_at: now, refused_at, expires_at }
     }
 }
 
-fn key(what: &str, whose: &[&str]) -> [u8; 32] {
-    crypto::sha256([&[what], whose].concat().join("\0").as_bytes())
+fn bucket_key(scope: &str, subject: &[&str]) -> [u8; 32] {
+    crypto::sha256([&[scope], subject].concat().join("\0").as_bytes())
 }
 
-/// An attempt that was let through, to be forgiven if it turns out well.
+/// An attempt with the counters that limit it; forgiven when it succeeds.
 pub(super) struct Attempt {
-    what: Throttled,
+    kind: Throttled,
     counters: Vec<Counter>,
-    known: Option<Known>,
+    known_address: Option<KnownAddress>,
 }
 
-/// Where it is kept that the owner of an account has been at an address.
-struct Known {
+/// Marks an address from which the owner of an account has logged in.
+struct KnownAddress {
     key: [u8; 32],
-    /// What is not counted there, so that others who try the account do not keep its owner out.
-    instead: [u8; 32],
+    /// Counter that is skipped at such an address, so that an attack on the account does not lock its owner out.
+    exempt_from: [u8; 32],
 }
 
-/// Why an attempt was not let through.
-pub(super) struct Refused {
-    wait: Duration,
-    /// Whether it is worth noting: the first in a while.
-    pub(super) notable: bool,
+/// Decision on an attempt.
+pub(super) enum Admission {
+    /// Let through; holds the counters that were charged.
+    Admitted(Attempt),
+    /// Refused.
+    Refused {
+        /// Time until the next attempt is let through.
+        wait: Duration,
+        /// True for the first refusal in a while, which is recorded as a security event.
+        is_notable: bool,
+    },
 }
 
-impl From<Refused> for AppError {
-    fn from(refused: Refused) -> Self {
-        Self::RateLimited { wait: refused.wait }
+impl Auth {
+    /// Counts an attempt; fails if it is refused.
+    pub(super) async fn admit(&self, attempt: Attempt) -> Result<Attempt, AppError> {
+        match self.count_attempt(attempt).await? {
+            Admission::Admitted(attempt) => Ok(attempt),
+            Admission::Refused { wait, .. } => Err(AppError::RateLimited { wait }),
+        }
+    }
+
+    /// Charges all counters of an attempt, or none if one of them refuses: a refused attempt neither lengthens the wait
+    /// nor fills the table.
+    pub(super) async fn count_attempt(&self, mut attempt: Attempt) -> Result<Admission, AppError> {
+        if !self.settings.rate_limits.is_on() {
+            return Ok(Admission::Admitted(Attempt { counters: Vec::new(), known_address: None, ..attempt }));
+        }
+        let (now, counting) = (self.clock.now(), &attempt);
+        let counted = self.database.transaction(async |conn| counting.count(conn, now).await).await?;
+        match counted {
+            Counted::Charged(keys) => {
+                attempt.counters.retain(|counter| keys.contains(&counter.key));
+                Ok(Admission::Admitted(attempt))
+            }
+            Counted::Refused { wait, is_notable } => {
+                self.metrics.throttled(attempt.kind);
+                Ok(Admission::Refused { wait, is_notable })
+            }
+        }
     }
 }
 
+/// Outcome of counting an attempt.
+enum Counted {
+    /// Keys of the charged counters.
+    Charged(Vec<[u8; 32]>),
+    Refused {
+        wait: Duration,
+        is_notable: bool,
+    },
+}
+
 impl Attempt {
-    /// A registration.
     pub(super) fn register(client: &Client) -> Self {
         Self::one(Throttled::Register, Counter::new(REGISTER, "register", &[&network(client)]))
     }
 
-    /// A refresh of a session.
     pub(super) fn refresh(client: &Client) -> Self {
         Self::one(Throttled::Refresh, Counter::new(REFRESH, "refresh", &[&network(client)]))
     }
 
-    /// A password that is asked for again within a session. Counted by session, so that a thief of one can't keep the
-    /// owner from changing the password in another.
+    /// A confirmation of the password. Counted per session, so that the thief of one can't keep the owner from changing
+    /// the password in another.
     pub(super) fn confirm(session_id: Uuid) -> Self {
         Self::one(Throttled::Confirm, Counter::new(CONFIRM, "confirm", &[&session_id.to_string()]))
     }
 
-    /// A login.
     pub(super) fn login(client: &Client, email: &Email) -> Self {
         let (email, address) = (email.as_str().to_lowercase(), network(client));
         let account = Counter::new(LOGIN_ACCOUNT, "login account", &[&email]);
-        let known = Known { key: key("login known", &[&email, &address]), instead: account.key };
+        let known_address =
+            KnownAddress { key: bucket_key("login known", &[&email, &address]), exempt_from: account.key };
         let counters = vec![
             Counter::new(LOGIN_PAIR, "login account and address", &[&email, &address]),
             Counter::new(LOGIN_ADDRESS, "login address", &[&address]),
             account,
         ];
-        Self { what: Throttled::Login, counters, known: Some(known) }
+        Self { kind: Throttled::Login, counters, known_address: Some(known_address) }
     }
 
-    fn one(what: Throttled, counter: Counter) -> Self {
-        Self { what, counters: vec![counter], known: None }
+    fn one(kind: Throttled, counter: Counter) -> Self {
+        Self { kind, counters: vec![counter], known_address: None }
     }
 
-    /// Counts the attempt by all counters, or by none if one of them refuses it: who is refused does not wait longer
-    /// for it, and what is refused takes no room.
-    pub(super) async fn count(mut self, state: &AppState) -> Result<Result<Self, Refused>, AppError> {
-        if !state.auth.rate_limits.is_on() {
-            return Ok(Ok(Self { counters: Vec::new(), known: None, ..self }));
-        }
-        let (now, attempt) = (state.clock.now(), &self);
-        let counted = state.database.transaction(async |conn| attempt.count_on(conn, now).await).await?;
-        if counted.is_err() {
-            state.metrics.throttled(self.what);
-        }
-        Ok(counted.map(|counted| {
-            self.counters.retain(|counter| counted.contains(&counter.key));
-            self
-        }))
-    }
-
-    /// Counts it; returns by which counters.
-    async fn count_on(
-        &self,
-        conn: &mut AsyncPgConnection,
-        now: DateTime<Utc>,
-    ) -> QueryResult<Result<Vec<[u8; 32]>, Refused>> {
+    async fn count(&self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<Counted> {
         let buckets = ThrottleBucket::lock(conn, &self.keys()).await?;
         let find = |key: &[u8; 32]| buckets.iter().find(|bucket| bucket.key == key);
-        let known = self.known.as_ref().filter(|known| find(&known.key).is_some_and(|b| b.expires_at > now));
+        let is_known = |known: &&KnownAddress| find(&known.key).is_some_and(|b| b.expires_at > now);
+        let known = self.known_address.as_ref().filter(is_known);
         let counters =
-            self.counters.iter().filter(|counter| known.is_none_or(|known| counter.key != known.instead));
-        let mut counted = Vec::with_capacity(self.counters.len());
+            self.counters.iter().filter(|counter| known.is_none_or(|known| counter.key != known.exempt_from));
+        let mut charged = Vec::with_capacity(self.counters.len());
+        // The counter with the longest wait decides.
         let mut refused: Option<(Duration, ThrottleBucket)> = None;
         for counter in counters.clone() {
             let bucket = find(&counter.key);
@@ -201,22 +219,22 @@ impl Attempt {
                 }
                 (Err(_), _) => {}
                 (Ok(level), bucket) => {
-                    counted.push(counter.bucket(level, bucket.and_then(|b| b.refused_at), now));
+                    charged.push(counter.bucket(level, bucket.and_then(|b| b.refused_at), now));
                 }
             }
         }
         let Some((wait, bucket)) = refused else {
-            ThrottleBucket::store(conn, &counted).await?;
-            return Ok(Ok(counters.map(|counter| counter.key).collect()));
+            ThrottleBucket::store(conn, &charged).await?;
+            return Ok(Counted::Charged(counters.map(|counter| counter.key).collect()));
         };
-        let notable = bucket.refused_at.is_none_or(|at| now - at > NOTED_EVERY);
-        if notable {
+        let is_notable = bucket.refused_at.is_none_or(|at| now - at > NOTABLE_EVERY);
+        if is_notable {
             ThrottleBucket::store(conn, &[ThrottleBucket { refused_at: Some(now), ..bucket }]).await?;
         }
-        Ok(Err(Refused { wait, notable }))
+        Ok(Counted::Refused { wait, is_notable })
     }
 
-    /// Takes back what was counted, in the transaction of what the attempt was for.
+    /// Refunds the charged counters after a success, in the transaction of that success.
     pub(super) async fn forgive(&self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
         if self.counters.is_empty() {
             return Ok(());
@@ -235,7 +253,7 @@ impl Attempt {
                 Some(ThrottleBucket { level, ..bucket.clone() })
             })
             .collect();
-        changed.extend(self.known.as_ref().map(|known| ThrottleBucket {
+        changed.extend(self.known_address.as_ref().map(|known| ThrottleBucket {
             key: known.key.to_vec(),
             level: 0.0,
             updated_at: now,
@@ -249,7 +267,7 @@ impl Attempt {
         self.counters
             .iter()
             .map(|counter| counter.key)
-            .chain(self.known.as_ref().map(|known| known.key))
+            .chain(self.known_address.as_ref().map(|known| known.key))
             .collect()
     }
 }
@@ -262,7 +280,7 @@ fn network(client: &Client) -> String {
 mod tests {
     use super::*;
 
-    /// How long the last of some attempts in a row would have to wait, each made as soon as it may be.
+    /// Returns the wait in seconds before each of some attempts, each made as early as possible.
     fn waits(rule: Rule, attempts: usize) -> Vec<u64> {
         let (mut now, mut bucket) = (DateTime::UNIX_EPOCH, None);
         let counter = Counter::new(rule, "test", &[]);

@@ -1,11 +1,10 @@
 use clap::Subcommand;
 
-use super::print;
 use super::serve::Backend;
 use super::user::{bcrypt_rows, remaining};
+use super::{print, shutdown_on_signal};
 use crate::config::Config;
 use crate::db::migrations;
-use crate::http::Shutdown;
 use crate::import;
 use crate::models::AccountOverview;
 
@@ -28,11 +27,11 @@ pub(super) enum Action {
 /// Does it, on the database that `serve` would use.
 pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<()> {
     // A signal ends the work, and then the service's own PostgreSQL in order.
-    let shutdown = Shutdown::on_signal()?;
+    let shutdown = shutdown_on_signal()?;
     let backend = Backend::reach(config).await?;
     let result = tokio::select! {
         result = act(config, &backend, action) => result,
-        () = shutdown.requested() => Err(anyhow::anyhow!("stopped before it was done")),
+        () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped before it was done")),
     };
     backend.close().await;
     result

@@ -1,7 +1,10 @@
 use anyhow::{Context, anyhow, bail};
+use async_graphql::Executor;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::Misconfigured;
+use super::{Misconfigured, shutdown_on_signal};
 use crate::Clock;
 use crate::auth::{SigningKey, SigningKeys};
 use crate::config::{AppEnv, Config};
@@ -10,13 +13,13 @@ use crate::data_dir::DataDir;
 use crate::db::embedded::EmbeddedPostgres;
 use crate::db::{Connector, Connectors, DatabaseUrl, migrations, pooler};
 use crate::graphql::{self, Engine, TrustedDocuments};
-use crate::http::{self, Shutdown};
 use crate::state::AppState;
+use crate::{housekeeping, http};
 
 /// Serves until the process is told to stop.
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     // From here on a signal stops the service in order, and with it its PostgreSQL.
-    let shutdown = Shutdown::on_signal()?;
+    let shutdown = shutdown_on_signal()?;
     let keys = signing_keys(&config).map_err(Misconfigured)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
     config.cache.client().map_err(Misconfigured)?;
@@ -28,7 +31,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = metrics_listener(&config).await?;
     let backend = tokio::select! {
         backend = Backend::open(&config) => backend?,
-        () = shutdown.requested() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(()),
     };
     let result = tokio::select! {
         result = serve_on(&config, &backend, listener, metrics, keys, trusted, shutdown) => result,
@@ -54,11 +57,11 @@ async fn serve_on(
     metrics: Option<TcpListener>,
     keys: SigningKeys,
     trusted: Option<TrustedDocuments>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tokio::select! {
         prepared = prepare_database(config, backend) => prepared?,
-        () = shutdown.requested() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(()),
     }
     let state = AppState::new(config, backend.connectors(config)?, keys, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
@@ -67,11 +70,27 @@ async fn serve_on(
     let page = if config.graphiql() { "graphiql" } else { "graphql" };
     tracing::info!("todo-api {} is ready: http://{address}/{page}", env!("CARGO_PKG_VERSION"));
     let Some(metrics) = metrics else {
-        return http::serve(listener, state, engine, config, shutdown).await;
+        serve_until(listener, state, engine, config, shutdown).await;
+        return Ok(());
     };
     tracing::info!("metrics are at http://{}/metrics", metrics.local_addr()?);
     let alone = http::serve_metrics(metrics, state.clone(), &config.http, shutdown.clone());
-    tokio::join!(http::serve(listener, state, engine, config, shutdown), alone).0
+    tokio::join!(serve_until(listener, state, engine, config, shutdown), alone);
+    Ok(())
+}
+
+/// Serves the API with its background tasks until `shutdown`, then drains both and closes the database.
+pub async fn serve_until<E: Executor>(
+    listener: TcpListener,
+    state: AppState,
+    engine: Engine<E>,
+    config: &Config,
+    shutdown: CancellationToken,
+) {
+    let tasks = TaskTracker::new();
+    tasks.spawn(housekeeping::run(state.clone(), shutdown.clone()));
+    http::serve(listener, state.clone(), engine, config, tasks, shutdown).await;
+    state.database.close();
 }
 
 /// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.

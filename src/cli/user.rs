@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::print;
 use super::serve::Backend;
 use crate::Clock;
-use crate::auth::{self, Client, Registration, SigningKey, SigningKeys};
+use crate::auth::{Client, Registration, SigningKey, SigningKeys};
 use crate::config::Config;
 use crate::crypto;
 use crate::domain::{Email, Password};
@@ -89,25 +89,25 @@ async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
     let (value, text) = match command.action {
         Action::Create { email, name } => {
             let password = read_password()?;
-            let user = auth::create(&state, &client, Registration { email, password, name }).await?;
+            let user = state.auth.create_account(&client, Registration { email, password, name }).await?;
             (json!({ "id": user.id, "email": user.email }), format!("made {} {}\n", user.id, user.email))
         }
         Action::List { limit, after } => list(&state, limit, after.as_deref()).await?,
         Action::Show { user } => show(&state, &find(&state, &user).await?).await?,
         Action::SetPassword { user } => {
             let user = find(&state, &user).await?;
-            let ended = auth::reset_password(&state, &client, &user, read_password()?).await?;
+            let ended = state.auth.reset_password(&client, &user, read_password()?).await?;
             ended_sessions("set the password of", &user, &ended)
         }
         Action::RevokeSessions { user } => {
             let user = find(&state, &user).await?;
-            let ended = auth::revoke_all(&state, &client, user.id, None).await?;
+            let ended = state.auth.revoke_sessions(&client, user.id, None).await?;
             ended_sessions("ended the sessions of", &user, &ended)
         }
         Action::Delete { user, yes } => {
             let user = find(&state, &user).await?;
             ensure!(yes || confirm(&user)?, "nothing was deleted");
-            ensure!(auth::delete(&state, &client, user.id).await?, "somebody else has just deleted it");
+            ensure!(state.auth.delete_account(&client, user.id).await?, "somebody else has just deleted it");
             (json!({ "deletedUserId": user.id }), format!("deleted {} {}\n", user.id, user.email))
         }
     };

@@ -7,50 +7,54 @@ use crate::auth::{Client, Requester};
 use crate::error::AppError;
 use crate::state::AppState;
 
-/// What identifies a request in answers and logs.
+/// Identifier of a request in responses and logs.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Who asks, and by which way.
+/// Origin of an operation.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Whose access token the request carries.
+    /// Authentication state of the request.
     pub requester: Requester,
-    /// Where the request comes from.
+    /// Client that sent the request.
     pub client: Arc<Client>,
-    /// What there is of browser mode.
+    /// Access to the cookie of browser mode.
     pub cookie: RefreshCookie,
 }
 
-/// What an operation may do with the cookie that holds the refresh token.
+/// Access of an operation to the cookie that holds the refresh token.
 #[derive(Clone, Debug)]
 pub enum RefreshCookie {
-    /// Nothing: refresh tokens travel in answers.
+    /// Browser mode is off: refresh tokens travel in responses.
     Off,
-    /// Nothing, as the way it came by can't set cookies.
-    OutOfReach,
-    /// Nothing, as a page of another site may have sent the request.
+    /// None: this transport can't set cookies.
+    Unavailable,
+    /// None: a page of another site may have sent the request.
     Untrusted,
-    /// Use it and set it; with the token that it held.
+    /// Read and write; holds the token that was sent.
     Usable(Option<SecretString>),
 }
 
 impl RefreshCookie {
-    /// Whether there is browser mode, if it may be used; it is an error to come by a way that can't.
-    pub(super) fn is_used(&self) -> Result<bool, AppError> {
+    /// Fails if browser mode is on and this request cannot be trusted with cookies.
+    pub(super) fn require_trusted(&self) -> Result<(), AppError> {
         match self {
-            Self::Off => Ok(false),
-            Self::OutOfReach => {
-                Err(AppError::Forbidden("Sessions begin and go on by HTTP only: cookies can't be set here."))
-            }
+            Self::Off | Self::Usable(_) => Ok(()),
+            Self::Unavailable => Err(AppError::Forbidden(
+                "Sessions are opened and refreshed over HTTP only: cookies can't be set here.",
+            )),
             Self::Untrusted => Err(AppError::Forbidden(
                 "Send the header Apollo-Require-Preflight: true, from a page of this site or of an allowed origin.",
             )),
-            Self::Usable(_) => Ok(true),
         }
     }
 
-    /// The token that it held.
+    /// Returns true if this request can read and write the cookie.
+    pub(super) fn is_usable(&self) -> bool {
+        matches!(self, Self::Usable(_))
+    }
+
+    /// Returns the token that was sent in it.
     pub(super) fn token(&self) -> Option<&SecretString> {
         match self {
             Self::Usable(token) => token.as_ref(),
@@ -59,11 +63,11 @@ impl RefreshCookie {
     }
 }
 
-/// What resolvers ask of their context.
+/// Access to the data of a request from resolvers.
 pub(super) trait ContextExt {
-    /// The parts of the service.
+    /// Returns the shared state.
     fn state(&self) -> Result<&AppState, AppError>;
-    /// Who asks, and by which way.
+    /// Returns the origin of the operation.
     fn caller(&self) -> Result<&Caller, AppError>;
 }
 
@@ -75,6 +79,6 @@ impl ContextExt for Context<'_> {
 
     fn caller(&self) -> Result<&Caller, AppError> {
         let caller = self.data::<Caller>();
-        caller.map_err(|_| AppError::internal(anyhow::anyhow!("nobody asked")))
+        caller.map_err(|_| AppError::internal(anyhow::anyhow!("the operation has no caller")))
     }
 }

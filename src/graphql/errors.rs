@@ -1,16 +1,86 @@
-use async_graphql::{Response, ServerError, Value};
+use std::sync::Arc;
+
+use async_graphql::{Error, ErrorExtensionValues, Name, Response, ServerError, Value};
 
 use super::RequestId;
-use crate::error::{AppError, ErrorCode};
+use crate::domain::Problem;
+use crate::error::{AccountField, AppError, ErrorCode, RETRY_AFTER};
 
-/// An error that does not come from a resolver, such as one of the transport.
+impl From<AppError> for Error {
+    fn from(error: AppError) -> Self {
+        let mut wire = Self::new(error.to_string());
+        wire.extensions = Some(extensions(&error));
+        wire.source = Some(Arc::new(error));
+        wire
+    }
+}
+
+fn extensions(error: &AppError) -> ErrorExtensionValues {
+    let mut values = ErrorExtensionValues::default();
+    values.set("code", error.code().as_str());
+    match error {
+        AppError::BadUserInput(fields) => {
+            let fields = fields.iter().map(|field| {
+                problem_value(
+                    field.path.iter().map(|part| Value::from(part.as_ref())).collect(),
+                    &field.problem,
+                )
+            });
+            values.set("fields", fields.collect::<Vec<_>>());
+        }
+        AppError::InvalidAccount(fields) => {
+            let fields = fields.iter().map(|(field, problem)| {
+                problem_value(vec!["input".into(), account_input_field(*field).into()], problem)
+            });
+            values.set("fields", fields.collect::<Vec<_>>());
+        }
+        AppError::Unauthenticated(reason) => {
+            values.set("reason", async_graphql::resolver_utils::enum_value(*reason));
+        }
+        AppError::Conflict { version, todo } => {
+            values.set("currentVersion", *version);
+            values.set("todo", todo.clone());
+        }
+        AppError::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),
+        // Rounded up, so that a retry after that many seconds is let through.
+        AppError::RateLimited { wait } => {
+            values.set("retryAfter", wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        }
+        _ => {}
+    }
+    values
+}
+
+/// Returns the name of an account's field in the `input` of every mutation.
+fn account_input_field(field: AccountField) -> &'static str {
+    match field {
+        AccountField::Email => "email",
+        AccountField::Name => "name",
+        AccountField::Password => "password",
+        AccountField::CurrentPassword => "currentPassword",
+        AccountField::NewPassword => "newPassword",
+    }
+}
+
+fn problem_value(path: Vec<Value>, problem: &Problem) -> Value {
+    Value::Object(
+        [
+            (Name::new("path"), Value::List(path)),
+            (Name::new("code"), Value::from(problem.code)),
+            (Name::new("message"), Value::from(problem.message.clone())),
+        ]
+        .into(),
+    )
+}
+
+/// Builds an error that does not come from a resolver, such as one of the transport.
 pub fn wire_error(code: ErrorCode, message: impl Into<String>) -> ServerError {
     coded(ServerError::new(message, None), code)
 }
 
-/// Gives every error its code, logs what the client is not told, and names the request in internal errors.
+/// Logs the causes that the client must not see, and adds the request's id to internal errors.
 ///
-/// One function for the answers of queries and mutations and for what subscriptions yield.
+/// Serves the responses of queries and mutations as well as each item of a subscription.
 pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
     for error in &mut response.errors {
         match error.source::<AppError>() {
@@ -20,7 +90,7 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
             }
             Some(AppError::Unavailable(reason)) => tracing::warn!(reason, "unavailable"),
             Some(_) => {}
-            // Resolvers fail with codes only, and what the executor objects to has been refused before.
+            // Resolvers fail with an `AppError` only, and the engine refuses invalid requests before they run.
             None => {
                 tracing::error!(error = error.message, path = ?error.path, "the executor refused a valid operation");
                 let internal = AppError::internal(anyhow::anyhow!("{}", error.message));
@@ -34,20 +104,20 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
     }
 }
 
-/// Returns a failure that is about the request as a whole.
+/// Converts a failure into an error of the request as a whole, without a path.
 pub(super) fn request_error(error: AppError) -> ServerError {
-    let error = async_graphql::Error::from(error);
+    let error = Error::from(error);
     ServerError { extensions: error.extensions, ..ServerError::new(error.message, None) }
 }
 
-/// Whether a response is about the request as a whole, so that nothing was executed.
+/// Returns true if the request was refused as a whole, so that nothing was executed.
 pub fn is_request_error(response: &Response) -> bool {
     response.data == Value::Null
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Sets the code unless there is one.
+/// Sets the code unless the error has one.
 pub(super) fn coded(mut error: ServerError, code: ErrorCode) -> ServerError {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get("code").is_none() {

@@ -8,15 +8,16 @@ use uuid::Uuid;
 use crate::graphql::RequestId;
 use crate::telemetry;
 
-/// Names a request in its answer and in the logs; a caller may bring its own.
+/// Identifies a request in its response and in logs; callers may set their own.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The span of the caller, and in the answer that of the service (<https://www.w3.org/TR/trace-context/>).
+/// Trace context of the caller, and in the response that of the service (<https://www.w3.org/TR/trace-context/>).
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// Longest identifier that is accepted from a caller.
 const MAX_BYTES: usize = 128;
 
-/// Headers of every answer that does not bring its own: nothing is to be guessed, framed or told to others.
+/// Security headers of every response that does not set its own.
 const SECURITY: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -30,7 +31,7 @@ const SECURITY: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Gives each request its id and a span that carries it, and each answer its id and the security headers.
+/// Gives each request an identifier and a span, and each response the identifier and the security headers.
 pub(super) async fn complete(mut request: Request, next: Next) -> Response {
     let id =
         request.headers().get(REQUEST_ID).and_then(acceptable).unwrap_or_else(|| Uuid::now_v7().to_string());
@@ -52,7 +53,7 @@ pub(super) async fn complete(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// What others may write into our logs: short and plain.
+/// Returns a caller's identifier if it is safe to log: short and plain.
 fn acceptable(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));

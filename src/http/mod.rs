@@ -1,5 +1,6 @@
-//! Routes and middleware, from a connection to the GraphQL executor and back.
+//! The HTTP server: listener, routes, middleware, health, metrics and the IDE's page.
 
+mod connections;
 mod graphiql;
 mod headers;
 mod health;
@@ -7,8 +8,5 @@ mod jwks;
 mod metrics;
 mod router;
 mod server;
-mod shutdown;
 
-pub use metrics::serve_metrics;
-pub use server::serve;
-pub use shutdown::Shutdown;
+pub use server::{serve, serve_metrics};

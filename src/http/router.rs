@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::{any, get};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -14,28 +15,28 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
-use super::{Shutdown, graphiql, headers, health, jwks, metrics};
+use super::{graphiql, headers, health, jwks, metrics};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
-use crate::transport::{http, websocket};
+use crate::transport::{self, Transport};
 
-/// How much later the outer time limit strikes than the inner one.
+/// Delay of the outer timeout behind the inner one.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// All routes with their middleware.
+/// Builds all routes with their middleware.
 pub(super) fn router<E: Executor>(
     state: AppState,
     engine: Arc<Engine<E>>,
     config: &Config,
     tasks: TaskTracker,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
 ) -> Router {
-    let transport = Arc::new(http::GraphqlState::new(state.clone(), engine, config, tasks, shutdown));
+    let graphql = Arc::new(Transport::new(state.clone(), engine, config, tasks, shutdown));
     let mut router = Router::new()
-        .route("/graphql", get(http::handle::<E>).post(http::handle::<E>))
-        .route("/graphql/ws", any(websocket::upgrade::<E>))
-        .with_state(transport)
+        .route("/graphql", get(transport::handle::<E>).post(transport::handle::<E>))
+        .route("/graphql/ws", any(transport::upgrade::<E>))
+        .with_state(graphql)
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/.well-known/jwks.json", get(jwks::jwks))
@@ -49,25 +50,25 @@ pub(super) fn router<E: Executor>(
             .route("/graphiql", get(graphiql::page))
             .route("/graphiql/{file}", get(graphiql::file));
     }
-    // From the outside in. As one layer: each one of its own costs every request an allocation and more.
+    // Outermost first. One layer for all: each separate layer costs every request a boxed future.
     let middleware = ServiceBuilder::new()
         .layer(middleware::from_fn(headers::complete))
         .layer(cors(config))
-        // The last resort; /graphql has the same limit and answers it in GraphQL's form.
+        // Safety net: /graphql enforces the same limit itself, with a GraphQL error.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
             config.http.request_timeout + GRACE,
         ))
-        .layer(CatchPanicLayer::custom(http::panicked))
+        .layer(CatchPanicLayer::custom(transport::panic_response))
         .layer(CompressionLayer::new());
     router.layer(middleware)
 }
 
-/// Pages of these origins may call the service; the default is none.
+/// Allows pages of the configured origins to call the service; none by default.
 fn cors(config: &Config) -> CorsLayer {
     let origins: &[HeaderValue] = &config.http.cors_allowed_origins;
     let any = origins.iter().any(|origin| origin == "*");
-    // Browsers send cookies along only where a page's origin is named.
+    // Browsers send cookies only to a response that names the origin.
     let credentials = config.auth.refresh_token_cookie.is_on() && !any;
     let origins = if any { AllowOrigin::any() } else { AllowOrigin::list(origins.iter().cloned()) };
     CorsLayer::new()

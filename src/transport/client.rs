@@ -7,37 +7,37 @@ use ipnet::IpNet;
 use crate::auth::Client;
 use crate::graphql::RequestId;
 
-/// Who is at the other end of a connection: the client, or a proxy.
+/// Remote address of a connection: the client's, or a proxy's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where a request comes from.
+/// Determines the origin of a request.
 pub(super) fn client(headers: &HeaderMap, peer: Peer, trusted: &[IpNet], request_id: &RequestId) -> Client {
     let user_agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let address = address(headers, peer.0.to_canonical(), trusted);
     Client::remote(address, user_agent.as_deref(), request_id.0.clone())
 }
 
-/// The address of the client. Each proxy appends to the header whom it was called by, so it is read from its end, for as
-/// long as those who wrote are trusted: what stands before was written by somebody who may lie.
+/// Returns the address of the client. Reads `X-Forwarded-For` right to left, skipping trusted proxies; the first untrusted
+/// address is the client, and everything before it may be forged.
 fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let mut last = peer;
+    let mut client = peer;
     let lines: Vec<&str> =
         headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
     let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| parse(hop.trim()));
-    while is_trusted(&last) {
+    while is_trusted(&client) {
         match hops.next() {
-            Some(Some(hop)) => last = hop,
+            Some(Some(hop)) => client = hop,
             _ => break,
         }
     }
-    last
+    client
 }
 
-/// An address, which some proxies write with its port.
+/// Parses an address; some proxies add the port.
 fn parse(text: &str) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();

@@ -1,9 +1,19 @@
 //! GraphQL over HTTP and WebSocket: from bytes to an operation, and from its response back to bytes.
+//!
+//! [`Transport`] holds what both have in common: admission, execution within the time limit, observation.
 
+mod bearer;
 mod client;
-pub(crate) mod http;
+mod errors;
+mod http;
 mod observation;
 mod origin;
-pub(crate) mod websocket;
+mod sockets;
+mod state;
+mod websocket;
+mod wire;
 
 pub(crate) use client::Peer;
+pub(crate) use http::{handle, panic_response};
+pub(crate) use state::Transport;
+pub(crate) use websocket::upgrade;

@@ -11,10 +11,10 @@ use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId};
 use crate::metrics::{EndedOperation, Metrics, OperationKind};
 use crate::telemetry;
 
-/// How much of a name is logged, in bytes; it is ASCII.
-const LOGGED_NAME: usize = 64;
+/// Longest logged operation name, in bytes; names are ASCII.
+const MAX_LOGGED_NAME: usize = 64;
 
-/// A GraphQL operation as it is counted and logged, by whatever way it came: once, when this is dropped.
+/// Observation of one operation over any transport: counted and logged once, on drop.
 pub(super) struct Observation {
     pub(super) request_id: RequestId,
     metrics: Metrics,
@@ -23,7 +23,7 @@ pub(super) struct Observation {
     user_id: Option<Uuid>,
     name: Option<Name>,
     kind: OperationKind,
-    /// True if the document is valid, so that its names can be trusted.
+    /// True if the document is valid, so that its operation name is bounded by the client's real operations.
     valid: bool,
     code: Option<ErrorCode>,
 }
@@ -43,26 +43,26 @@ impl Observation {
         }
     }
 
-    /// Says who asks.
+    /// Sets the requester.
     #[must_use]
-    pub(super) fn by(mut self, requester: Requester) -> Self {
+    pub(super) fn with_requester(mut self, requester: Requester) -> Self {
         if let Requester::User { identity, .. } = requester {
             self.user_id = Some(identity.user_id);
         }
         self
     }
 
-    /// Says what is asked for, by the name in the request, which may be anything.
+    /// Sets the operation name from an unverified request; ignores one that is not a plain identifier.
     #[must_use]
-    pub(super) fn of(mut self, request: &GraphqlRequest) -> Self {
+    pub(super) fn with_request(mut self, request: &GraphqlRequest) -> Self {
         let plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         self.name = request.operation_name.as_deref().filter(plain).map(Name::new);
         self
     }
 
-    /// Says what is asked for, by the document; the span learns it, too.
+    /// Sets name and kind from a valid document, and names the span.
     #[must_use]
-    pub(super) fn is(mut self, operation: &Operation) -> Self {
+    pub(super) fn with_operation(mut self, operation: &Operation) -> Self {
         self.name = operation.name().cloned();
         self.kind = operation.kind().into();
         self.valid = true;
@@ -70,45 +70,45 @@ impl Observation {
         self
     }
 
-    /// Ends it with a refusal.
-    pub(super) fn refused(mut self, error: &ServerError) {
+    /// Ends the observation with an error of the request as a whole.
+    pub(super) fn refuse(mut self, error: &ServerError) {
         self.code = Some(code(error));
     }
 
     /// Sets the kind of an operation that is not executed.
     #[must_use]
-    pub(super) fn of_kind(mut self, kind: Option<OperationType>) -> Self {
+    pub(super) fn with_kind(mut self, kind: Option<OperationType>) -> Self {
         self.kind = kind.map_or(OperationKind::Unknown, OperationKind::from);
         self
     }
 
-    /// Ends it for a request that cannot be executed; its first error counts.
-    pub(super) fn invalid(self, request: &InvalidRequest) {
-        self.of_kind(request.kind).code = request.errors.first().map(code);
+    /// Ends the observation of an invalid request with its first error.
+    pub(super) fn refuse_invalid(self, request: &InvalidRequest) {
+        self.with_kind(request.kind).code = request.errors.first().map(code);
     }
 
-    /// Ends it with its answer.
-    pub(super) fn answered(mut self, response: &Response) {
+    /// Ends the observation with the response.
+    pub(super) fn end_with(mut self, response: &Response) {
         self.code = None;
-        self.saw(response);
+        self.record(response);
     }
 
-    /// Says that an answer is being made: if there is none in the end, something has panicked.
+    /// Marks the execution as begun: if it is dropped without a response, the operation has panicked.
     pub(super) fn begin(&mut self) {
         self.code = Some(ErrorCode::InternalServerError);
     }
 
-    /// Takes note of a result; the first error counts.
-    pub(super) fn saw(&mut self, response: &Response) {
+    /// Records a response; the first error of all counts.
+    pub(super) fn record(&mut self, response: &Response) {
         self.code = self.code.or_else(|| response.errors.first().map(code));
     }
 
     fn log(&self, took: Duration) {
-        let name = self.name.as_ref().map(|name| name.get(..LOGGED_NAME).unwrap_or(name));
+        let name = self.name.as_ref().map(|name| name.get(..MAX_LOGGED_NAME).unwrap_or(name));
         let (kind, code) = (self.kind.as_str(), self.code.map_or("OK", ErrorCode::as_str));
         let (request_id, user_id) = (self.request_id.0.as_str(), self.user_id.map(display));
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-        // How long a subscription lasts is for its client to say.
+        // The client decides how long a subscription lasts.
         if took >= self.slow && self.kind != OperationKind::Subscription {
             tracing::warn!(
                 target: TARGET,
@@ -120,7 +120,7 @@ impl Observation {
     }
 }
 
-/// Of the lines that are logged, one for each operation.
+/// Log target of the one line per operation.
 const TARGET: &str = "todo_api::operation";
 
 impl Drop for Observation {
@@ -137,7 +137,7 @@ impl Drop for Observation {
     }
 }
 
-/// The code that every error of ours carries.
+/// Returns the code in an error's extensions.
 fn code(error: &ServerError) -> ErrorCode {
     let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
     match code {

@@ -1,6 +1,6 @@
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
-/// Whether a request comes from a page of this host or of an allowed origin, or from no page at all.
+/// Returns true if a request has no `Origin`, that of this host, or an allowed one.
 pub(super) fn is_allowed(headers: &HeaderMap, allowed: &[HeaderValue]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;

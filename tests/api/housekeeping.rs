@@ -1,7 +1,7 @@
 //! What has had its time is deleted, by the way and by one process at a time.
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use todo_api::housekeeping::sweep;
+use todo_api::housekeeping::delete_expired;
 use todo_api::models::lock_expired;
 
 use serde_json::Value;
@@ -34,7 +34,7 @@ async fn fill(app: &TestApp) {
 async fn what_has_had_its_time_is_deleted_and_nothing_else() {
     let app = TestApp::start().await;
     fill(&app).await;
-    sweep(&app.state).await.unwrap();
+    delete_expired(&app.state).await.unwrap();
     assert_eq!(count(&app, "sessions").await, 1);
     // The one that is live, and those that were used within 30 days.
     assert_eq!(count(&app, "refresh_tokens").await, 31);
@@ -52,12 +52,12 @@ async fn one_process_at_a_time_deletes() {
     let mut other = app.database.connect().await;
     let busy = async |conn: &mut AsyncPgConnection| {
         assert!(lock_expired(conn).await.unwrap());
-        sweep(&app.state).await.unwrap();
+        delete_expired(&app.state).await.unwrap();
         assert_eq!(count(&app, "sessions").await, 701);
         diesel::QueryResult::Ok(())
     };
     other.transaction(busy).await.unwrap();
-    sweep(&app.state).await.unwrap();
+    delete_expired(&app.state).await.unwrap();
     assert_eq!(count(&app, "sessions").await, 1);
 }
 

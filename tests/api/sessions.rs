@@ -299,10 +299,10 @@ async fn when_a_session_was_last_seen_is_kept_without_a_write_for_each_request()
     for _ in 0..20 {
         app.me(&token).await.data("me");
     }
-    todo_api::housekeeping::store_last_seen(&app.state).await.unwrap();
+    app.state.auth.store_last_seen().await.unwrap();
     app.pass(90);
     app.me(&token).await.data("me");
-    todo_api::housekeeping::store_last_seen(&app.state).await.unwrap();
+    app.state.auth.store_last_seen().await.unwrap();
     let after = "SELECT (last_seen_at - created_at >= interval '90 s')::text AS text FROM sessions";
     assert_eq!(rows(&app, after).await, ["true"]);
     let writes = "SELECT (n_tup_upd <= 2)::text AS text FROM pg_stat_user_tables WHERE relname = 'sessions'";

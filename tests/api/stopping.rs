@@ -146,7 +146,7 @@ async fn what_is_not_finished_within_the_limit_is_given_up() {
     service.signal("TERM");
     let (status, log) = service.wait();
     assert!(status.success(), "{status}: {log:#?}");
-    assert!(log.iter().any(|line| line.contains("stopped before everything was finished")), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("shutdown timeout")), "{log:#?}");
     assert_eq!(read_to_end(&mut stream).await, "");
 }
 

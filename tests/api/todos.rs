@@ -301,10 +301,10 @@ async fn the_trash_empties_itself_after_its_time() {
     ada.create("kept").await;
     ada.todo("deleteTodo", json!({ "id": todo["id"] })).await;
     app.pass(29 * 86_400);
-    todo_api::housekeeping::sweep(&app.state).await.unwrap();
+    todo_api::housekeeping::delete_expired(&app.state).await.unwrap();
     assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM todos").await, ["2"]);
     app.pass(2 * 86_400);
-    todo_api::housekeeping::sweep(&app.state).await.unwrap();
+    todo_api::housekeeping::delete_expired(&app.state).await.unwrap();
     assert_eq!(rows(&app, "SELECT title AS text FROM todos").await, ["kept"]);
     let last = rows(
         &app,

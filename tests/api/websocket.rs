@@ -291,7 +291,8 @@ async fn operations_sockets_and_messages_are_bounded() {
         ["--max-operations-per-socket=2", "--max-sockets-per-user=2", "--max-sockets=3", "--max-body=1KiB"];
     let app = TestApp::with_test_schema(&flags).await;
     let (now, id) = (app.state.clock.now(), uuid::Uuid::new_v4());
-    let token = app.state.access_tokens.issue(id, id, now, now + chrono::TimeDelta::hours(1)).unwrap().0;
+    let token =
+        app.state.auth.access_tokens().issue(id, id, now, now + chrono::TimeDelta::hours(1)).unwrap().0;
     let payload = json!({ "token": secrecy::ExposeSecret::expose_secret(&token) });
 
     let mut first = Client::ready(&app, payload.clone()).await;

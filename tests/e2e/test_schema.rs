@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 use todo_api::auth::{SigningKey, SigningKeys};
+use todo_api::cli::{serve_until, shutdown_on_signal};
 use todo_api::config::Config;
 use todo_api::db::{Connector, Connectors, DatabaseUrl};
 use todo_api::graphql::Engine;
-use todo_api::http::{Shutdown, serve};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
 use tokio::net::TcpListener;
@@ -33,5 +33,6 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::new(schema.clone(), &schema.sdl(), &config, None)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.http.port)).await?;
     eprintln!("test_schema is ready: http://{}/graphql", listener.local_addr()?);
-    serve(listener, state, engine, &config, Shutdown::on_signal()?).await
+    serve_until(listener, state, engine, &config, shutdown_on_signal()?).await;
+    Ok(())
 }

@@ -7,21 +7,20 @@ use super::directives::errors;
 use super::pages::{Connection, Edge};
 use super::security_events::{SecurityEvent, security_events};
 use super::sessions::{Session, sessions};
-use crate::auth::{self, Credentials, OpenedSession, Registration};
+use crate::auth::{Credentials, OpenedSession, Registration};
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
 use crate::models;
 
-/// Reads of one's own account.
+/// Queries of the requesting user.
 #[derive(Default)]
 pub(super) struct AccountQuery;
 
 /// Read operations.
 #[Object]
 impl AccountQuery {
-    /// The user whose access token the request carries; null when it carries none. A bad or expired token is an
-    /// `UNAUTHENTICATED` error.
+    /// The requesting user, or null without an access token. A bad or expired token is an `UNAUTHENTICATED` error.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::Unauthenticated],
         vec![UnauthenticatedReason::Malformed, UnauthenticatedReason::Expired, UnauthenticatedReason::Revoked],
@@ -35,28 +34,18 @@ async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
     let Some(identity) = ctx.caller()?.requester.identity()? else {
         return Ok(None);
     };
-    let id = identity.user_id;
-    let state = ctx.state()?;
-    let find = async |conn: &mut _| models::User::find(conn, id).await;
-    let user = if state.cache.is_used() {
-        // From the primary: what is behind already would be older than what the cache promises.
-        state.cache.user(id, async || state.database.read(find).await).await?
-    } else {
-        state.database.read_of(id, find).await?
-    };
-    // Without a user the token has outlived its account.
-    let user = user.ok_or(AppError::Unauthenticated(UnauthenticatedReason::Revoked))?;
+    let user = ctx.state()?.auth.find_user(identity.user_id).await?;
     Ok(Some(user.into()))
 }
 
-/// Making accounts and logging in.
+/// Mutations without an access token.
 #[derive(Default)]
 pub(super) struct AccountMutation;
 
 /// Write operations.
 #[Object]
 impl AccountMutation {
-    /// Makes an account and opens its first session. Fails with `BAD_USER_INPUT` or `EMAIL_TAKEN`.
+    /// Creates an account and opens its first session. Fails with `BAD_USER_INPUT` or `EMAIL_TAKEN`.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::BadUserInput, ErrorCode::EmailTaken, ErrorCode::RateLimited, ErrorCode::Forbidden],
         Vec::new(),
@@ -64,15 +53,15 @@ impl AccountMutation {
     async fn register(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who registers.")] input: RegisterInput,
+        #[graphql(desc = "The new account.")] input: RegisterInput,
     ) -> Result<AuthPayload, AppError> {
         let caller = ctx.caller()?;
-        caller.cookie.is_used()?;
-        open(ctx, auth::register(ctx.state()?, &caller.client, input.into()).await?)
+        caller.cookie.require_trusted()?;
+        let session = ctx.state()?.auth.register(&caller.client, input.into()).await?;
+        hand_out(ctx, session)
     }
 
-    /// Opens a session for the owner of an account. Fails with `INVALID_CREDENTIALS`, for an unknown address and
-    /// a wrong password alike.
+    /// Opens a session. Fails with `INVALID_CREDENTIALS` for an unknown email address and a wrong password alike.
     #[graphql(directive = errors::apply(
         vec![
             ErrorCode::BadUserInput,
@@ -85,22 +74,23 @@ impl AccountMutation {
     async fn login(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who logs in.")] input: LoginInput,
+        #[graphql(desc = "Email address and password.")] input: LoginInput,
     ) -> Result<AuthPayload, AppError> {
         let caller = ctx.caller()?;
-        caller.cookie.is_used()?;
-        open(ctx, auth::login(ctx.state()?, &caller.client, input.into()).await?)
+        caller.cookie.require_trusted()?;
+        let session = ctx.state()?.auth.login(&caller.client, input.into()).await?;
+        hand_out(ctx, session)
     }
 }
 
-/// What a new account needs.
+/// Input of `register`.
 #[derive(InputObject)]
 struct RegisterInput {
-    /// Email address, at most 254 bytes. Upper and lower case make no difference.
+    /// Email address, at most 254 bytes. Not case-sensitive.
     email: String,
-    /// Password: 8 to 1,024 bytes, and not easily guessed.
+    /// Password of 8 to 1,024 bytes that is not easy to guess.
     password: String,
-    /// Name shown to people: 1 to 255 characters.
+    /// Display name, 1 to 255 characters.
     name: String,
 }
 
@@ -110,10 +100,10 @@ impl From<RegisterInput> for Registration {
     }
 }
 
-/// What proves whose account it is.
+/// Input of `login`.
 #[derive(InputObject)]
 struct LoginInput {
-    /// Email address of the account. Upper and lower case make no difference.
+    /// Email address of the account. Not case-sensitive.
     email: String,
     /// Password of the account.
     password: String,
@@ -125,26 +115,26 @@ impl From<LoginInput> for Credentials {
     }
 }
 
-/// Hands out a session: in browser mode its refresh token goes into the cookie and not into the answer.
-pub(super) fn open(ctx: &Context<'_>, session: OpenedSession) -> Result<AuthPayload, AppError> {
-    if !ctx.caller()?.cookie.is_used()? {
+/// Returns a session's tokens to the client: in browser mode the refresh token in the cookie, and not in the response.
+pub(super) fn hand_out(ctx: &Context<'_>, session: OpenedSession) -> Result<AuthPayload, AppError> {
+    if !ctx.caller()?.cookie.is_usable() {
         return Ok(session.into());
     }
     cookie::set(ctx, &session.refresh_token, ctx.state()?.clock.now(), session.session_expires_at);
     Ok(AuthPayload { refresh_token: String::new(), ..session.into() })
 }
 
-/// A session that has just begun or been continued.
+/// Tokens of a session that was opened or refreshed.
 #[derive(SimpleObject)]
 pub(super) struct AuthPayload {
-    /// Whose session it is.
+    /// Owner of the session.
     user: User,
-    /// Proves who asks: send it as `Authorization: Bearer <accessToken>`.
+    /// Authenticates requests: send it as `Authorization: Bearer <accessToken>`.
     access_token: String,
-    /// Continues the session when the access token has expired: see `refreshSession`. Keep it secret. Empty in browser
+    /// Refreshes the session once the access token has expired: see `refreshSession`. Keep it secret. Empty in browser
     /// mode, where a cookie holds it.
     refresh_token: String,
-    /// When the access token expires.
+    /// Expiry of the access token.
     expires_at: DateTime,
 }
 
@@ -159,7 +149,7 @@ impl From<OpenedSession> for AuthPayload {
     }
 }
 
-/// A person with an account.
+/// A user account.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(super) struct User {
@@ -167,37 +157,37 @@ pub(super) struct User {
     key: Uuid,
     /// Identifier, a UUID.
     id: ID,
-    /// Email address as it was entered.
+    /// Email address as entered.
     email: String,
-    /// Name shown to people.
+    /// Display name.
     name: String,
-    /// When the account was made.
+    /// Creation time of the account.
     created_at: DateTime,
-    /// When the account last changed.
+    /// Time of the last change of the account.
     updated_at: DateTime,
 }
 
-// Whoever gets a user has shown to be that user.
+// Safe without further checks: the schema returns a `User` to that user only.
 #[ComplexObject]
 impl User {
-    /// Where the user is logged in, the latest login first.
+    /// Active sessions, latest login first.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput], Vec::new()))]
     async fn sessions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many, from 0 to 100; 20 if left out.")] first: Option<i32>,
-        #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
+        #[graphql(desc = "Page size, 0 to 100; default 20.")] first: Option<i32>,
+        #[graphql(desc = "Cursor of the item before the page.")] after: Option<String>,
     ) -> Result<Connection<Session, Edge<Session>>, AppError> {
         sessions(ctx, self.key, first, after.as_deref()).await
     }
 
-    /// What happened to the account, the latest first.
+    /// Security events of the account, latest first.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput], Vec::new()))]
     async fn security_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many, from 0 to 100; 20 if left out.")] first: Option<i32>,
-        #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
+        #[graphql(desc = "Page size, 0 to 100; default 20.")] first: Option<i32>,
+        #[graphql(desc = "Cursor of the item before the page.")] after: Option<String>,
     ) -> Result<Connection<SecurityEvent, Edge<SecurityEvent>>, AppError> {
         security_events(ctx, self.key, first, after.as_deref()).await
     }

@@ -1,4 +1,4 @@
-//! The cookie that holds the refresh token in browser mode: scripts can't read it, and other sites' pages can't use it.
+//! Cookie that holds the refresh token in browser mode: invisible to scripts and unusable from other sites.
 
 use async_graphql::Context;
 use axum::http::header::{COOKIE, SET_COOKIE};
@@ -8,18 +8,18 @@ use secrecy::SecretString;
 
 use crate::auth::RefreshToken;
 
-/// The prefix makes browsers insist that this host itself has set the cookie, by HTTPS and for all paths
+/// With this prefix browsers accept the cookie only from this host itself, over HTTPS and for all paths
 /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix>).
 const NAME: &str = "__Host-todo-refresh-token";
 const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Lax";
 
-/// Hands a token to the browser, until the session ends.
+/// Sets the cookie until the session expires.
 pub(super) fn set(ctx: &Context<'_>, token: &RefreshToken, now: DateTime<Utc>, expires_at: DateTime<Utc>) {
     let seconds = (expires_at - now).num_seconds().max(0);
     append(ctx, &format!("{NAME}={}; Max-Age={seconds}; {ATTRIBUTES}", token.expose()));
 }
 
-/// Has the browser forget the token.
+/// Deletes the cookie.
 pub(super) fn clear(ctx: &Context<'_>) {
     append(ctx, &format!("{NAME}=; Max-Age=0; {ATTRIBUTES}"));
 }
@@ -31,7 +31,7 @@ fn append(ctx: &Context<'_>, cookie: &str) {
     }
 }
 
-/// The token that a browser has sent.
+/// Reads the token from a request's cookies.
 pub(crate) fn read(headers: &HeaderMap) -> Option<SecretString> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));

@@ -3,26 +3,24 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use super::accounts::User;
 use super::cookie;
 use super::directives::{any_reason, errors};
-use crate::auth;
 use crate::error::{AppError, ErrorCode};
-use crate::graphql::context::{ContextExt, RefreshCookie};
+use crate::graphql::context::ContextExt;
 
-/// Changing and deleting one's own account.
+/// Mutations of the requesting user's account.
 #[derive(Default)]
 pub(super) struct ProfileMutation;
 
-/// Write operations on one's own account.
 #[Object]
 impl ProfileMutation {
-    /// Changes what people see of the user.
+    /// Changes the user's profile.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::Unauthenticated], any_reason()))]
     async fn update_profile(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What changes; what is left out stays.")] input: UpdateProfileInput,
+        #[graphql(desc = "Fields to change; omitted ones stay as they are.")] input: UpdateProfileInput,
     ) -> Result<UpdateProfilePayload, AppError> {
-        let identity = ctx.caller()?.requester.require()?;
-        let user = auth::update_profile(ctx.state()?, identity, input.name.as_deref()).await?;
+        let identity = ctx.caller()?.requester.require_identity()?;
+        let user = ctx.state()?.auth.update_profile(identity, input.name.as_deref()).await?;
         Ok(UpdateProfilePayload { user: user.into() })
     }
 
@@ -39,14 +37,14 @@ impl ProfileMutation {
     async fn change_password(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The old password and the new one.")] input: ChangePasswordInput,
+        #[graphql(desc = "Current and new password.")] input: ChangePasswordInput,
     ) -> Result<ChangePasswordPayload, AppError> {
         let caller = ctx.caller()?;
-        let identity = caller.requester.require()?;
+        let identity = caller.requester.require_identity()?;
         let ChangePasswordInput { current_password, new_password } = input;
-        let changed =
-            auth::change_password(ctx.state()?, &caller.client, identity, current_password, new_password);
-        let (user, ended) = changed.await?;
+        let auth = &ctx.state()?.auth;
+        let (user, ended) =
+            auth.change_password(&caller.client, identity, current_password, new_password).await?;
         let revoked_session_ids = ended.into_iter().map(ID::from).collect();
         Ok(ChangePasswordPayload { user: user.into(), revoked_session_ids })
     }
@@ -65,16 +63,16 @@ impl ProfileMutation {
     async fn change_email(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The new address, and the password.")] input: ChangeEmailInput,
+        #[graphql(desc = "New email address, and the password for confirmation.")] input: ChangeEmailInput,
     ) -> Result<ChangeEmailPayload, AppError> {
         let caller = ctx.caller()?;
-        let identity = caller.requester.require()?;
-        let changed =
-            auth::change_email(ctx.state()?, &caller.client, identity, &input.email, input.password);
-        Ok(ChangeEmailPayload { user: changed.await?.into() })
+        let identity = caller.requester.require_identity()?;
+        let auth = &ctx.state()?.auth;
+        let user = auth.change_email(&caller.client, identity, &input.email, input.password).await?;
+        Ok(ChangeEmailPayload { user: user.into() })
     }
 
-    /// Deletes the account and all that belongs to it, for good. A wrong password is `INVALID_CREDENTIALS`.
+    /// Deletes the account and all its data permanently. A wrong password is `INVALID_CREDENTIALS`.
     #[graphql(directive = errors::apply(
         vec![
             ErrorCode::BadUserInput,
@@ -87,76 +85,76 @@ impl ProfileMutation {
     async fn delete_account(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The password.")] input: DeleteAccountInput,
+        #[graphql(desc = "The password for confirmation.")] input: DeleteAccountInput,
     ) -> Result<DeleteAccountPayload, AppError> {
         let caller = ctx.caller()?;
-        let identity = caller.requester.require()?;
-        let id = auth::delete_account(ctx.state()?, &caller.client, identity, input.password).await?;
-        if matches!(caller.cookie, RefreshCookie::Usable(_)) {
+        let identity = caller.requester.require_identity()?;
+        let id = ctx.state()?.auth.delete_own_account(&caller.client, identity, input.password).await?;
+        if caller.cookie.is_usable() {
             cookie::clear(ctx);
         }
         Ok(DeleteAccountPayload { deleted_user_id: id.into() })
     }
 }
 
-/// What changes of what people see of a user.
+/// Input of `updateProfile`.
 #[derive(InputObject)]
 struct UpdateProfileInput {
-    /// Name shown to people: 1 to 255 characters. It stays if this is left out or null.
+    /// Display name, 1 to 255 characters. Unchanged if omitted or null.
     name: Option<String>,
 }
 
-/// What changing the password needs.
+/// Input of `changePassword`.
 #[derive(InputObject)]
 struct ChangePasswordInput {
-    /// The password so far.
+    /// Current password.
     current_password: String,
-    /// The new password: 8 to 1,024 bytes, and not easily guessed.
+    /// New password of 8 to 1,024 bytes that is not easy to guess.
     new_password: String,
 }
 
-/// What changing the email address needs.
+/// Input of `changeEmail`.
 #[derive(InputObject)]
 struct ChangeEmailInput {
-    /// The new email address, at most 254 bytes.
+    /// New email address, at most 254 bytes.
     email: String,
-    /// The password of the account.
+    /// Password of the account.
     password: String,
 }
 
-/// What deleting the account needs.
+/// Input of `deleteAccount`.
 #[derive(InputObject)]
 struct DeleteAccountInput {
-    /// The password of the account.
+    /// Password of the account.
     password: String,
 }
 
-/// What has changed.
+/// Result of `updateProfile`.
 #[derive(SimpleObject)]
 struct UpdateProfilePayload {
-    /// The user as they are now.
+    /// The updated user.
     user: User,
 }
 
-/// What has changed.
+/// Result of `changePassword`.
 #[derive(SimpleObject)]
 struct ChangePasswordPayload {
-    /// The user as they are now.
+    /// The updated user.
     user: User,
-    /// Identifiers of the sessions that have ended.
+    /// Identifiers of the ended sessions.
     revoked_session_ids: Vec<ID>,
 }
 
-/// What has changed.
+/// Result of `changeEmail`.
 #[derive(SimpleObject)]
 struct ChangeEmailPayload {
-    /// The user as they are now.
+    /// The updated user.
     user: User,
 }
 
-/// What has been deleted.
+/// Result of `deleteAccount`.
 #[derive(SimpleObject)]
 struct DeleteAccountPayload {
-    /// Identifier of the user who is no more.
+    /// Identifier of the deleted user.
     deleted_user_id: ID,
 }

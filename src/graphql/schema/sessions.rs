@@ -2,26 +2,25 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use super::accounts::{AuthPayload, open};
+use super::accounts::{AuthPayload, hand_out};
 use super::cookie;
 use super::directives::{any_reason, errors};
 use super::pages::{self, Connection, Edge};
-use crate::auth::{self, Requester};
+use crate::auth::Requester;
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
-use crate::graphql::context::{ContextExt, RefreshCookie};
+use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
 use crate::models::{self, Position};
 
-/// Continuing and ending sessions.
+/// Mutations of sessions.
 #[derive(Default)]
 pub(super) struct SessionMutation;
 
-/// Write operations on sessions.
 #[Object]
 impl SessionMutation {
-    /// Continues a session: exchanges its refresh token for a new one and a new access token. Sent again within some
-    /// seconds, as by a second tab or after a lost answer, the same refresh token gives the same new one; sent again
-    /// later it counts as stolen, and the session ends. Needs no access token.
+    /// Refreshes a session: exchanges its refresh token for a new one and a new access token. Needs no access token. A
+    /// refresh token sent again within some seconds, as by a second tab or after a lost response, yields the same new one;
+    /// sent again later it counts as stolen, and the session ends.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::Unauthenticated, ErrorCode::RateLimited, ErrorCode::Forbidden],
         any_reason(),
@@ -29,20 +28,18 @@ impl SessionMutation {
     async fn refresh_session(
         &self,
         ctx: &Context<'_>,
-        #[graphql(
-            desc = "What continues the session; in browser mode the cookie does where this is left out."
-        )]
+        #[graphql(desc = "The refresh token; omit it in browser mode, where the cookie holds it.")]
         input: Option<RefreshSessionInput>,
     ) -> Result<AuthPayload, AppError> {
-        let (state, caller) = (ctx.state()?, ctx.caller()?);
+        let (auth, caller) = (&ctx.state()?.auth, ctx.caller()?);
         if let Some(input) = input {
-            return Ok(auth::refresh(state, &caller.client, &input.refresh_token).await?.into());
+            return Ok(auth.refresh(&caller.client, &input.refresh_token).await?.into());
         }
-        caller.cookie.is_used()?;
+        caller.cookie.require_trusted()?;
         let missing = AppError::Unauthenticated(UnauthenticatedReason::Missing);
         let token = caller.cookie.token().ok_or(missing)?;
-        match auth::refresh(state, &caller.client, token.expose_secret()).await {
-            Ok(session) => open(ctx, session),
+        match auth.refresh(&caller.client, token.expose_secret()).await {
+            Ok(session) => hand_out(ctx, session),
             Err(error) => {
                 if let AppError::Unauthenticated(_) = error {
                     cookie::clear(ctx);
@@ -52,31 +49,30 @@ impl SessionMutation {
         }
     }
 
-    /// Ends the session of the access token, or of the refresh token where there is no valid access token.
+    /// Ends the session of the access token, or without a valid one that of the refresh token.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which session, for clients whose access token has expired.")] input: Option<
+        #[graphql(desc = "The refresh token, for clients whose access token has expired.")] input: Option<
             LogoutInput,
         >,
     ) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
         let by_token = input.is_some() || matches!(caller.requester, Requester::User { .. });
-        // What is named by a token needs no cookie, which may be out of reach.
-        let in_browser = matches!(caller.cookie, RefreshCookie::Usable(_));
+        // A token identifies the session without the cookie, which may be untrusted.
         if !by_token {
-            caller.cookie.is_used()?;
+            caller.cookie.require_trusted()?;
         }
-        if in_browser {
+        if caller.cookie.is_usable() {
             cookie::clear(ctx);
         }
         let in_cookie = caller.cookie.token().map(ExposeSecret::expose_secret);
         let token = input.as_ref().map(|input| input.refresh_token.as_str()).or(in_cookie);
-        Ok(auth::logout(ctx.state()?, &caller.client, caller.requester, token).await?.into())
+        Ok(ctx.state()?.auth.logout(&caller.client, caller.requester, token).await?.into())
     }
 
-    /// Ends one of one's own sessions. Its access token stops working within a second.
+    /// Ends one of the user's sessions. Its access token stops working within a second.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::NotFound, ErrorCode::Unauthenticated],
         any_reason(),
@@ -84,62 +80,60 @@ impl SessionMutation {
     async fn revoke_session(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which session.")] input: RevokeSessionInput,
+        #[graphql(desc = "The session.")] input: RevokeSessionInput,
     ) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
-        let identity = caller.requester.require()?;
-        // What is no UUID is the identifier of nothing.
+        let identity = caller.requester.require_identity()?;
         let id: Uuid = input.id.parse().map_err(|_| AppError::NotFound)?;
-        let id = auth::revoke(ctx.state()?, &caller.client, identity, id).await?;
-        Ok(vec![id].into())
+        Ok(ctx.state()?.auth.revoke_session(&caller.client, identity, id).await?.into())
     }
 
-    /// Ends all of one's own sessions but this one.
+    /// Ends all other sessions of the user.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout_others(&self, ctx: &Context<'_>) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
-        let identity = caller.requester.require()?;
-        let but = Some(identity.session_id);
-        Ok(auth::revoke_all(ctx.state()?, &caller.client, identity.user_id, but).await?.into())
+        let identity = caller.requester.require_identity()?;
+        let (auth, kept) = (&ctx.state()?.auth, Some(identity.session_id));
+        Ok(auth.revoke_sessions(&caller.client, identity.user_id, kept).await?.into())
     }
 
-    /// Ends all of one's own sessions, this one too.
+    /// Ends all sessions of the user, including the current one.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout_everywhere(&self, ctx: &Context<'_>) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
-        let identity = caller.requester.require()?;
-        if matches!(caller.cookie, RefreshCookie::Usable(_)) {
+        let identity = caller.requester.require_identity()?;
+        if caller.cookie.is_usable() {
             cookie::clear(ctx);
         }
-        Ok(auth::revoke_all(ctx.state()?, &caller.client, identity.user_id, None).await?.into())
+        Ok(ctx.state()?.auth.revoke_sessions(&caller.client, identity.user_id, None).await?.into())
     }
 }
 
-/// What continues a session.
+/// Input of `refreshSession`.
 #[derive(InputObject)]
 struct RefreshSessionInput {
-    /// The refresh token of the last register, login or refresh.
+    /// Refresh token from the last `register`, `login` or `refreshSession`.
     refresh_token: String,
 }
 
-/// Which session is to end.
+/// Input of `logout`.
 #[derive(InputObject)]
 struct LogoutInput {
-    /// The session's refresh token.
+    /// Refresh token of the session.
     refresh_token: String,
 }
 
-/// Which session is to end.
+/// Input of `revokeSession`.
 #[derive(InputObject)]
 struct RevokeSessionInput {
     /// Identifier of the session.
     id: ID,
 }
 
-/// Sessions that have ended.
+/// Result of a mutation that ends sessions.
 #[derive(SimpleObject)]
 struct RevokedSessionsPayload {
-    /// Identifiers of the sessions that have ended, for removing them from a cache.
+    /// Identifiers of the ended sessions, for removal from a cache.
     revoked_session_ids: Vec<ID>,
 }
 
@@ -149,30 +143,30 @@ impl From<Vec<Uuid>> for RevokedSessionsPayload {
     }
 }
 
-/// A place where the user is logged in.
+/// A session of the user, from a login to a logout or its expiry.
 #[derive(SimpleObject)]
 pub(super) struct Session {
     /// Identifier, a UUID.
     id: ID,
-    /// When the user logged in.
+    /// Time of the login.
     created_at: DateTime,
-    /// When it was last used, to about a minute.
+    /// Time of the last use, to about a minute.
     last_seen_at: DateTime,
-    /// When it ends unless it is refreshed before.
+    /// Expiry unless the session is refreshed.
     expires_at: DateTime,
-    /// What the client said it was at the last login or refresh.
+    /// `User-Agent` of the client at the last login or refresh.
     user_agent: Option<String>,
-    /// Where the client was at the last login or refresh.
+    /// Address of the client at the last login or refresh.
     ip_address: Option<String>,
-    /// Whether this request is made in it.
+    /// True for the session of this request.
     current: bool,
 }
 
-/// A session, and the one in which it is asked for.
-struct Seen(models::Session, Option<Uuid>);
+/// A session with the identifier of the requesting one.
+struct Listed(models::Session, Option<Uuid>);
 
-impl From<Seen> for Session {
-    fn from(Seen(session, current): Seen) -> Self {
+impl From<Listed> for Session {
+    fn from(Listed(session, current): Listed) -> Self {
         Self {
             current: Some(session.id) == current,
             id: session.id.into(),
@@ -185,7 +179,7 @@ impl From<Seen> for Session {
     }
 }
 
-/// A page of a user's sessions.
+/// Reads a page of a user's sessions.
 pub(super) async fn sessions(
     ctx: &Context<'_>,
     user_id: Uuid,
@@ -201,7 +195,8 @@ pub(super) async fn sessions(
         Ok((models::Session::list(conn, user_id, now, page).await?, total))
     });
     let (sessions, total) = found.await?;
-    let sessions = sessions.into_iter().map(|session| Seen(session, current)).collect();
-    let cursor = |Seen(session, _): &Seen| pages::encode(Position { at: session.created_at, id: session.id });
+    let sessions = sessions.into_iter().map(|session| Listed(session, current)).collect();
+    let cursor =
+        |Listed(session, _): &Listed| pages::encode(Position { at: session.created_at, id: session.id });
     Ok(Connection::new(&page, sessions, total, cursor))
 }

@@ -1,13 +1,13 @@
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
-/// The media types of GraphQL answers
+/// Media types of responses
 /// (<https://graphql.github.io/graphql-over-http/draft/#sec-Media-Types>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MediaType {
-    /// `application/graphql-response+json`: the status says how it went.
+    /// `application/graphql-response+json`: the status tells success from failure.
     GraphqlResponse,
-    /// `application/json`: the status is 200 for whatever is a GraphQL answer.
+    /// `application/json`: the status is 200 for every GraphQL response.
     Json,
 }
 
@@ -19,20 +19,19 @@ impl MediaType {
         }
     }
 
-    /// The type to answer with, if one is wanted that there is. Without a wish, and where the wish names neither
-    /// of the two, it is JSON: what clients expect that know nothing of the newer one.
+    /// Selects the type to respond with; `None` if `Accept` allows neither. JSON is the default, as older clients expect it.
     pub(super) fn negotiate(headers: &HeaderMap) -> Option<Self> {
         let mut quality = [None::<(Specificity, f32)>; 2];
-        let mut wishes =
+        let mut ranges =
             headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        let mut any = false;
-        for wish in wishes.by_ref().filter_map(|wish| std::str::from_utf8(wish).ok()) {
-            let mut parts = wish.split(';').map(str::trim);
+        let mut has_ranges = false;
+        for range in ranges.by_ref().filter_map(|range| std::str::from_utf8(range).ok()) {
+            let mut parts = range.split(';').map(str::trim);
             let range = parts.next().unwrap_or_default().to_ascii_lowercase();
             if range.is_empty() {
                 continue;
             }
-            any = true;
+            has_ranges = true;
             let (mut q, mut charset) = (1.0, true);
             for (name, value) in parts.filter_map(|part| part.split_once('=')) {
                 match name.trim().to_ascii_lowercase().as_str() {
@@ -41,7 +40,7 @@ impl MediaType {
                     _ => {}
                 }
             }
-            for (place, name) in
+            for (best, name) in
                 quality.iter_mut().zip(["application/graphql-response+json", "application/json"])
             {
                 let specificity = match range.as_str() {
@@ -50,15 +49,15 @@ impl MediaType {
                     range if range == name && charset => Specificity::Exact,
                     _ => continue,
                 };
-                if place.is_none_or(|(known, _)| specificity > known) {
-                    *place = Some((specificity, q));
+                if best.is_none_or(|(known, _)| specificity > known) {
+                    *best = Some((specificity, q));
                 }
             }
         }
-        if !any {
+        if !has_ranges {
             return Some(Self::Json);
         }
-        let [response, json] = quality.map(|wish| wish.filter(|(_, q)| *q > 0.0));
+        let [response, json] = quality.map(|range| range.filter(|(_, q)| *q > 0.0));
         match (response, json) {
             (None, None) => None,
             (Some((how, q)), json)
@@ -71,7 +70,7 @@ impl MediaType {
     }
 }
 
-/// How exactly a wish names a type; the most exact one counts (RFC 9110, section 12.5.1).
+/// Specificity of a media range; the most specific one decides (RFC 9110, section 12.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Specificity {
     Anything,

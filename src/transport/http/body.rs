@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::answer::Refusal;
+use super::response::Refusal;
 use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::{GraphqlRequest, exceeded, wire_error};
 
-/// What a body or a URL holds.
+/// Requests of a body or URL.
 pub(super) enum Requests {
     Single(GraphqlRequest),
     Batch(Vec<Result<GraphqlRequest, ServerError>>),
@@ -63,8 +63,8 @@ pub(super) async fn read(
     Ok(Requests::Batch(batch.iter().map(|json| GraphqlRequest::from_json(json.get(), limits)).collect()))
 }
 
-/// Whether the body is of a type that no form can send: others would let any web page call the service with its
-/// visitor's cookies.
+/// Returns true for media types that no HTML form can send: others would let any web page call the service with its
+/// visitor's cookies (CSRF).
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
@@ -77,7 +77,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     plain && utf8 && json.contains(&kind.as_str())
 }
 
-/// The parameters of a GET; the two that are objects are JSON.
+/// Parameters of a GET; `variables` and `extensions` are JSON.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Parameters {

@@ -5,12 +5,12 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::graphql::is_request_error;
-use crate::transport::http::to_json;
+use crate::transport::wire::to_json;
 
-/// The longest identifier of an operation, in bytes; clients use UUIDs or counters.
+/// Longest identifier of an operation, in bytes; clients use UUIDs or counters.
 const MAX_ID: usize = 128;
 
-/// What a client sends.
+/// A message from the client.
 pub(super) enum ClientMessage<'a> {
     ConnectionInit(Option<&'a RawValue>),
     Ping,
@@ -30,10 +30,10 @@ struct Envelope<'a> {
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Reads a message; the error says what is wrong with it.
+    /// Parses a message; the error is the reason to close the socket with.
     pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
         let envelope: Envelope<'a> =
-            serde_json::from_str(text).map_err(|_| "The message is no JSON object with a type")?;
+            serde_json::from_str(text).map_err(|_| "The message is not a JSON object with a type")?;
         let payload = envelope.payload.filter(|payload| payload.get() != "null");
         let id = || match &envelope.id {
             Some(id) if !id.is_empty() && id.len() <= MAX_ID => Ok(id.clone()),
@@ -57,7 +57,7 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-/// The token that `connection_init` may carry, under one of the names that clients use.
+/// Payload of `connection_init`; clients send the token under one of these names.
 #[derive(Default, Deserialize)]
 pub(super) struct InitPayload {
     #[serde(rename = "Authorization", default)]
@@ -69,10 +69,10 @@ pub(super) struct InitPayload {
 }
 
 impl InitPayload {
-    /// What would stand in the `Authorization` header.
+    /// Returns the value of an equivalent `Authorization` header.
     pub(super) fn authorization(self) -> Option<String> {
         let header = self.capital.or(self.authorization);
-        // A bare token is one of those under `token` that come without the scheme.
+        // Some clients send `token` without the scheme.
         header.or(self.token.map(|token| if token.contains(' ') { token } else { format!("Bearer {token}") }))
     }
 }
@@ -81,7 +81,7 @@ pub(super) const ACK: &str = r#"{"type":"connection_ack"}"#;
 pub(super) const PING: &str = r#"{"type":"ping"}"#;
 pub(super) const PONG: &str = r#"{"type":"pong"}"#;
 
-/// One result of an operation; those of a request that could not be executed end it.
+/// Formats a response, and returns true if it ends the operation because the request could not be executed.
 pub(super) fn result(id: &str, response: &Response) -> (String, bool) {
     if is_request_error(response) {
         return (errors(id, &response.errors), true);
@@ -90,38 +90,38 @@ pub(super) fn result(id: &str, response: &Response) -> (String, bool) {
     (format!(r#"{{"id":{id},"type":"next","payload":{}}}"#, to_json(response)), false)
 }
 
-/// The errors that kept an operation from being executed.
+/// Formats the errors of a request that could not be executed.
 pub(super) fn errors(id: &str, errors: &[ServerError]) -> String {
     json!({ "id": id, "type": "error", "payload": errors }).to_string()
 }
 
-/// The end of an operation.
+/// Formats the end of an operation.
 pub(super) fn complete(id: &str) -> String {
     json!({ "id": id, "type": "complete" }).to_string()
 }
 
-/// Why a socket is closed, with the codes of the protocol.
+/// Reason to close a socket; converts into the protocol's close code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Close {
-    /// The service stops; clients connect again.
+    /// The service shuts down; clients reconnect.
     GoingAway,
     /// A message beyond the limit.
     TooBig,
-    /// The client does not take what it asked for; it connects again and goes on after the last event it has seen.
+    /// The client reads too slowly; it reconnects and resumes after the last event it has seen.
     TooSlow,
-    /// The user has too many sockets, or the service is busy; clients try again later.
+    /// The user has too many sockets, or the service is busy.
     TryAgainLater(&'static str),
-    /// A message that is none of the protocol.
+    /// A message that violates the protocol.
     BadRequest(&'static str),
     /// An operation before the connection was acknowledged.
     Unauthorized,
-    /// The token is bad or has expired, or its session has ended; clients connect again with another one.
+    /// The token is bad or has expired, or its session has ended; clients reconnect with a new one.
     Forbidden,
-    /// Another protocol than ours.
+    /// An unsupported subprotocol.
     SubprotocolNotAcceptable,
-    /// `connection_init` did not come in time.
+    /// No `connection_init` within the time limit.
     InitTimeout,
-    /// An identifier that is in use.
+    /// An identifier of an operation in progress.
     SubscriberExists(String),
     /// A second `connection_init`.
     TooManyInits,

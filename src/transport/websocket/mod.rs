@@ -2,7 +2,6 @@
 //! <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>.
 
 mod message;
-mod places;
 mod socket;
 
 use std::sync::Arc;
@@ -13,40 +12,37 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-pub(super) use self::places::Sockets;
 use self::socket::Socket;
 use super::client::Peer;
-use super::http::GraphqlState;
-use super::origin;
+use super::{Transport, origin};
 use crate::graphql::RequestId;
 
-/// Name of the protocol.
 const PROTOCOL: &str = "graphql-transport-ws";
 
-/// Opens a socket.
+/// Upgrades a connection to a socket.
 pub(crate) async fn upgrade<E: Executor>(
-    State(state): State<Arc<GraphqlState<E>>>,
+    State(transport): State<Arc<Transport<E>>>,
     Extension(request_id): Extension<RequestId>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    // Pages of other origins could open sockets in their visitor's name: the rules of CORS do not cover sockets.
-    if !origin::is_allowed(&headers, &state.allowed_origins) {
+    // CORS does not cover WebSockets: without this check any page could open one with its visitor's cookies.
+    if !origin::is_allowed(&headers, &transport.allowed_origins) {
         return (StatusCode::FORBIDDEN, "pages of this origin may not open sockets here\n").into_response();
     }
-    let Some(place) = state.sockets.enter() else {
+    let Some(permit) = transport.sockets.admit() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "too many sockets\n")
             .into_response();
     };
-    let limit = state.engine.limits().body;
+    let limit = transport.engine.limits().body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
-    let known = upgrade.selected_protocol().is_some();
-    // Stopping waits for the socket, from before it is open.
-    let task = state.tasks.token();
-    let client = state.client(&headers, peer, &request_id);
+    let has_protocol = upgrade.selected_protocol().is_some();
+    // Held from before the upgrade, so that a shutdown waits for the socket.
+    let task = transport.tasks.token();
+    let client = transport.client(&headers, peer, &request_id);
     upgrade.on_upgrade(async move |websocket| {
-        Socket::new(websocket, state, headers, client, request_id, place).serve(known).await;
+        Socket::new(websocket, transport, headers, client, request_id, permit).serve(has_protocol).await;
         drop(task);
     })
 }

@@ -8,14 +8,15 @@ use clap::{Args, FromArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use todo_api::auth::{SigningKey, SigningKeys};
+use todo_api::cli::serve_until;
 use todo_api::config::Config;
 use todo_api::db::{Connector, Connectors, DatabaseUrl};
 use todo_api::graphql::{self, Engine, TrustedDocuments};
-use todo_api::http::{Shutdown, serve};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::TestDatabase;
 use super::test_schema::test_schema;
@@ -32,8 +33,8 @@ pub(crate) struct TestApp {
     pub(crate) state: AppState,
     pub(crate) http: reqwest::Client,
     seconds_ahead: Arc<AtomicI64>,
-    stop: Box<dyn Fn() + Send + Sync>,
-    server: JoinHandle<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
 }
 
 impl TestApp {
@@ -105,12 +106,11 @@ impl TestApp {
         let trusted = TrustedDocuments::from_settings(&config.graphql).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, shutdown) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
         let engine = Engine::new(executor(state.clone()), sdl, config, trusted).unwrap();
-        let (shared, config) = (state.clone(), config.clone());
-        let server = tokio::spawn(async move { serve(listener, shared, engine, &config, shutdown).await });
-        let (http, stop) = (reqwest::Client::new(), Box::new(stop));
-        Self { address, database, state, http, seconds_ahead, stop, server }
+        let (shared, config, stop) = (state.clone(), config.clone(), shutdown.clone());
+        let server = tokio::spawn(async move { serve_until(listener, shared, engine, &config, stop).await });
+        Self { address, database, state, http: reqwest::Client::new(), seconds_ahead, shutdown, server }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -160,13 +160,13 @@ impl TestApp {
 
     /// Tells the service to stop.
     pub(crate) fn ask_to_stop(&self) {
-        (self.stop)();
+        self.shutdown.cancel();
     }
 
     /// Tells the service to stop and waits until it has.
     pub(crate) async fn stop(self) {
         self.ask_to_stop();
-        self.server.await.unwrap().unwrap();
+        self.server.await.unwrap();
     }
 }
 

@@ -37,7 +37,7 @@ impl Subscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The event after which to begin; from now on if left out.")] after: Option<ID>,
     ) -> Result<impl Stream<Item = Result<TodoChange, AppError>> + use<>, AppError> {
-        let user_id = ctx.caller()?.requester.require()?.user_id;
+        let user_id = ctx.caller()?.requester.require_identity()?.user_id;
         let after = after.map(|id| parse_id(&id)).transpose()?;
         let state = ctx.state()?.clone();
         // First of all: what happens from here on is heard of.

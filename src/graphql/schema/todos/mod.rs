@@ -58,14 +58,14 @@ impl TodoQuery {
             TodoOrder,
         >,
     ) -> Result<Connection<Todo, Edge<Todo>>, AppError> {
-        let identity = ctx.caller()?.requester.require()?;
+        let identity = ctx.caller()?.requester.require_identity()?;
         let arguments = PageArguments { first, after: after.as_deref(), last, before: before.as_deref() };
         list::todos(ctx, identity.user_id, arguments, filter.unwrap_or_default(), order_by).await
     }
 }
 
 async fn find(ctx: &Context<'_>, id: &ID) -> Result<Todo, AppError> {
-    let user_id = ctx.caller()?.requester.require()?.user_id;
+    let user_id = ctx.caller()?.requester.require_identity()?.user_id;
     let id = parse_id(id)?;
     let todo = ctx
         .state()?

@@ -186,7 +186,7 @@ impl<'a> Writer<'a> {
     /// For whoever asks, who must be known.
     pub(super) fn new(ctx: &'a Context<'_>) -> Result<Self, AppError> {
         let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let user_id = caller.requester.require()?.user_id;
+        let user_id = caller.requester.require_identity()?.user_id;
         Ok(Self { state, user_id, request_id: caller.client.request_id().unwrap_or_default() })
     }
 

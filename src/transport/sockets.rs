@@ -1,10 +1,11 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
-/// The sockets of this process, and how many more there may be.
-pub(in crate::transport) struct Sockets {
+/// Open sockets of this process, counted against their limits.
+pub(super) struct Sockets {
     max: usize,
     max_per_user: usize,
     open: Mutex<Open>,
@@ -18,31 +19,31 @@ struct Open {
 }
 
 impl Sockets {
-    pub(in crate::transport) fn new(max: usize, max_per_user: usize) -> Arc<Self> {
+    pub(super) fn new(max: usize, max_per_user: usize) -> Arc<Self> {
         Arc::new(Self { max, max_per_user, open: Mutex::default() })
     }
 
-    /// A place for another socket, if there is one. Half of them are kept for those who say who they are.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes a permit for a socket; returns `None` at the limit. Half of the permits are reserved for authenticated users.
+    pub(super) fn admit(self: &Arc<Self>) -> Option<SocketPermit> {
+        let mut open = self.open.lock();
         (open.all < self.max && open.anonymous < self.max.div_ceil(2)).then(|| {
             open.all += 1;
             open.anonymous += 1;
-            Place { sockets: Arc::clone(self), user: None }
+            SocketPermit { sockets: Arc::clone(self), user: None }
         })
     }
 }
 
-/// A socket's place, free again when dropped.
-pub(super) struct Place {
+/// Permit of an open socket, returned on drop.
+pub(super) struct SocketPermit {
     sockets: Arc<Sockets>,
     user: Option<Uuid>,
 }
 
-impl Place {
-    /// Says whose socket it is; whether that user may have another one.
-    pub(super) fn belongs_to(&mut self, user: Uuid) -> bool {
-        let mut open = self.sockets.open.lock().unwrap_or_else(PoisonError::into_inner);
+impl SocketPermit {
+    /// Counts the socket for its user; returns false if the user has too many.
+    pub(super) fn assign_to(&mut self, user: Uuid) -> bool {
+        let mut open = self.sockets.open.lock();
         let count = open.by_user.entry(user).or_default();
         let free = *count < self.sockets.max_per_user;
         if free {
@@ -54,9 +55,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
-        let mut open = self.sockets.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.sockets.open.lock();
         open.all -= 1;
         let Some(user) = self.user else {
             open.anonymous -= 1;

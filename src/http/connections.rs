@@ -1,0 +1,165 @@
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::config::HttpSettings;
+use crate::transport::Peer;
+
+/// Limits on a request's headers.
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Pause after a failed accept, as when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time after a shutdown request in which connections may still send requests, as some may not have been read yet.
+const LAST_REQUESTS: Duration = Duration::from_millis(100);
+
+/// A connection with its remote address and its permit.
+type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
+
+/// Accepts connections until `shutdown`, and at last those that were in the backlog by then.
+pub(super) async fn listen(
+    listener: TcpListener,
+    router: &Router,
+    settings: &HttpSettings,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let server = http_server(settings);
+    let permits = Arc::new(Semaphore::new(settings.max_connections));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits) => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok(accepted) => connect(&server, router, tasks, shutdown, accepted, settings),
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    match close(listener, &permits) {
+        Ok(last) => {
+            for accepted in last {
+                connect(&server, router, tasks, shutdown, accepted, settings);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "can't drain the listener's backlog"),
+    }
+}
+
+/// Waits for connections and tasks in progress, within the time limit of the settings.
+pub(super) async fn drain(tasks: &TaskTracker, settings: &HttpSettings) {
+    tasks.close();
+    if timeout(settings.shutdown_timeout, tasks.wait()).await.is_err() {
+        tracing::warn!("shutdown timeout: some requests were cut off");
+    }
+}
+
+/// Accepts the next connection once a permit is free; until then connections wait in the backlog.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Accepted> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, Peer(peer.ip()), permit))
+}
+
+/// Stops listening and returns the connections in the backlog, whose clients connected in time.
+fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Vec<Accepted>> {
+    let listener = listener.into_std()?;
+    let mut last = Vec::new();
+    while let Ok(permit) = Arc::clone(permits).try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+    {
+        stream.set_nonblocking(true)?;
+        last.push((TcpStream::from_std(stream)?, Peer(peer.ip()), permit));
+    }
+    Ok(last)
+}
+
+/// Wraps a connection so that it ends when its client stops reading the response.
+fn with_write_timeout(stream: TcpStream, settings: &HttpSettings) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    // Responses are written whole, so Nagle's algorithm would only add latency.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(settings.read_timeout));
+    Box::pin(stream)
+}
+
+/// Configures HTTP/1.1, which reverse proxies speak to their upstreams; TLS and HTTP/2 are theirs.
+fn http_server(settings: &HttpSettings) -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        // Ends idle keep-alive connections as well.
+        .header_read_timeout(settings.read_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    server
+}
+
+/// Serves a connection on a task of its own until its client closes it or the service shuts down.
+fn connect(
+    server: &http1::Builder,
+    router: &Router,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+    (stream, peer, permit): Accepted,
+    settings: &HttpSettings,
+) {
+    let with_peer = move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    };
+    let stopping = shutdown.clone();
+    // Tells clients not to send their next request into a connection that is being closed.
+    let with_close = move |mut response: Response<Body>| {
+        if stopping.is_cancelled() {
+            // An upgrade keeps its own.
+            response.headers_mut().entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
+        }
+        response
+    };
+    let service = TowerToHyperService::new(router.clone().map_request(with_peer).map_response(with_close));
+    let stream = TokioIo::new(with_write_timeout(stream, settings));
+    let connection = server.serve_connection(stream, service).with_upgrades();
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        let _permit = permit;
+        let mut connection = pin!(connection);
+        let grace = async {
+            shutdown.cancelled().await;
+            // Two timers: if the process was stalled during the first, it reads what arrived meanwhile during the second.
+            sleep(LAST_REQUESTS / 2).await;
+            sleep(LAST_REQUESTS / 2).await;
+        };
+        let ended = tokio::select! {
+            // Requests that have arrived take precedence over the shutdown.
+            biased;
+            ended = connection.as_mut() => ended,
+            () = grace => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // Disconnects and timeouts of clients are normal.
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+}

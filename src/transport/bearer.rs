@@ -1,0 +1,21 @@
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use crate::auth::BearerToken;
+
+/// Extracts the token of `Authorization: Bearer <token>`. The scheme is case-insensitive (RFC 9110, section 11.1).
+pub(super) fn bearer_token(headers: &HeaderMap) -> BearerToken<'_> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => BearerToken::Absent,
+        (Some(value), None) => {
+            value.to_str().ok().and_then(parse).map_or(BearerToken::Malformed, BearerToken::Present)
+        }
+        (Some(_), Some(_)) => BearerToken::Malformed,
+    }
+}
+
+fn parse(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,26 @@
+//! Errors that arise before or around the execution of an operation.
+
+use async_graphql::ServerError;
+
+use crate::error::{ErrorCode, RETRY_AFTER};
+use crate::graphql::{RequestId, wire_error};
+
+pub(super) fn timed_out() -> ServerError {
+    wire_error(ErrorCode::RequestTimeout, "The request took too long.")
+}
+
+/// Too many requests are in progress; `limit` is the number allowed.
+pub(super) fn overloaded(limit: usize) -> ServerError {
+    let mut error =
+        wire_error(ErrorCode::ServiceUnavailable, "The service is busy. Please try again in a moment.");
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("retryAfter", RETRY_AFTER);
+    extensions.set("limit", limit);
+    error
+}
+
+pub(super) fn internal(request_id: &RequestId) -> ServerError {
+    let mut error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
+    error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+    error
+}

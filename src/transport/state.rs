@@ -1,0 +1,126 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_graphql::{Executor, Response, ServerError};
+use axum::http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::client::{Peer, client};
+use super::errors::{internal, overloaded, timed_out};
+use super::observation::Observation;
+use super::sockets::Sockets;
+use crate::auth::Client;
+use crate::config::{Config, SocketSettings};
+use crate::graphql::{Caller, Engine, Operation, RequestId};
+use crate::state::AppState;
+
+/// State shared by GraphQL over HTTP and WebSocket.
+pub(crate) struct Transport<E> {
+    pub(super) app: AppState,
+    pub(super) engine: Arc<Engine<E>>,
+    /// Operations and sockets in progress, which a shutdown waits for.
+    pub(super) tasks: TaskTracker,
+    pub(super) shutdown: CancellationToken,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) socket_settings: SocketSettings,
+    pub(super) allowed_origins: Vec<HeaderValue>,
+    trusted_proxies: Vec<IpNet>,
+    /// One permit per request that may be in progress.
+    permits: Arc<Semaphore>,
+    pub(super) body_timeout: Duration,
+    pub(super) request_timeout: Duration,
+    /// Duration from which an operation is logged as slow.
+    slow: Duration,
+}
+
+/// Failure of an operation outside of GraphQL's execution.
+pub(super) enum RunError {
+    /// The time limit passed.
+    TimedOut(ServerError),
+    /// The operation panicked.
+    Panicked(ServerError),
+}
+
+impl RunError {
+    pub(super) fn into_error(self) -> ServerError {
+        match self {
+            Self::TimedOut(error) | Self::Panicked(error) => error,
+        }
+    }
+}
+
+impl<E: Executor> Transport<E> {
+    pub(crate) fn new(
+        app: AppState,
+        engine: Arc<Engine<E>>,
+        config: &Config,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let socket_settings = config.sockets;
+        Self {
+            app,
+            tasks,
+            shutdown,
+            sockets: Sockets::new(socket_settings.max_sockets, socket_settings.max_sockets_per_user),
+            socket_settings,
+            allowed_origins: config.http.cors_allowed_origins.clone(),
+            trusted_proxies: config.http.trusted_proxies.clone(),
+            permits: Arc::new(Semaphore::new(engine.limits().concurrent_requests)),
+            engine,
+            body_timeout: config.http.read_timeout,
+            request_timeout: config.http.request_timeout,
+            slow: config.log.slow_operation,
+        }
+    }
+
+    /// Begins the observation of a request.
+    pub(super) fn observe(&self, started: Instant, request_id: &RequestId) -> Observation {
+        Observation::new(request_id.clone(), self.app.metrics.clone(), self.slow, started)
+    }
+
+    /// Determines the origin of a request.
+    pub(super) fn client(&self, headers: &HeaderMap, peer: Peer, request_id: &RequestId) -> Client {
+        client(headers, peer, &self.trusted_proxies, request_id)
+    }
+
+    /// Takes a permit for a request, or fails at once if too many are in progress.
+    pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, ServerError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map_err(|_| overloaded(self.engine.limits().concurrent_requests))
+    }
+
+    /// Runs an operation on a task of its own, so that a client that disconnects does not cut a write in half and a panic
+    /// ends only its own request.
+    pub(super) async fn run(
+        &self,
+        operation: Operation,
+        caller: Caller,
+        mut observation: Observation,
+        request_id: &RequestId,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Response, RunError> {
+        let (engine, limit) = (Arc::clone(&self.engine), self.request_timeout);
+        let work = async move {
+            let _permit = permit;
+            observation.begin();
+            // Time out here too: this task outlives the request otherwise. An open transaction is rolled back.
+            let executed = timeout(limit, engine.execute(operation, caller, &observation.request_id)).await;
+            if let Ok(response) = executed {
+                observation.end_with(&response);
+                Ok(response)
+            } else {
+                let error = timed_out();
+                observation.refuse(&error);
+                Err(RunError::TimedOut(error))
+            }
+        };
+        let task = self.tasks.spawn(work.in_current_span());
+        task.await.unwrap_or_else(|_| Err(RunError::Panicked(internal(request_id))))
+    }
+}
