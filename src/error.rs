@@ -29,7 +29,7 @@ pub enum ErrorCode {
     Forbidden,
     /// Not found, or owned by another user; the error does not say which. Retrying cannot succeed.
     NotFound,
-    /// Another account has this email address. Retry only with a different address.
+    /// The email address belongs to another account. Retry only with a different address.
     EmailTaken,
     /// The todo is not in the expected state: it has another version, other content, or a field has changed since.
     /// `extensions.todo` is the current todo, `extensions.currentVersion` its version. Nothing was written; retry with
@@ -170,13 +170,13 @@ pub enum AppError {
     /// No such row, or it belongs to another user.
     #[error("Not found.")]
     NotFound,
-    /// Another account has the email address.
+    /// The email address belongs to another account.
     #[error("An account with this email address exists already.")]
     EmailTaken,
     /// The todo is not in the expected state; nothing was written.
     #[error("The todo has changed, or is not as expected.")]
     Conflict {
-        /// Its current version.
+        /// Current version of the todo.
         version: i64,
         /// The current todo as clients read it.
         todo: async_graphql::Value,

@@ -45,7 +45,8 @@ fn log(result: Result<(), db::Error>) {
 
 /// Deletes expired rows, unless another process is doing so.
 pub async fn delete_expired(state: &AppState) -> Result<(), db::Error> {
-    let (now, settings) = (state.clock.now(), state.auth.settings());
+    let now = state.clock.now();
+    let settings = state.auth.settings();
     for (rows, age) in [
         (Expired::Sessions, Duration::ZERO),
         (Expired::RefreshTokens, settings.refresh_token_lifetime),

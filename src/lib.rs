@@ -1,28 +1,32 @@
 //! A GraphQL backend for a todo application: accounts, sessions and private todos on PostgreSQL.
 //!
-//! A request walks one way, and nothing points back:
+//! A request walks one way:
 //!
 //! ```text
-//! http  ->  graphql  ->  auth | models  ->  db
+//! http  ->  transport  ->  graphql  ->  auth | models  ->  db
 //! ```
 //!
-//! | module | what lives there |
+//! Imports follow the same direction. `docs/architecture.md` lists the arrows that are allowed, and a test fails on any other.
+//!
+//! | module | purpose |
 //! | --- | --- |
-//! | [`cli`] | the command line: `serve`, `migrate`, `doctor`, `user`, `import-users`, `keys`, `schema` |
-//! | [`config`] | settings from the environment, `.env` and flags, parsed and checked |
-//! | [`state`] | what a request may reach |
-//! | [`http`] | routes, middleware, the transport of GraphQL, health, shutdown |
-//! | [`graphql`] | the schema: one file per topic, thin resolvers |
-//! | [`auth`] | the rules of accounts and sessions: passwords, tokens, who asks |
-//! | [`cache`] | rows that are often read, kept in Redis where one is used |
-//! | [`models`] | rows and the queries on them, one file per table |
+//! | [`cli`] | command line and composition root: the only place that starts things |
+//! | [`http`] | listener, routes, middleware, health, metrics endpoint, the IDE's page |
+//! | `transport` | GraphQL over HTTP and WebSocket |
+//! | [`graphql`] | the schema with thin resolvers, and the engine that validates, plans and executes |
+//! | [`auth`] | rules of accounts and sessions: passwords, tokens, rate limits, revocation |
+//! | [`models`] | rows and their queries, one file per table |
 //! | [`domain`] | parsed values such as an email address; no input or output |
-//! | [`db`] | pool, TLS, URL, migrations, the embedded server |
+//! | [`db`] | connections, pool, reconnect, replicas, TLS, migrations, the embedded server |
+//! | [`config`] | settings from the environment, `.env` and flags, parsed and checked |
+//! | [`state`] | state shared by all requests |
+//! | [`error`] | expected failures |
+//! | [`cache`] | users, cached in Redis where one is configured |
+//! | [`feed`] | notifications of changed todos and ended sessions, across processes |
+//! | [`housekeeping`] | deletes expired rows |
 //! | [`import`] | takes over the users of the original system |
-//! | [`feed`] | tells subscribers of changes, across processes |
-//! | [`metrics`] | what is counted and measured |
-//! | [`housekeeping`] | deletes what has had its time |
-//! | [`error`] | the failures a client may see, each with its code |
+//! | [`metrics`] | counters and histograms |
+//! | `telemetry` | logs and traces |
 
 pub mod auth;
 pub mod cache;

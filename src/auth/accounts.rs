@@ -76,7 +76,8 @@ impl Auth {
     /// Opens a session for the owner of an account.
     pub async fn login(&self, client: &Client, input: Credentials) -> Result<OpenedSession, AppError> {
         let answer_at = Instant::now() + FAILURE_TIME;
-        let (email, password) = (Email::parse(&input.email), Password::parse(input.password));
+        let email = Email::parse(&input.email);
+        let password = Password::parse(input.password);
         let (Ok(email), Ok(password)) = (&email, &password) else {
             return Err(invalid([
                 (AccountField::Email, email.err()),
@@ -163,7 +164,8 @@ impl Auth {
 
     /// Checks all fields and reports all problems at once.
     async fn prepare_account(&self, input: Registration) -> Result<ValidAccount, AppError> {
-        let (email, name) = (Email::parse(&input.email), Name::parse(&input.name));
+        let email = Email::parse(&input.email);
+        let name = Name::parse(&input.name);
         let password = match Password::parse(input.password) {
             Ok(password) => {
                 self.passwords.check_strength(password, vec![input.email, input.name]).await?.into_result()

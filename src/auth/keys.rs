@@ -13,7 +13,7 @@ use crate::crypto;
 pub struct SigningKey {
     /// The `kid` in the header of its tokens.
     pub(super) id: String,
-    /// The only algorithm used with this key, whatever a token's header says.
+    /// The only algorithm used with this key; a token's header can't choose another.
     pub(super) algorithm: Algorithm,
     pub(super) encoding: EncodingKey,
     pub(super) decoding: DecodingKey,

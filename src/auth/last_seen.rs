@@ -47,7 +47,9 @@ mod tests {
 
     #[test]
     fn a_session_is_stored_once_a_minute_however_often_it_is_used() {
-        let (seen, id, start) = (LastSeen::default(), Uuid::from_u128(1), DateTime::UNIX_EPOCH);
+        let seen = LastSeen::default();
+        let id = Uuid::from_u128(1);
+        let start = DateTime::UNIX_EPOCH;
         let mut stored = Vec::new();
         for second in 0..180 {
             let now = start + TimeDelta::seconds(second);

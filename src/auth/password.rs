@@ -148,7 +148,8 @@ impl PasswordHasher {
             self.metrics.password_refused();
             return Err(AppError::Unavailable("too many passwords to hash".into()));
         };
-        let (hasher, span) = (self.clone(), tracing::Span::current());
+        let hasher = self.clone();
+        let span = tracing::Span::current();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let started = Instant::now();

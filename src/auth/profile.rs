@@ -134,8 +134,8 @@ impl Auth {
     pub async fn delete_account(&self, client: &Client, user_id: Uuid) -> Result<bool, AppError> {
         let now = self.clock.now();
         let deleted = self.transaction(async |conn| {
-            // Lock order: the user first, which blocks logins; then the sessions; the user's row last. Whoever works on a
-            // session references its user afterwards, and would deadlock with the opposite order.
+            // Lock order: the user first, which blocks logins; then the sessions; the user's row last. Other
+            // transactions lock a session before they reference its user, and would deadlock with the opposite order.
             User::lock(conn, user_id).await?;
             let ended = Session::end_all(conn, user_id, None).await?;
             let deleted = User::delete(conn, user_id).await?;

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn only_the_token_itself_opens_what_it_sealed() {
-        let (token, successor) = (RefreshToken::generate(), RefreshToken::generate());
+        let token = RefreshToken::generate();
+        let successor = RefreshToken::generate();
         let sealed = token.seal(&successor).unwrap();
         assert_eq!(token.open(&sealed).unwrap().expose(), successor.expose());
         assert!(successor.open(&sealed).is_err());

@@ -7,7 +7,7 @@ use crate::error::{AppError, UnauthenticatedReason};
 /// The access token of a request, as its transport found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BearerToken<'a> {
-    /// None was sent.
+    /// Not sent.
     Absent,
     /// The credentials sent are not exactly one bearer token.
     Malformed,

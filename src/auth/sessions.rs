@@ -121,7 +121,8 @@ impl Auth {
         client: &Client,
         token: &RefreshToken,
     ) -> QueryResult<Written<Refreshed>> {
-        let (now, hash) = (self.clock.now(), token.hash());
+        let now = self.clock.now();
+        let hash = token.hash();
         let Some((row, mut session)) = RefreshTokenRow::lock(conn, &hash).await? else {
             return Ok(Written::nothing(Refreshed::Refused(UnauthenticatedReason::Revoked)));
         };
@@ -161,7 +162,8 @@ impl Auth {
         successor: &RefreshToken,
         session: &mut Session,
     ) -> QueryResult<()> {
-        let (now, settings) = (self.clock.now(), &self.settings);
+        let now = self.clock.now();
+        let settings = &self.settings;
         let sealed =
             token.seal(successor).map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
         let token_hash = &successor.hash();
@@ -212,7 +214,8 @@ impl Auth {
         identity: Identity,
         id: Uuid,
     ) -> Result<Vec<Uuid>, AppError> {
-        let (user_id, now) = (identity.user_id, self.clock.now());
+        let user_id = identity.user_id;
+        let now = self.clock.now();
         let ended = self.transaction(async |conn| {
             if !Session::end(conn, user_id, id).await? {
                 return Ok(Written::nothing(Vec::new()));

@@ -144,7 +144,8 @@ impl Auth {
         if !self.settings.rate_limits.is_on() {
             return Ok(Admission::Admitted(Attempt { counters: Vec::new(), known_address: None, ..attempt }));
         }
-        let (now, counting) = (self.clock.now(), &attempt);
+        let now = self.clock.now();
+        let counting = &attempt;
         let counted = self.database.transaction(async |conn| counting.count(conn, now).await).await?;
         match counted {
             Counted::Charged(keys) => {
@@ -185,7 +186,8 @@ impl Attempt {
     }
 
     pub(super) fn login(client: &Client, email: &Email) -> Self {
-        let (email, address) = (email.as_str().to_lowercase(), network(client));
+        let email = email.as_str().to_lowercase();
+        let address = network(client);
         let account = Counter::new(LOGIN_ACCOUNT, "login account", &[&email]);
         let known_address =
             KnownAddress { key: bucket_key("login known", &[&email, &address]), exempt_from: account.key };
@@ -282,7 +284,8 @@ mod tests {
 
     /// Returns the wait in seconds before each of some attempts, each made as early as possible.
     fn waits(rule: Rule, attempts: usize) -> Vec<u64> {
-        let (mut now, mut bucket) = (DateTime::UNIX_EPOCH, None);
+        let mut now = DateTime::UNIX_EPOCH;
+        let mut bucket = None;
         let counter = Counter::new(rule, "test", &[]);
         (0..attempts)
             .map(|_| {

@@ -27,9 +27,9 @@ pub struct Caller {
 pub enum RefreshCookie {
     /// Browser mode is off: refresh tokens travel in responses.
     Off,
-    /// None: this transport can't set cookies.
+    /// No access: this transport can't set cookies.
     Unavailable,
-    /// None: a page of another site may have sent the request.
+    /// No access: a page of another site may have sent the request.
     Untrusted,
     /// Read and write; holds the token that was sent.
     Usable(Option<SecretString>),

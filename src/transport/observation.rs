@@ -105,8 +105,10 @@ impl Observation {
 
     fn log(&self, took: Duration) {
         let name = self.name.as_ref().map(|name| name.get(..MAX_LOGGED_NAME).unwrap_or(name));
-        let (kind, code) = (self.kind.as_str(), self.code.map_or("OK", ErrorCode::as_str));
-        let (request_id, user_id) = (self.request_id.0.as_str(), self.user_id.map(display));
+        let kind = self.kind.as_str();
+        let code = self.code.map_or("OK", ErrorCode::as_str);
+        let request_id = self.request_id.0.as_str();
+        let user_id = self.user_id.map(display);
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         // The client decides how long a subscription lasts.
         if took >= self.slow && self.kind != OperationKind::Subscription {

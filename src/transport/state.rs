@@ -30,7 +30,7 @@ pub(crate) struct Transport<E> {
     pub(super) socket_settings: SocketSettings,
     pub(super) allowed_origins: Vec<HeaderValue>,
     trusted_proxies: Vec<IpNet>,
-    /// One permit per request that may be in progress.
+    /// Bounds the requests in progress.
     permits: Arc<Semaphore>,
     pub(super) body_timeout: Duration,
     pub(super) request_timeout: Duration,
@@ -105,7 +105,8 @@ impl<E: Executor> Transport<E> {
         request_id: &RequestId,
         permit: Arc<OwnedSemaphorePermit>,
     ) -> Result<Response, RunError> {
-        let (engine, limit) = (Arc::clone(&self.engine), self.request_timeout);
+        let engine = Arc::clone(&self.engine);
+        let limit = self.request_timeout;
         let work = async move {
             let _permit = permit;
             observation.begin();

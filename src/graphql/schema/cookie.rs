@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::auth::RefreshToken;
 
-/// With this prefix browsers accept the cookie only from this host itself, over HTTPS and for all paths
+/// Name with a prefix that makes browsers accept the cookie only from this host itself, over HTTPS and for all paths
 /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix>).
 const NAME: &str = "__Host-todo-refresh-token";
 const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Lax";

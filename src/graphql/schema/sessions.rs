@@ -31,7 +31,8 @@ impl SessionMutation {
         #[graphql(desc = "The refresh token; omit it in browser mode, where the cookie holds it.")]
         input: Option<RefreshSessionInput>,
     ) -> Result<AuthPayload, AppError> {
-        let (auth, caller) = (&ctx.state()?.auth, ctx.caller()?);
+        let auth = &ctx.state()?.auth;
+        let caller = ctx.caller()?;
         if let Some(input) = input {
             return Ok(auth.refresh(&caller.client, &input.refresh_token).await?.into());
         }
@@ -93,7 +94,8 @@ impl SessionMutation {
     async fn logout_others(&self, ctx: &Context<'_>) -> Result<RevokedSessionsPayload, AppError> {
         let caller = ctx.caller()?;
         let identity = caller.requester.require_identity()?;
-        let (auth, kept) = (&ctx.state()?.auth, Some(identity.session_id));
+        let auth = &ctx.state()?.auth;
+        let kept = Some(identity.session_id);
         Ok(auth.revoke_sessions(&caller.client, identity.user_id, kept).await?.into())
     }
 
@@ -186,7 +188,8 @@ pub(super) async fn sessions(
     first: Option<i32>,
     after: Option<&str>,
 ) -> Result<Connection<Session, Edge<Session>>, AppError> {
-    let (state, page) = (ctx.state()?, pages::page(first, after)?);
+    let state = ctx.state()?;
+    let page = pages::page(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
     let now = state.clock.now();
     let found = state.database.read_of(user_id, async |conn| {

@@ -32,7 +32,8 @@ impl MediaType {
                 continue;
             }
             has_ranges = true;
-            let (mut q, mut charset) = (1.0, true);
+            let mut q = 1.0;
+            let mut charset = true;
             for (name, value) in parts.filter_map(|part| part.split_once('=')) {
                 match name.trim().to_ascii_lowercase().as_str() {
                     "q" => q = value.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0),

@@ -96,7 +96,8 @@ pub(super) fn read_url(uri: &Uri, limits: &Limits) -> Result<Requests, ServerErr
             "The URL's parameters can't be read, or one is there twice.",
         ));
     };
-    let (variables, extensions) = (parameters.variables.as_deref(), parameters.extensions.as_deref());
+    let variables = parameters.variables.as_deref();
+    let extensions = parameters.extensions.as_deref();
     let variables = variables.filter(|json| !json.is_empty());
     let extensions = extensions.filter(|json| !json.is_empty());
     GraphqlRequest::new(

@@ -77,7 +77,7 @@ pub(crate) async fn handle<E: Executor>(
     }
 }
 
-/// One HTTP request, which holds one operation or a batch.
+/// An HTTP request with one operation or a batch.
 struct Call<E> {
     transport: Arc<Transport<E>>,
     media_type: MediaType,

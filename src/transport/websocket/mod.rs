@@ -2,6 +2,7 @@
 //! <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>.
 
 mod message;
+mod operation;
 mod socket;
 
 use std::sync::Arc;

@@ -2,28 +2,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
 
-use async_graphql::parser::types::OperationType;
-use async_graphql::{Executor, Response, ServerError, Value};
-use axum::extract::ws::{Message, WebSocket};
+use async_graphql::{Executor, ServerError, Value};
+use axum::extract::ws::Message;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
-use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, pending};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
 
-use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, complete, errors, result};
+use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, errors};
+use super::operation::{Event, OperationContext, Outlet, Running};
 use crate::auth::{Client, Requester};
 use crate::error::ErrorCode;
-use crate::graphql::{Caller, GraphqlRequest, InvalidRequest, Operation, RefreshCookie, RequestId, exceeded};
+use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId, exceeded};
 use crate::metrics::Held;
-use crate::telemetry;
 use crate::transport::Transport;
 use crate::transport::bearer::bearer_token;
-use crate::transport::errors::internal;
 use crate::transport::observation::Observation;
 use crate::transport::sockets::SocketPermit;
 
@@ -34,9 +30,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Lifetime of a socket without a token: long enough to log in.
 const ANONYMOUS_LIFETIME: Duration = Duration::from_mins(5);
 
-/// A socket with its operations.
-pub(super) struct Socket<E> {
-    websocket: WebSocket,
+/// A socket with its operations. `W` is the WebSocket; tests use channels.
+pub(super) struct Socket<W, E> {
+    websocket: W,
     transport: Arc<Transport<E>>,
     headers: HeaderMap,
     client: Arc<Client>,
@@ -51,53 +47,27 @@ pub(super) struct Socket<E> {
     session_ended: BoxFuture<'static, ()>,
     operations: HashMap<String, Running>,
     started: u64,
-    results: mpsc::Receiver<Outcome>,
-    sender: mpsc::Sender<Outcome>,
+    events: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
 }
 
-/// An operation in progress. Its number tells it from an earlier one with the same identifier, which the client may reuse
-/// as soon as it has completed that.
-struct Running {
-    number: u64,
-    _in_progress: Held,
-    _task: AbortOnDropHandle<()>,
-}
-
-/// A message of an operation to the client.
-struct Outcome {
-    id: String,
-    number: u64,
-    message: Option<String>,
-    ended: bool,
-}
-
-/// Sends an operation's messages to its socket.
-struct Reporter {
-    id: String,
-    number: u64,
-    sender: mpsc::Sender<Outcome>,
-}
-
-impl Reporter {
-    /// Sends a message; returns false if the socket is gone.
-    async fn send(&self, message: Option<String>, ended: bool) -> bool {
-        let outcome = Outcome { id: self.id.clone(), number: self.number, message, ended };
-        self.sender.send(outcome).await.is_ok()
-    }
-}
-
-impl<E: Executor> Socket<E> {
+impl<W, E> Socket<W, E>
+where
+    W: Stream<Item = Result<Message, axum::Error>> + Sink<Message> + Unpin,
+    E: Executor,
+{
     pub(super) fn new(
-        websocket: WebSocket,
+        websocket: W,
         transport: Arc<Transport<E>>,
         headers: HeaderMap,
         client: Client,
         request_id: RequestId,
         permit: SocketPermit,
     ) -> Self {
-        let (sender, results) = mpsc::channel(QUEUE);
+        let (sender, events) = mpsc::channel(QUEUE);
         let deadline = Instant::now() + transport.socket_settings.init_timeout;
-        let (operations, open) = (HashMap::new(), transport.app.metrics.socket());
+        let operations = HashMap::new();
+        let open = transport.app.metrics.socket();
         Self {
             websocket,
             transport,
@@ -111,7 +81,7 @@ impl<E: Executor> Socket<E> {
             session_ended: Box::pin(pending()),
             operations,
             started: 0,
-            results,
+            events,
             sender,
         }
     }
@@ -128,7 +98,7 @@ impl<E: Executor> Socket<E> {
             }
             // Reads on until the closing handshake is complete: closing a TCP connection with unread data resets it, and
             // the peer may lose what was sent last.
-            while let Some(Ok(_)) = self.websocket.recv().await {}
+            while let Some(Ok(_)) = self.websocket.next().await {}
         })
         .await;
     }
@@ -142,7 +112,7 @@ impl<E: Executor> Socket<E> {
         let shutdown = self.transport.shutdown.clone();
         loop {
             tokio::select! {
-                received = self.websocket.recv() => {
+                received = self.websocket.next() => {
                     is_alive = true;
                     match received? {
                         Ok(Message::Text(text)) => {
@@ -157,8 +127,8 @@ impl<E: Executor> Socket<E> {
                         Ok(Message::Close(_)) | Err(_) => return None,
                     }
                 }
-                Some(outcome) = self.results.recv() => {
-                    if let Err(close) = self.forward(outcome).await {
+                Some(event) = self.events.recv() => {
+                    if let Err(close) = self.forward(event).await {
                         return close;
                     }
                 }
@@ -264,42 +234,27 @@ impl<E: Executor> Socket<E> {
     }
 
     fn start(&mut self, id: String, operation: Operation, requester: Requester, observation: Observation) {
-        let (transport, request_id) = (Arc::clone(&self.transport), self.request_id.clone());
-        let client = Arc::clone(&self.client);
-        let browser_mode = transport.app.auth.settings().refresh_token_cookie.is_on();
-        let cookie = if browser_mode { RefreshCookie::Unavailable } else { RefreshCookie::Off };
         self.started += 1;
         let number = self.started;
-        let reporter = Reporter { id: id.clone(), number, sender: self.sender.clone() };
-        let span = telemetry::begin_operation(Some(&request_id.0));
-        let in_progress = transport.app.metrics.socket_operation();
-        let work = async move {
-            let observation = observation.with_operation(&operation);
-            let caller =
-                Caller { requester: transport.app.auth.recheck_revocation(requester).await, client, cookie };
-            let last = if operation.kind() == OperationType::Subscription {
-                subscribe(&transport, operation, caller, observation, &reporter).await
-            } else {
-                let response = run(&transport, operation, caller, observation, &request_id).await;
-                let (message, ended) = result(&reporter.id, &response);
-                reporter.send(Some(message), ended).await;
-                (!ended).then(|| complete(&reporter.id))
-            };
-            reporter.send(last, true).await;
+        let context = OperationContext {
+            transport: Arc::clone(&self.transport),
+            client: Arc::clone(&self.client),
+            request_id: self.request_id.clone(),
+            requester,
+            outlet: Outlet { id: id.clone(), number, sender: self.sender.clone() },
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
-        self.operations.insert(id, Running { number, _in_progress: in_progress, _task: task });
+        self.operations.insert(id, Running::start(context, operation, observation));
     }
 
     /// Forwards a message unless its operation has been completed; an error closes the socket.
-    async fn forward(&mut self, outcome: Outcome) -> Result<(), Option<Close>> {
-        if self.operations.get(&outcome.id).is_none_or(|running| running.number != outcome.number) {
+    async fn forward(&mut self, event: Event) -> Result<(), Option<Close>> {
+        if self.operations.get(&event.id).is_none_or(|running| !running.has_number(event.number)) {
             return Ok(());
         }
-        if outcome.ended {
-            self.operations.remove(&outcome.id);
+        if event.is_last {
+            self.operations.remove(&event.id);
         }
-        match outcome.message {
+        match event.message {
             Some(message) => self.send(&message).await,
             None => Ok(()),
         }
@@ -315,54 +270,11 @@ impl<E: Executor> Socket<E> {
     }
 }
 
-/// Runs a query or mutation under the limits that it has over HTTP.
-async fn run<E: Executor>(
-    transport: &Transport<E>,
-    operation: Operation,
-    caller: Caller,
-    observation: Observation,
-    request_id: &RequestId,
-) -> Response {
-    let result = match transport.admit() {
-        Ok(permit) => transport.run(operation, caller, observation, request_id, Arc::new(permit)).await,
-        Err(error) => {
-            observation.refuse(&error);
-            return Response::from_errors(vec![error]);
-        }
-    };
-    result.unwrap_or_else(|error| Response::from_errors(vec![error.into_error()]))
-}
-
-/// Forwards the results of a subscription; returns the message that ends it.
-async fn subscribe<E: Executor>(
-    transport: &Arc<Transport<E>>,
-    operation: Operation,
-    caller: Caller,
-    mut observation: Observation,
-    reporter: &Reporter,
-) -> Option<String> {
-    let request_id = observation.request_id.clone();
-    let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id.clone());
-    // A panic in the stream ends this operation, not the socket.
-    let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
-    let _live = transport.app.metrics.subscription();
-    while let Some(response) = stream.next().await {
-        let Ok(response) = response else {
-            let error = internal(&request_id);
-            observation.refuse(&error);
-            return Some(errors(&reporter.id, &[error]));
-        };
-        observation.record(&response);
-        let (message, ended) = result(&reporter.id, &response);
-        if !reporter.send(Some(message), ended).await || ended {
-            return None;
-        }
-    }
-    Some(complete(&reporter.id))
-}
-
 /// Returns true if an error is about the form of a request.
 fn is_bad_request(error: &ServerError) -> bool {
     let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
     code == Some(&Value::from(ErrorCode::BadRequest.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

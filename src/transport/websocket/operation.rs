@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Executor, Response};
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+use super::message::{complete, errors, result};
+use crate::auth::{Client, Requester};
+use crate::graphql::{Caller, Operation, RefreshCookie, RequestId};
+use crate::metrics::Held;
+use crate::telemetry;
+use crate::transport::Transport;
+use crate::transport::errors::internal;
+use crate::transport::observation::Observation;
+
+/// An operation in progress; dropping it ends a subscription, while a write runs to completion.
+///
+/// Its number tells it from an earlier one with the same identifier, which the client may reuse as soon as it has completed
+/// that.
+pub(super) struct Running {
+    number: u64,
+    _in_progress: Held,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// A message of an operation on its way to the client.
+pub(super) struct Event {
+    pub(super) id: String,
+    pub(super) number: u64,
+    pub(super) message: Option<String>,
+    pub(super) is_last: bool,
+}
+
+/// Sends an operation's messages to its socket.
+pub(super) struct Outlet {
+    pub(super) id: String,
+    pub(super) number: u64,
+    pub(super) sender: mpsc::Sender<Event>,
+}
+
+impl Outlet {
+    /// Sends a message; returns false if the socket is gone.
+    async fn send(&self, message: Option<String>, is_last: bool) -> bool {
+        let event = Event { id: self.id.clone(), number: self.number, message, is_last };
+        self.sender.send(event).await.is_ok()
+    }
+}
+
+/// Surroundings of an operation.
+pub(super) struct OperationContext<E> {
+    pub(super) transport: Arc<Transport<E>>,
+    pub(super) client: Arc<Client>,
+    pub(super) request_id: RequestId,
+    pub(super) requester: Requester,
+    pub(super) outlet: Outlet,
+}
+
+impl Running {
+    /// Starts an operation on a task of its own.
+    pub(super) fn start<E: Executor>(
+        context: OperationContext<E>,
+        operation: Operation,
+        observation: Observation,
+    ) -> Self {
+        let OperationContext { transport, client, request_id, requester, outlet } = context;
+        let browser_mode = transport.app.auth.settings().refresh_token_cookie.is_on();
+        let cookie = if browser_mode { RefreshCookie::Unavailable } else { RefreshCookie::Off };
+        let span = telemetry::begin_operation(Some(&request_id.0));
+        let number = outlet.number;
+        let in_progress = transport.app.metrics.socket_operation();
+        let work = async move {
+            let observation = observation.with_operation(&operation);
+            // The session may have ended since the socket was opened.
+            let requester = transport.app.auth.recheck_revocation(requester).await;
+            let caller = Caller { requester, client, cookie };
+            let last = if operation.kind() == OperationType::Subscription {
+                subscribe(&transport, operation, caller, observation, &outlet).await
+            } else {
+                let response = run(&transport, operation, caller, observation, &request_id).await;
+                let (message, is_last) = result(&outlet.id, &response);
+                outlet.send(Some(message), is_last).await;
+                (!is_last).then(|| complete(&outlet.id))
+            };
+            outlet.send(last, true).await;
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
+        Self { number, _in_progress: in_progress, _task: task }
+    }
+
+    /// Returns true if an event with this number belongs to this operation.
+    pub(super) fn has_number(&self, number: u64) -> bool {
+        self.number == number
+    }
+}
+
+/// Runs a query or mutation under the limits that it has over HTTP.
+async fn run<E: Executor>(
+    transport: &Transport<E>,
+    operation: Operation,
+    caller: Caller,
+    observation: Observation,
+    request_id: &RequestId,
+) -> Response {
+    let result = match transport.admit() {
+        Ok(permit) => transport.run(operation, caller, observation, request_id, Arc::new(permit)).await,
+        Err(error) => {
+            observation.refuse(&error);
+            return Response::from_errors(vec![error]);
+        }
+    };
+    result.unwrap_or_else(|error| Response::from_errors(vec![error.into_error()]))
+}
+
+/// Forwards the results of a subscription; returns the message that ends it.
+async fn subscribe<E: Executor>(
+    transport: &Arc<Transport<E>>,
+    operation: Operation,
+    caller: Caller,
+    mut observation: Observation,
+    outlet: &Outlet,
+) -> Option<String> {
+    let request_id = observation.request_id.clone();
+    let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id.clone());
+    // A panic in the stream ends this operation, not the socket.
+    let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
+    let _live = transport.app.metrics.subscription();
+    while let Some(response) = stream.next().await {
+        let Ok(response) = response else {
+            let error = internal(&request_id);
+            observation.refuse(&error);
+            return Some(errors(&outlet.id, &[error]));
+        };
+        observation.record(&response);
+        let (message, ended) = result(&outlet.id, &response);
+        if !outlet.send(Some(message), ended).await || ended {
+            return None;
+        }
+    }
+    Some(complete(&outlet.id))
+}
