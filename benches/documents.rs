@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program to be read by its author")]
 
-#[path = "../tests/api/support/documents.rs"]
+#[path = "../tests/support/documents.rs"]
 mod documents;
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Requests that ask for too much are refused before anything is executed, and nothing suffers from them.
+//! Limits: excessive requests are refused before anything is executed, and harm no other request.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn repeat(count: usize, part: impl Fn(usize) -> String) -> String {
     (0..count).map(part).collect::<Vec<_>>().join(" ")
 }
 
-/// Fragments that each contain the next one twice: 2 to the power of `count` times what the last one has.
+/// Fragments that each spread the next one twice, so that the last one is expanded 2^`count` times.
 fn fragment_bomb(count: usize, last: &str) -> String {
     let mut query = String::from("{ me { ...F0 } }");
     for n in 0..count {
@@ -29,7 +29,7 @@ async fn still_answers(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn each_limit_has_its_code_and_says_what_it_is() {
+async fn each_limit_has_its_own_code_and_names_its_value() {
     let app = TestApp::with(&["--max-body=1MiB"]).await;
     let list = "types { fields { type { fields { type { fields { name } } } } } }";
     let cases = [
@@ -125,7 +125,7 @@ async fn fragments_that_contain_themselves_are_refused() {
         "{ me { ...A } } fragment A on User { ...A }",
         "{ me { ...A } } fragment A on User { ...B } fragment B on User { id ...A }",
         "{ __typename } fragment A on User { ...B } fragment B on User { ...A }",
-        // One that is missing must not make the others free.
+        // A missing fragment must not exempt the others.
         &fragment_bomb(40, "...Missing"),
     ] {
         assert_eq!(app.ask(query, Value::Null).await.code(), "GRAPHQL_VALIDATION_FAILED", "{query}");
@@ -134,7 +134,7 @@ async fn fragments_that_contain_themselves_are_refused() {
 }
 
 #[tokio::test]
-async fn what_tools_ask_of_the_schema_is_within_the_limits() {
+async fn introspection_by_tools_is_within_the_limits() {
     let app = TestApp::start().await;
     let answer = app.ask(documents::INTROSPECTION, Value::Null).await;
     assert!(answer.data("__schema")["types"].as_array().unwrap().len() > 5);
@@ -150,7 +150,7 @@ async fn limits_can_be_set() {
 }
 
 #[tokio::test]
-async fn requests_beyond_those_that_may_be_under_way_are_turned_away() {
+async fn requests_beyond_the_concurrency_limit_are_refused() {
     let app = TestApp::with(&["--max-concurrent-requests=1"]).await;
     // A failed login takes half a second.
     let body = json!({ "query": "mutation { login(input: { email: \"a@example.com\", password: \"x\" }) { accessToken } }" });
@@ -171,7 +171,7 @@ async fn requests_beyond_those_that_may_be_under_way_are_turned_away() {
 }
 
 #[tokio::test]
-async fn a_request_beyond_its_time_is_answered() {
+async fn a_request_that_times_out_is_answered() {
     let app =
         TestApp::with(&["--request-timeout=1s", "--database-pool-size=1", "--database-pool-overflow=0"])
             .await;
@@ -197,7 +197,7 @@ async fn a_request_beyond_its_time_is_answered() {
 }
 
 #[tokio::test]
-async fn clients_that_send_slowly_are_cut() {
+async fn clients_that_send_slowly_are_disconnected() {
     let app = TestApp::with(&["--read-timeout=200ms"]).await;
     for (what, beginning, answer) in [
         ("nothing", "", ""),
@@ -219,7 +219,7 @@ async fn clients_that_send_slowly_are_cut() {
 }
 
 #[tokio::test]
-async fn clients_that_do_not_take_their_answers_are_cut_and_connections_are_bounded() {
+async fn clients_that_do_not_read_responses_are_disconnected_and_connections_are_bounded() {
     let app = TestApp::with(&["--read-timeout=500ms", "--max-connections=2"]).await;
     let body = json!({ "query": "{ __schema { types { name description fields { name description } } } }" })
         .to_string();
@@ -227,7 +227,7 @@ async fn clients_that_do_not_take_their_answers_are_cut_and_connections_are_boun
         "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len(),
     );
-    // Asks for some megabytes, one answer after the other, and reads none of them.
+    // Requests some megabytes of responses and reads none of them.
     let mut greedy = Vec::new();
     for _ in 0..2 {
         let socket = TcpStream::connect(app.address).await.unwrap();
@@ -235,7 +235,7 @@ async fn clients_that_do_not_take_their_answers_are_cut_and_connections_are_boun
         let requests = format!("{head}{body}").repeat(2_000);
         greedy.push((read, tokio::spawn(async move { write.write_all(requests.as_bytes()).await })));
     }
-    // There is no place for another one until they have been cut.
+    // Another connection is accepted only once these have been closed.
     still_answers(&app).await;
     for (_, writer) in greedy {
         writer.abort();
@@ -256,7 +256,7 @@ async fn large_heads_are_refused() {
 }
 
 #[tokio::test]
-async fn errors_tell_nothing_of_the_inside() {
+async fn errors_reveal_no_internals() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
     app.database.sql("ALTER TABLE users RENAME COLUMN name TO title").await;
@@ -270,7 +270,7 @@ async fn errors_tell_nothing_of_the_inside() {
 }
 
 #[tokio::test]
-async fn json_within_json_is_bounded() {
+async fn nesting_of_json_is_bounded() {
     let app = TestApp::start().await;
     let deep = format!(
         "{{\"query\": \"{{ __typename }}\", \"variables\": {{\"a\": {}1{} }}}}",

@@ -1,4 +1,4 @@
-//! Registering, logging in, and asking who one is.
+//! Registration, login and `me`.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::support::{PASSWORD, TestApp, rows};
 
 #[tokio::test]
-async fn register_opens_a_session_whose_token_says_who_asks() {
+async fn register_opens_a_session_whose_token_identifies_the_user() {
     let app = TestApp::start().await;
     let registered = app.register("Ada@example.com").await;
     let user = &registered.data("register")["user"];
@@ -22,7 +22,7 @@ async fn register_opens_a_session_whose_token_says_who_asks() {
 }
 
 #[tokio::test]
-async fn login_finds_the_account_whatever_the_case_of_the_address() {
+async fn login_ignores_the_case_of_the_address() {
     let app = TestApp::start().await;
     let registered = app.register("Ada@Example.com").await;
     let logged_in = app.login(" aDA@exAMPLE.COM ", PASSWORD).await;
@@ -162,7 +162,7 @@ async fn an_unknown_address_and_a_wrong_password_differ_neither_in_words_nor_in_
         answers.push((answer.body, began.elapsed()));
     }
     assert!(answers.windows(2).all(|pair| pair[0].0 == pair[1].0), "{answers:#?}");
-    // The common time of failures hides the hashes' own: none is answered before it.
+    // All failures take the same minimum time, which hides the time of the hash.
     assert!(answers.iter().all(|(_, took)| *took >= Duration::from_millis(500)), "{answers:#?}");
 }
 
@@ -182,7 +182,7 @@ async fn hashes_of_other_kinds_log_in_and_are_replaced() {
         app.database.sql(&stored(&hash)).await;
         assert_login_replaces(&app, &hash[1..3]).await;
     }
-    // An unknown or damaged hash fits no password and says nothing.
+    // An unknown or damaged hash matches no password and reveals nothing.
     app.database.sql(&stored(argon2i)).await;
     assert_eq!(app.login("ar@example.com", PASSWORD).await.code(), "INVALID_CREDENTIALS");
 }
@@ -254,7 +254,7 @@ async fn of_secrets_only_hashes_are_stored() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_cut_its_registration_in_half() {
+async fn a_client_that_disconnects_does_not_cut_its_registration_in_half() {
     use tokio::io::AsyncWriteExt;
 
     let app = TestApp::start().await;
@@ -285,7 +285,7 @@ async fn stored_hash(app: &TestApp, email: &str) -> String {
 }
 
 #[tokio::test]
-async fn passwords_wait_for_their_turn_for_a_bounded_time() {
+async fn password_hashing_is_queued_for_a_bounded_time() {
     let app = TestApp::with(&["--password-hash-concurrency=1", "--password-hash-timeout=10ms"]).await;
     let app = std::sync::Arc::new(app);
     let mut tasks = JoinSet::new();

@@ -40,7 +40,7 @@ async fn the_refresh_token_travels_in_a_cookie_and_not_in_the_answer() {
         assert!(set.split("; ").any(|part| part == attribute), "{attribute}: {set}");
     }
     assert!(!set.contains("Domain"));
-    // 30 days, less what has passed of them.
+    // 30 days, less the time that has passed.
     assert!(set.contains("Max-Age=25919") || set.contains("Max-Age=2592000"), "{set}");
 
     let held = pair(&registered);
@@ -57,7 +57,7 @@ async fn the_refresh_token_travels_in_a_cookie_and_not_in_the_answer() {
 }
 
 #[tokio::test]
-async fn the_cookie_does_nothing_without_the_header_or_from_another_origin() {
+async fn the_cookie_is_ignored_without_the_header_or_from_another_origin() {
     let app = TestApp::with(&[ON, "--cors-allowed-origins=https://app.example.com"]).await;
     let held = pair(&registered(&app).await);
     let host = app.address.to_string();
@@ -86,7 +86,7 @@ async fn the_cookie_does_nothing_without_the_header_or_from_another_origin() {
         let form = form.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
         assert_eq!(form.status(), 415);
     }
-    // Nobody is logged out from another site, either.
+    // Another site can't log a user out, either.
     let with = headers(&[("cookie", &held)]);
     let logout = app.ask_with(with, "mutation { logout { revokedSessionIds } }", Value::Null).await;
     assert_eq!(logout.code(), "FORBIDDEN");
@@ -94,7 +94,7 @@ async fn the_cookie_does_nothing_without_the_header_or_from_another_origin() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_does_not_work_any_more_is_cleared() {
+async fn an_invalid_cookie_is_cleared() {
     let app = TestApp::with(&[ON]).await;
     let header = ("apollo-require-preflight", "true");
     let missing = app.ask_with(headers(&[header]), REFRESH, Value::Null).await;
@@ -118,7 +118,7 @@ async fn without_browser_mode_cookies_are_neither_set_nor_read() {
 }
 
 #[tokio::test]
-async fn clients_that_are_no_browsers_refresh_by_input_in_browser_mode_too() {
+async fn other_clients_refresh_by_input_in_browser_mode_too() {
     let app = TestApp::with(&[ON]).await;
     let held = pair(&registered(&app).await);
     let token = held.split_once('=').unwrap().1;

@@ -1,61 +1,9 @@
 //! `todo-api doctor`, as an operator calls it.
 
-use std::process::Output;
-
 use serde_json::Value;
 
-use crate::support::{OwnServer, PgBouncer, Pooling, Service, TestDatabase, Version, connector};
+use crate::support::{OwnServer, Page, Service, TestDatabase, connector};
 use crate::tls::TlsServer;
-
-/// What a call has found.
-struct Page {
-    code: i32,
-    text: String,
-}
-
-impl Page {
-    fn of(url: &str, settings: &[(&str, &str)]) -> Self {
-        let dir = tempfile::TempDir::new().unwrap();
-        let mut command = Service::command();
-        command.env("TODO_DATA_DIR", dir.path()).envs(settings.iter().copied()).args(["doctor", url]);
-        Self::from(&Service::run(&mut command), url)
-    }
-
-    /// Nothing that is printed holds the URL's password.
-    fn from(output: &Output, url: &str) -> Self {
-        let text = String::from_utf8(output.stdout.clone()).unwrap();
-        let said = String::from_utf8(output.stderr.clone()).unwrap();
-        let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(login, _)| login);
-        if let Some((_, password)) = login.and_then(|login| login.split_once(':')) {
-            assert!(!text.contains(password) && !said.contains(password), "{text}\n{said}");
-        }
-        assert!(text.contains("the worst of it"), "{text}\n{said}");
-        Self { code: output.status.code().unwrap(), text }
-    }
-
-    /// The line of a finding, with what follows up to the next one.
-    #[track_caller]
-    fn finding(&self, status: &str, name: &str) -> String {
-        let start = format!("{status:7}  {name}  ");
-        let found = self
-            .text
-            .lines()
-            .position(|line| line.starts_with(&start) || line.starts_with(&format!("{status:7}  {name} ")));
-        let lines: Vec<_> = self.text.lines().collect();
-        let first = found.unwrap_or_else(|| panic!("no {status} on {name}:\n{}", self.text));
-        let rest = lines[first + 1..].iter().take_while(|line| line.starts_with("         "));
-        [lines[first]].into_iter().chain(rest.copied()).collect::<Vec<_>>().join("\n")
-    }
-
-    #[track_caller]
-    fn assert(&self, code: i32, status: &str, name: &str, parts: &[&str]) {
-        let finding = self.finding(status, name);
-        for part in parts {
-            assert!(finding.contains(part), "{part}: {finding}");
-        }
-        assert_eq!(self.code, code, "{}", self.text);
-    }
-}
 
 #[tokio::test]
 async fn a_sound_database_has_notes_at_most() {
@@ -175,48 +123,6 @@ async fn a_certificate_that_nobody_trusts_is_named() {
     page.assert(2, "error", "connection", &["no encryption", "sslmode=require"]);
     let page = Page::of(&url("localhost", &tls.authority), &[]);
     page.finding("ok", "connection");
-}
-
-#[tokio::test]
-async fn a_pooler_is_told_and_whether_there_is_a_way_past_it() {
-    let database = TestDatabase::new().await;
-    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
-    let page = Page::of(&pgbouncer.url, &[]);
-    page.assert(1, "warning", "pooler", &["transaction mode", "DATABASE_DIRECT_URL"]);
-    page.finding("ok", "prepared statements");
-
-    let mut command = Service::command();
-    command.env("DATABASE_URL", &pgbouncer.url).env("DATABASE_DIRECT_URL", &database.url).arg("doctor");
-    let page = Page::from(&Service::run(&mut command), &database.url);
-    page.assert(0, "ok", "pooler", &["transaction mode", "leads past it"]);
-    page.finding("ok", "direct");
-
-    let other = TestDatabase::new().await;
-    command.env("DATABASE_DIRECT_URL", &other.url);
-    let page = Page::from(&Service::run(&mut command), &database.url);
-    page.assert(2, "error", "direct", &["another database"]);
-    let twice = PgBouncer::start(&database.url, Pooling::default());
-    command.env("DATABASE_DIRECT_URL", &twice.url);
-    let page = Page::from(&Service::run(&mut command), &database.url);
-    page.assert(1, "warning", "direct", &["through a pooler, too", "PostgreSQL itself"]);
-
-    let url = pgbouncer.url.replace("sslmode=disable", "channel_binding=require");
-    Page::of(&url, &[]).assert(
-        2,
-        "error",
-        "connection",
-        &["channel binding", "leave channel_binding=require out"],
-    );
-    let url = format!("{}&options=-c%20statement_timeout%3D5s", pgbouncer.url);
-    Page::of(&url, &[]).assert(2, "error", "connection", &["unsupported startup parameter", "ALTER ROLE"]);
-}
-
-#[tokio::test]
-async fn a_pooler_that_loses_prepared_statements_is_an_error() {
-    let database = TestDatabase::new().await;
-    let pgbouncer = PgBouncer::start(&database.url, Pooling { version: Version::Old, ..Pooling::default() });
-    let page = Page::of(&pgbouncer.url, &[]);
-    page.assert(2, "error", "prepared statements", &["lost", "1.21", "max_prepared_statements"]);
 }
 
 #[tokio::test]

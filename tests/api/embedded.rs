@@ -1,4 +1,4 @@
-//! The service's own PostgreSQL, through the real binary.
+//! The embedded PostgreSQL, through the real binary.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -85,7 +85,7 @@ async fn the_service_ends_when_its_postgresql_does() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_ends_nothing() {
+async fn a_closed_log_does_not_stop_the_service() {
     let dir = TempDir::new().unwrap();
     let mut command = Service::command();
     let mut service =
@@ -101,7 +101,7 @@ async fn a_log_that_nobody_reads_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_a_start_that_waits_for_the_database() {
+async fn a_signal_stops_a_start_that_waits_for_the_database() {
     let server = OwnServer::start().await;
     let connector = crate::support::connector(&server.url());
     todo_api::db::migrations::run(&connector).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_signal_ends_a_start_that_waits_for_the_database() {
 }
 
 #[tokio::test]
-async fn a_crash_of_the_service_is_survived() {
+async fn data_survives_a_crash_of_the_service() {
     let dir = TempDir::new().unwrap();
     let mut service = Service::start(dir.path());
     assert_token(&service.ask(REGISTER).await);
@@ -138,7 +138,7 @@ async fn a_crash_of_the_service_is_survived() {
 }
 
 #[tokio::test]
-async fn a_stale_pid_file_with_a_strangers_number_is_survived() {
+async fn a_stale_pid_file_with_the_pid_of_another_process_is_replaced() {
     let dir = TempDir::new().unwrap();
     let service = Service::start(dir.path());
     assert_token(&service.ask(REGISTER).await);
@@ -181,7 +181,7 @@ async fn a_panic_stops_postgresql() {
 }
 
 #[tokio::test]
-async fn a_directory_below_one_that_others_can_not_enter_works() {
+async fn a_data_directory_below_a_private_one_works() {
     let dir = TempDir::new().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let service = Service::start(&dir.path().join("below/it"));
@@ -189,7 +189,7 @@ async fn a_directory_below_one_that_others_can_not_enter_works() {
 }
 
 #[tokio::test]
-async fn secrets_in_the_data_directory_are_for_the_owner_alone() {
+async fn secrets_in_the_data_directory_are_readable_by_the_owner_only() {
     let server = OwnServer::start().await;
     let data_dir = todo_api::data_dir::DataDir::open(Some(server.dir.path())).unwrap();
     data_dir.secret("jwt-secret").unwrap();

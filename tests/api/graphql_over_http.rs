@@ -18,7 +18,7 @@ async fn get(app: &TestApp, parameters: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn the_status_says_how_it_went_under_the_new_media_type_only() {
+async fn the_status_reflects_errors_under_the_new_media_type_only() {
     let app = TestApp::start().await;
     for (query, code, status) in [
         ("{", "GRAPHQL_PARSE_FAILED", 400),
@@ -37,7 +37,7 @@ async fn the_status_says_how_it_went_under_the_new_media_type_only() {
 }
 
 #[tokio::test]
-async fn the_media_type_is_the_one_that_is_wanted_most() {
+async fn the_media_type_with_the_highest_quality_is_chosen() {
     let app = TestApp::start().await;
     let body = json!({ "query": "{ __typename }" });
     for (accept, expected) in [
@@ -55,7 +55,7 @@ async fn the_media_type_is_the_one_that_is_wanted_most() {
 }
 
 #[tokio::test]
-async fn queries_go_by_get_and_mutations_do_not() {
+async fn queries_are_served_over_get_and_mutations_are_not() {
     let app = TestApp::start().await;
     let query =
         "query A($x: Boolean!) { me @include(if: $x) { id } a: __typename } query B { b: __typename }";
@@ -68,7 +68,7 @@ async fn queries_go_by_get_and_mutations_do_not() {
     let answer = get(&app, &[("query", mutation)]).await;
     assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"));
     assert_eq!(answer.headers[ALLOW], "POST");
-    // Also where the document holds both, by what is meant.
+    // In a document with both, the selected operation counts.
     let both = format!("query Q {{ __typename }} {}", mutation.replace("mutation", "mutation M"));
     assert_eq!(get(&app, &[("query", &both), ("operationName", "Q")]).await.data("__typename"), "Query");
     assert_eq!(get(&app, &[("query", &both), ("operationName", "M")]).await.status, 405);
@@ -103,7 +103,7 @@ async fn wrong_parameters_are_bad_requests() {
 }
 
 #[tokio::test]
-async fn null_parameters_are_as_absent_ones() {
+async fn null_parameters_count_as_absent() {
     let app = TestApp::start().await;
     let body =
         json!({ "query": "{ __typename }", "operationName": null, "variables": null, "extensions": null });
@@ -113,7 +113,7 @@ async fn null_parameters_are_as_absent_ones() {
 }
 
 #[tokio::test]
-async fn only_utf8_is_read() {
+async fn only_utf8_is_accepted() {
     let app = TestApp::start().await;
     let request = |kind: &str| app.http.post(app.url("/graphql")).header(CONTENT_TYPE, kind);
     let latin1 = b"{\"query\": \"{ a: __typename } # \xe9\"}".to_vec();
@@ -143,7 +143,7 @@ async fn a_batch_is_answered_in_order_up_to_its_limit() {
 }
 
 #[tokio::test]
-async fn an_operation_whose_fields_are_all_left_out_has_no_fields_and_no_error() {
+async fn an_operation_whose_fields_are_all_skipped_returns_no_fields_and_no_error() {
     let app = TestApp::start().await;
     let body =
         json!({ "query": "query($x: Boolean!) { me @skip(if: $x) { id } }", "variables": { "x": true } });
@@ -151,7 +151,7 @@ async fn an_operation_whose_fields_are_all_left_out_has_no_fields_and_no_error()
 }
 
 #[tokio::test]
-async fn typename_is_held_to_the_rules_that_other_fields_are_held_to() {
+async fn typename_follows_the_rules_of_other_fields() {
     let app = TestApp::start().await;
     for (query, expected) in [
         ("query($x: Boolean!) { me { id } __typename @skip(if: $x) }", json!({ "me": null })),
@@ -182,7 +182,7 @@ async fn subscriptions_are_not_served_over_http() {
 }
 
 #[tokio::test]
-async fn long_answers_are_compressed_and_every_answer_is_guarded() {
+async fn long_responses_are_compressed_and_all_carry_security_headers() {
     let app = TestApp::start().await;
     let body = json!({ "query": "{ __schema { types { name description fields { name description } } } }" });
     let request = app.http.post(app.url("/graphql")).json(&body).header("accept-encoding", "br, gzip");
@@ -201,7 +201,7 @@ async fn long_answers_are_compressed_and_every_answer_is_guarded() {
 }
 
 #[tokio::test]
-async fn production_describes_nothing_unless_asked_to() {
+async fn production_has_no_introspection_unless_enabled() {
     let app = TestApp::with(&["--app-env=production"]).await;
     for query in ["{ __schema { types { name } } }", "{ ... { __type(name: \"User\") { name } } }"] {
         assert_eq!(app.ask(query, Value::Null).await.code(), "INTROSPECTION_DISABLED", "{query}");

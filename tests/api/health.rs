@@ -1,10 +1,10 @@
-//! `todo-api health`, as a container's health check calls it.
+//! `todo-api health`, called as by a container's health check.
 
 use std::process::Output;
 
 use crate::support::{Service, TestApp, TestDatabase};
 
-/// Asks the service at an address; nothing but where it listens is set.
+/// Runs the check against an address, with no other setting.
 fn health(host: &str, port: u16, arguments: &[&str]) -> Output {
     let mut command = Service::command();
     command.env("HOST", host).env("PORT", port.to_string()).env("APP_ENV", "production");
@@ -12,7 +12,7 @@ fn health(host: &str, port: u16, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_answers_is_healthy_whichever_way_it_listens() {
+async fn a_service_that_answers_is_healthy_on_any_listen_address() {
     let app = TestApp::start().await;
     for host in ["127.0.0.1", "0.0.0.0", "localhost"] {
         let output = health(host, app.address.port(), &[]);
@@ -24,7 +24,7 @@ async fn a_service_that_answers_is_healthy_whichever_way_it_listens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_without_its_database_is_alive_and_not_ready() {
-    // Whose port it is, and who does not listen there.
+    // Reserves a port without listening on it.
     let deaf = tokio::net::TcpSocket::new_v4().unwrap();
     deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("postgresql://nobody@{}/nothing", deaf.local_addr().unwrap());
@@ -37,8 +37,8 @@ async fn a_service_without_its_database_is_alive_and_not_ready() {
 }
 
 #[test]
-fn what_does_not_answer_within_3_seconds_is_not_healthy() {
-    // Takes connections and says nothing.
+fn a_service_that_does_not_answer_within_3_seconds_is_unhealthy() {
+    // Accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let output = health("127.0.0.1", port, &[]);

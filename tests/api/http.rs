@@ -1,4 +1,4 @@
-//! What holds for every route: types, limits, headers, health, stopping.
+//! Rules for every route: content types, limits, headers, health, shutdown.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ async fn post(app: &TestApp, content_type: &str, body: impl Into<reqwest::Body>)
 }
 
 #[tokio::test]
-async fn content_types_that_a_form_can_send_are_refused() {
+async fn content_types_of_forms_are_refused() {
     let app = TestApp::start().await;
     let body = json!({ "query": "{ __typename }" }).to_string();
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
@@ -21,7 +21,7 @@ async fn content_types_that_a_form_can_send_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_request_gets_a_graphql_error() {
+async fn a_malformed_body_gets_a_graphql_error() {
     let app = TestApp::start().await;
     for body in ["", "{", "nonsense", "[]", "7", "\u{0}", "{\"query\": 7}", "{\"query\": null}"] {
         let answer = post(&app, "application/json", body).await;
@@ -35,7 +35,7 @@ async fn a_body_beyond_the_limit_is_refused() {
     let body = json!({ "query": format!("{{ __typename }} #{}", "x".repeat(2000)) }).to_string();
     let answer = post(&app, "application/json", body.clone()).await;
     assert_eq!((answer.status, answer.code()), (413, "PAYLOAD_TOO_LARGE"));
-    // In chunks, without a length that says so beforehand.
+    // Chunked, without a Content-Length.
     let chunks = body
         .into_bytes()
         .chunks(100)
@@ -47,7 +47,7 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_given_or_kept() {
+async fn a_request_id_is_generated_or_kept() {
     let app = TestApp::start().await;
     let given = app.ask("{ __typename }", Value::Null).await;
     assert!(given.headers["x-request-id"].len() == 36);
@@ -93,10 +93,11 @@ async fn health_and_the_ide_answer() {
 }
 
 #[tokio::test]
-async fn a_request_that_has_begun_is_finished_when_the_service_stops() {
+async fn a_request_in_progress_is_finished_when_the_service_stops() {
     let app = TestApp::start().await;
     let address = app.address;
-    let (http, url) = (app.http.clone(), app.url("/graphql"));
+    let http = app.http.clone();
+    let url = app.url("/graphql");
     let body = json!({ "query": "mutation { login(input: { email: \"nobody@example.com\", password: \"x\" }) { accessToken } }" });
     let request =
         tokio::spawn(async move { http.post(url).json(&body).send().await.unwrap().text().await.unwrap() });

@@ -1,4 +1,4 @@
-//! The users of the original system move in.
+//! Import of the original system's users.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use crate::support::{Service, TestApp, TestDatabase, rows};
 
 const CSV: &str = include_str!("../fixtures/original_users.csv");
 
-/// The table as the original system's migration makes it.
+/// Table of the original system, as its migration creates it.
 const ORIGINAL: &str = "
     CREATE TABLE users (
         id uuid DEFAULT gen_random_uuid() NOT NULL, email varchar(255) NOT NULL,
@@ -66,7 +66,7 @@ fn refused(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Every user logs in with the password they had, is who they were, and has an argon2 hash from then on.
+/// Asserts that all users log in with their old passwords, keep their ids, and get argon2 hashes.
 async fn assert_all_log_in(app: &TestApp) {
     for row in original_rows() {
         let opened = app.login(&row.email, &format!("password of {}", row.email)).await;
@@ -81,7 +81,7 @@ async fn assert_all_log_in(app: &TestApp) {
 const TIMES: &str = "SELECT id || ' ' || created_at || ' ' || updated_at AS text FROM users ORDER BY id";
 
 #[tokio::test]
-async fn users_move_in_from_csv_and_all_log_in() {
+async fn users_imported_from_csv_log_in() {
     let app = TestApp::start().await;
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/original_users.csv");
     let import =
@@ -97,8 +97,9 @@ async fn users_move_in_from_csv_and_all_log_in() {
 }
 
 #[tokio::test]
-async fn users_move_in_from_the_original_database() {
-    let (app, original) = (TestApp::start().await, original_database().await);
+async fn users_imported_from_the_original_database_log_in() {
+    let app = TestApp::start().await;
+    let original = original_database().await;
     let mut import = command(&app.database.url, &["import-users", "--json"]);
     let output = Service::run(import.env("SOURCE_DATABASE_URL", &original.url));
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -107,7 +108,7 @@ async fn users_move_in_from_the_original_database() {
 }
 
 #[tokio::test]
-async fn collisions_and_bad_rows_are_all_reported_and_nothing_is_half_done() {
+async fn collisions_and_bad_rows_are_all_reported_and_nothing_is_imported() {
     let app = TestApp::start().await;
     app.register("taken@example.com").await.data("register");
     let hash = &original_rows()[0].line[2];
@@ -142,7 +143,7 @@ async fn collisions_and_bad_rows_are_all_reported_and_nothing_is_half_done() {
 }
 
 #[tokio::test]
-async fn the_original_table_is_adopted_in_place_and_all_log_in() {
+async fn the_original_table_is_adopted_in_place_and_its_users_log_in() {
     let original = original_database().await;
     let url = original.url.clone();
     let report = stdout(&Service::run(&mut command(&url, &["migrate", "adopt"])));
@@ -156,7 +157,7 @@ async fn the_original_table_is_adopted_in_place_and_all_log_in() {
     let again = refused(&Service::run(&mut command(&url, &["migrate", "adopt"])));
     assert!(again.contains("already"), "{again}");
 
-    // The table is what the migrations make of it, down to the names.
+    // The table equals the migrations' one, down to the names.
     let shape = "SELECT string_agg(line, E'\\n' ORDER BY line) AS text FROM (
         SELECT pg_get_indexdef(indexrelid) AS line FROM pg_index WHERE indrelid = 'users'::regclass
         UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'users'::regclass

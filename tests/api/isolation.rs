@@ -1,14 +1,12 @@
-//! Somebody else's things are answered as things that do not exist, for every field that takes an identifier.
+//! Objects of other users are answered like missing ones, for every field that takes an identifier.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{Introspected, TestApp, rows};
-use crate::todos::Owner;
-use crate::websocket::Client;
+use crate::support::{Client, Introspected, Owner, TestApp, rows};
 
-/// Of what kind the identifiers are that a place takes.
+/// Returns the type of object that a place expects an identifier of.
 fn kind(place: &str) -> Option<&'static str> {
     Some(match place {
         "Mutation.revokeSession.input.id" => "session",
@@ -32,7 +30,7 @@ fn kind(place: &str) -> Option<&'static str> {
     })
 }
 
-/// Every operation that takes identifiers, with the places where it does.
+/// Generates every operation that takes identifiers, with the places of those.
 fn operations(schema: &Introspected, id: &str) -> BTreeMap<String, (String, Value, BTreeSet<String>)> {
     let mut found = BTreeMap::new();
     for (root, operation) in
@@ -40,8 +38,11 @@ fn operations(schema: &Introspected, id: &str) -> BTreeMap<String, (String, Valu
     {
         let root = schema.0[root]["name"].as_str().unwrap();
         for field in schema.find(root)["fields"].as_array().unwrap() {
-            let (name, mut places) = (field["name"].as_str().unwrap(), BTreeSet::new());
-            let (mut variables, mut declared, mut passed) = (Map::new(), Vec::new(), Vec::new());
+            let name = field["name"].as_str().unwrap();
+            let mut places = BTreeSet::new();
+            let mut variables = Map::new();
+            let mut declared = Vec::new();
+            let mut passed = Vec::new();
             for argument in field["args"].as_array().unwrap() {
                 let argument_name = argument["name"].as_str().unwrap();
                 let place = format!("{root}.{name}.{argument_name}");
@@ -76,7 +77,7 @@ async fn answer(owner: &Owner<'_>, query: &str, variables: &Value) -> String {
     client.receive().await.to_string()
 }
 
-/// An answer without what differs between any two: times and the identifier itself.
+/// Removes from a response what differs between any two: times and the identifier itself.
 fn comparable(answer: &str, id: &str) -> String {
     let mut parsed: Value = serde_json::from_str(&answer.replace(id, "the identifier")).unwrap();
     level(&mut parsed);
@@ -97,9 +98,10 @@ fn level(value: &mut Value) {
 }
 
 #[tokio::test]
-async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
+async fn objects_of_other_users_are_answered_like_missing_ones() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     let schema = Introspected::of(&app).await;
     let todo = bob.create("text").await["id"].as_str().unwrap().to_owned();
     let event = rows(&app, "SELECT id::text AS text FROM todo_events").await.remove(0);
@@ -109,7 +111,8 @@ async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
         WHERE email LIKE 'bob%'";
     let before = rows(&app, contents).await;
 
-    let (random, mut covered) = ("0192c0de-0000-7000-8000-00000000abcd", 0);
+    let random = "0192c0de-0000-7000-8000-00000000abcd";
+    let mut covered = 0;
     for (name, (query, variables, places)) in operations(&schema, random) {
         let kinds: BTreeSet<_> = places
             .iter()
@@ -131,7 +134,7 @@ async fn what_belongs_to_somebody_else_is_answered_as_what_does_not_exist() {
         let created = name.contains("create");
         assert_eq!(not_there.contains("NOT_FOUND"), !created, "{name}: {not_there}");
         if created {
-            // What was made is Ada's own: away with it, or it would be found from here on.
+            // Ada's own creations would be found from here on.
             app.database
                 .sql("DELETE FROM todos USING users WHERE users.id = user_id AND email LIKE 'ada%'")
                 .await;

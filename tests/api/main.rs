@@ -1,4 +1,4 @@
-//! The service as its clients see it: over real sockets, on a real PostgreSQL.
+//! The service as its clients see it: over real sockets, on a real PostgreSQL. Needs what `cargo run` needs.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,10 +8,13 @@
     reason = "a test ends where something is not as expected"
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod abuse;
 mod accounts;
+mod architecture;
 mod browser_mode;
-mod cache;
 mod configuration;
 mod database;
 mod doctor;
@@ -28,15 +31,11 @@ mod metrics;
 mod migrations;
 mod operators;
 mod persisted;
-mod pooler;
 mod profile;
-mod reliability;
-mod replicas;
 mod request_log;
 mod schema;
 mod sessions;
 mod stopping;
-mod support;
 mod throttle;
 mod tls;
 mod todo_lists;

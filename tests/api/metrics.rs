@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, PASSWORD, SECRET, Service, TestApp, TestDatabase};
-use crate::websocket::Client;
+use crate::support::{Answer, Client, PASSWORD, SECRET, Service, TestApp, TestDatabase};
 
 /// Series by name and labels, as they are written; of times the whole seconds.
 async fn scrape(app: &TestApp) -> HashMap<String, u64> {

@@ -1,4 +1,4 @@
-//! The command line for looking after accounts.
+//! `todo-api user`.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Service, TestApp};
 
-/// Runs `todo-api user` with something on standard input.
+/// Runs `todo-api user` with text on standard input.
 fn user(app: &TestApp, arguments: &[&str], input: &str) -> Output {
     let mut command = Service::command();
     command.env("DATABASE_URL", &app.database.url).arg("user").args(arguments);
     let mut process =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A command that needs none may have ended already.
+    // A command that reads no input may have ended already.
     let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
     process.wait_with_output().unwrap()
 }
@@ -29,7 +29,7 @@ fn message(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn an_account_is_made_shown_changed_and_deleted() {
+async fn an_account_is_created_shown_changed_and_deleted() {
     let app = TestApp::start().await;
     let create = ["create", "--email", "ada@example.com", "--name", "Ada", "--json"];
     let made = value(&user(&app, &create, &format!("{PASSWORD}\n")));
@@ -87,7 +87,7 @@ async fn accounts_are_listed_by_pages_with_the_number_of_bcrypt_hashes() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_without_repeating_a_password() {
+async fn errors_do_not_repeat_passwords() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");
     let create = |email| ["create", "--email", email, "--name", "Ada"];

@@ -23,7 +23,7 @@ async fn post(app: &TestApp, query: Option<&str>, hash: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_document_is_known_by_its_hash_once_it_was_sent() {
+async fn a_document_is_found_by_its_hash_once_it_was_sent() {
     let app = TestApp::start().await;
     let query = "query Known { __typename }";
     let answer = post(&app, None, &hash(query)).await;
@@ -67,7 +67,7 @@ async fn an_invalid_document_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_known_document_is_still_held_against_its_variables_and_limits() {
+async fn variables_and_limits_are_checked_for_known_documents_too() {
     let app = TestApp::start().await;
     let query = "mutation($input: LoginInput!) { login(input: $input) { accessToken } }";
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Changing and deleting one's own account, and what is noted about it.
+//! Changes and deletion of an account, and its security events.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn delete_account(app: &TestApp, token: &str, password: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_name_changes_and_null_or_nothing_leaves_it() {
+async fn the_name_changes_and_null_or_absence_keeps_it() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
     let query =
@@ -68,7 +68,7 @@ async fn guessing_the_current_password_is_throttled_by_session() {
         assert_eq!(delete_account(&app, &token, "wrong").await.code(), "INVALID_CREDENTIALS");
     }
     assert_eq!(change_password(&app, &token, PASSWORD, NEW).await.code(), "RATE_LIMITED");
-    // The owner is not kept from ending this session with the others.
+    // The owner can still end this session with the others.
     change_password(&app, &other, PASSWORD, NEW).await.data("changePassword");
     assert_eq!(app.me(&token).await.error()["extensions"]["reason"], "REVOKED");
 }
@@ -88,7 +88,7 @@ async fn the_email_address_changes_with_the_password_unless_it_is_taken() {
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_gone_with_all_that_belongs_to_it() {
+async fn a_deleted_account_is_gone_with_all_its_data() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
     app.register("grace@example.com").await.data("register");
@@ -116,7 +116,8 @@ async fn a_login_that_overlaps_a_change_of_the_password_leaves_no_session_behind
     let mut passwords = [PASSWORD, NEW];
     for _ in 0..5 {
         let logins = (0..4).map(|_| {
-            let (app, password) = (std::sync::Arc::clone(&app), passwords[0]);
+            let app = std::sync::Arc::clone(&app);
+            let password = passwords[0];
             tokio::spawn(async move { app.login("ada@example.com", password).await })
         });
         let logins: Vec<_> = logins.collect();
@@ -156,7 +157,8 @@ async fn a_user_sees_what_happened_to_their_account_and_no_secret_is_kept() {
         "LOGIN_FAILED",
         "REGISTERED",
     ];
-    let (mut seen, mut wanted) = (kinds.clone(), expected.map(Value::from).to_vec());
+    let mut seen = kinds.clone();
+    let mut wanted = expected.map(Value::from).to_vec();
     seen.sort_by_key(ToString::to_string);
     wanted.sort_by_key(ToString::to_string);
     assert_eq!((seen, &events["totalCount"]), (wanted, &json!(6)));
@@ -170,7 +172,7 @@ async fn a_user_sees_what_happened_to_their_account_and_no_secret_is_kept() {
 }
 
 #[tokio::test]
-async fn whatever_is_done_to_one_account_at_once_nothing_waits_for_each_other_in_a_circle() {
+async fn concurrent_changes_of_one_account_do_not_deadlock() {
     let app = TestApp::with(&["--rate-limits=off"]).await;
     let refresh = "mutation R($t: String!) { refreshSession(input: { refreshToken: $t }) { refreshToken } }";
     let everywhere = "mutation { logoutEverywhere { revokedSessionIds } }";

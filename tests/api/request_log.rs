@@ -1,4 +1,4 @@
-//! What the log says of requests, one line each, and what it never says.
+//! One log line for each operation, without secrets.
 
 use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Logged {
         );
     }
 
-    /// The log from here on, after the service has stopped.
+    /// Stops the service and returns the rest of its log.
     fn stop(mut self) -> Vec<String> {
         self.service.signal("TERM");
         let (status, lines) = self.service.wait();
@@ -57,7 +57,7 @@ fn operations(lines: &[String]) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn there_is_one_line_for_each_operation() {
+async fn each_operation_has_one_line() {
     let logged = Logged::start(&[]).await;
     let registered = logged.register().await;
     let user = registered.data("register")["user"]["id"].clone();
@@ -105,7 +105,7 @@ async fn slow_operations_are_flagged() {
 }
 
 #[tokio::test]
-async fn names_are_logged_only_as_graphql_has_them() {
+async fn only_valid_graphql_names_are_logged() {
     let logged = Logged::start(&[]).await;
     for name in ["a\nINFO forged", "\u{1b}[31m", "with space", &"x".repeat(500)] {
         let body = json!({ "query": "query A { __typename } query B { __typename }", "operationName": name });

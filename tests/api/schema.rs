@@ -1,11 +1,11 @@
-//! The schema as it is committed.
+//! The committed schema.
 
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
 
 #[test]
-fn the_committed_schema_is_the_one_that_is_served() {
+fn the_committed_schema_is_served() {
     let committed = include_str!("../../schema.graphql");
     assert!(
         committed == todo_api::graphql::sdl(),
@@ -32,7 +32,7 @@ async fn every_item_of_the_schema_has_a_description() {
 }
 
 #[tokio::test]
-async fn clients_can_read_the_error_codes_and_which_field_fails_with_them() {
+async fn error_codes_and_the_fields_that_fail_with_them_are_introspectable() {
     let app = TestApp::start().await;
     let query = "{ __type(name: \"ErrorCode\") { enumValues { name description } } __schema { directives { name args { name } } } }";
     let answer = app.ask(query, Value::Null).await;
@@ -60,7 +60,7 @@ fn collect_bare(item: &Value, path: &str, bare: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_schema_is_refused_with_a_code() {
+async fn documents_that_do_not_match_the_schema_are_refused_with_a_code() {
     let app = TestApp::start().await;
     for (query, variables, code) in [
         ("{", json!({}), "GRAPHQL_PARSE_FAILED"),

@@ -1,4 +1,4 @@
-//! The end of a process: nobody is cut off who can be served, and nobody holds it up.
+//! Shutdown: requests that have arrived are served, and idle connections do not delay it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,21 +8,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{SECRET, Service, TestApp, TestDatabase, rows};
-use crate::websocket::Client;
+use crate::support::{Client, SECRET, Service, TestApp, TestDatabase, rows};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Longer than any test: what would wait for one of these does not pass.
+/// Longer than any test, so that waiting for this limit fails it.
 const NEVER: [&str; 2] = ["--read-timeout=600s", "--shutdown-timeout=600s"];
 
-/// The real binary on a database of its own.
+/// Starts the real binary on a database of its own.
 fn service(database: &TestDatabase, settings: &[(&str, &str)]) -> Service {
     let mut command = Service::command();
     command.env("DATABASE_URL", &database.url).envs(settings.iter().copied());
     Service::start_command(command.env("JWT_SECRET", SECRET))
 }
 
-/// Sends a request's head and no more than the beginning of its body, and waits until the service reads that.
+/// Sends the head and the beginning of the body of a request, and waits until the service reads it.
 async fn begin_body(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\
@@ -44,7 +43,7 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
     text
 }
 
-/// Waits until nobody takes connections any more: then the signal has arrived.
+/// Waits until connections are refused: the signal has arrived.
 async fn refused(address: &str) {
     timeout(LIMIT, async {
         while TcpStream::connect(address).await.is_ok() {
@@ -56,7 +55,7 @@ async fn refused(address: &str) {
 }
 
 #[tokio::test]
-async fn connections_on_which_nothing_is_asked_are_not_waited_for() {
+async fn idle_connections_do_not_delay_a_shutdown() {
     let app = TestApp::with(&NEVER).await;
     let silent = TcpStream::connect(app.address).await.unwrap();
     let mut idle = TcpStream::connect(app.address).await.unwrap();
@@ -69,10 +68,10 @@ async fn connections_on_which_nothing_is_asked_are_not_waited_for() {
 }
 
 #[tokio::test]
-async fn requests_that_wait_to_be_read_are_answered() {
+async fn requests_in_socket_buffers_are_answered() {
     let app = TestApp::with(&NEVER).await;
-    // A client that blocks this thread lets the service, on the same one, do nothing: all of it waits in the system's
-    // queues. One connection has been used before, as those of a proxy have.
+    // A client that blocks this thread also blocks the service on it, so that its requests wait in socket buffers.
+    // One connection has been used before, as a proxy would.
     let mut used = TcpStream::connect(app.address).await.unwrap();
     let ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     used.write_all(ask).await.unwrap();
@@ -94,7 +93,7 @@ async fn requests_that_wait_to_be_read_are_answered() {
 }
 
 #[tokio::test]
-async fn requests_that_came_while_the_process_was_held_up_are_answered() {
+async fn requests_that_arrived_while_the_process_was_blocked_are_answered() {
     let app = TestApp::with(&NEVER).await;
     let ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut clients = Vec::new();
@@ -111,7 +110,7 @@ async fn requests_that_came_while_the_process_was_held_up_are_answered() {
     for client in &mut clients {
         client.write_all(ask).unwrap();
     }
-    // Longer than idle connections are kept: this thread is the service's, too.
+    // Blocks the service, on the same thread, for longer than idle connections are kept.
     std::thread::sleep(Duration::from_millis(200));
     for client in clients {
         let answer = read_to_end(&mut TcpStream::from_std(client).unwrap()).await;
@@ -120,13 +119,13 @@ async fn requests_that_came_while_the_process_was_held_up_are_answered() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_being_sent_is_answered_whatever_signals_follow() {
+async fn a_request_in_transfer_is_answered_despite_further_signals() {
     let database = TestDatabase::new().await;
     let mut service = service(&database, &[]);
     let mut stream = begin_body(&service.address).await;
     service.signal("TERM");
     refused(&service.address).await;
-    // The impatience of whoever stops it cuts nobody off.
+    // A second signal aborts nothing.
     service.signal("TERM");
     service.signal("INT");
     stream.write_all(b"\"{__typename}\" }  ").await.unwrap();
@@ -138,7 +137,7 @@ async fn a_request_that_is_being_sent_is_answered_whatever_signals_follow() {
 }
 
 #[tokio::test]
-async fn what_is_not_finished_within_the_limit_is_given_up() {
+async fn requests_beyond_the_shutdown_timeout_are_aborted() {
     let database = TestDatabase::new().await;
     let settings = [("READ_TIMEOUT", "600s"), ("SHUTDOWN_TIMEOUT", "100ms")];
     let mut service = service(&database, &settings);
@@ -151,7 +150,7 @@ async fn what_is_not_finished_within_the_limit_is_given_up() {
 }
 
 #[tokio::test]
-async fn no_connection_to_the_database_is_left() {
+async fn a_shutdown_leaves_no_database_connection() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
     let mut client = Client::ready(&app, json!({ "token": token })).await;

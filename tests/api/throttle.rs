@@ -1,4 +1,4 @@
-//! How often something may be tried.
+//! Limits on attempts.
 
 use futures_util::future::join_all;
 use reqwest::header::HeaderMap;
@@ -18,7 +18,7 @@ async fn login_from(app: &TestApp, address: &str, email: &str, password: &str) -
     app.ask_with(from(address), query, input).await
 }
 
-/// How many of the errors in an answer, or a batch of them, have a code.
+/// Counts the errors with a code in a response or a batch of them.
 fn count(answer: &Answer, code: &str) -> usize {
     let answers = answer.body.as_array().cloned().unwrap_or_else(|| vec![answer.body.clone()]);
     let errors = answers.iter().flat_map(|answer| answer["errors"].as_array().cloned().unwrap_or_default());
@@ -48,22 +48,23 @@ async fn each_of_1000_aliased_logins_counts() {
     app.register("ada@example.com").await.data("register");
     let began = std::time::Instant::now();
     let answer = app.ask(&aliased_logins(1000), Value::Null).await;
-    let (tried, refused) = (count(&answer, "INVALID_CREDENTIALS"), count(&answer, "RATE_LIMITED"));
+    let tried = count(&answer, "INVALID_CREDENTIALS");
+    let refused = count(&answer, "RATE_LIMITED");
     println!("{tried} passwords were tried and {refused} attempts refused in {:?}", began.elapsed());
     assert_eq!(tried + refused, 1000);
-    // Five at once, and some more while the others are counted.
+    // Five in parallel, and more while those are being counted.
     assert!((5..=9).contains(&tried), "{tried} passwords were tried");
     let failed = "SELECT count(*)::text AS text FROM security_events WHERE kind = 'LOGIN_FAILED'";
     assert_eq!(rows(&app, failed).await, [tried.to_string()]);
 
-    // Another way in is no way around.
+    // A batch is no way around the limit.
     let batch = Value::Array(vec![json!({ "query": aliased_logins(10) }); 10]);
     let answer = Answer::of(app.http.post(app.url("/graphql")).json(&batch)).await;
     assert!(count(&answer, "RATE_LIMITED") >= 99, "{:#}", answer.body);
 }
 
 #[tokio::test]
-async fn who_guesses_waits_longer_and_longer_but_never_for_good() {
+async fn delays_of_repeated_guesses_grow_up_to_a_limit() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");
     for _ in 0..5 {
@@ -71,7 +72,7 @@ async fn who_guesses_waits_longer_and_longer_but_never_for_good() {
     }
     let mut waits = Vec::new();
     for _ in 0..8 {
-        // The right password does not help who is throttled, so nothing is learned.
+        // The right password is refused too while throttled, so that guessing reveals nothing.
         let refused = app.login("ada@example.com", PASSWORD).await;
         assert_eq!(refused.code(), "RATE_LIMITED");
         let wait = refused.error()["extensions"]["retryAfter"].as_i64().unwrap();
@@ -82,14 +83,14 @@ async fn who_guesses_waits_longer_and_longer_but_never_for_good() {
     assert!(waits.is_sorted() && waits[7] <= 60 && waits[7] > 30, "{waits:?}");
     app.pass(60);
     app.login("ada@example.com", PASSWORD).await.data("login");
-    // Success forgives.
+    // A successful login resets the delay.
     for _ in 0..5 {
         assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
     }
 }
 
 #[tokio::test]
-async fn what_is_throttled_costs_no_hash() {
+async fn throttled_attempts_compute_no_hash() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");
     let mut fastest = std::time::Duration::MAX;
@@ -105,7 +106,7 @@ async fn what_is_throttled_costs_no_hash() {
 }
 
 #[tokio::test]
-async fn nobody_locks_somebody_else_out() {
+async fn an_attacker_can_not_lock_the_owner_out() {
     let app = TestApp::with(&[BEHIND_A_PROXY]).await;
     app.register("ada@example.com").await.data("register");
     login_from(&app, "192.0.2.1", "ada@example.com", PASSWORD).await.data("login");
@@ -115,7 +116,7 @@ async fn nobody_locks_somebody_else_out() {
     });
     let throttled = join_all(attacks).await.into_iter().filter(|throttled| *throttled).count();
     assert!(throttled >= 15, "{throttled} attempts from many addresses were refused");
-    // Where the owner has been before, nothing of it is felt; elsewhere not for long.
+    // From a known address the owner is not delayed; from elsewhere only briefly.
     login_from(&app, "192.0.2.1", "ada@example.com", PASSWORD).await.data("login");
     let elsewhere = login_from(&app, "203.0.113.5", "ada@example.com", PASSWORD).await;
     let wait = elsewhere.error()["extensions"]["retryAfter"].as_i64().unwrap();
@@ -125,7 +126,7 @@ async fn nobody_locks_somebody_else_out() {
 }
 
 #[tokio::test]
-async fn all_processes_count_together() {
+async fn processes_share_their_counts() {
     let one = TestApp::start().await;
     let other = one.beside(&[]).await;
     one.register("ada@example.com").await.data("register");
@@ -140,7 +141,7 @@ async fn all_processes_count_together() {
 #[tokio::test]
 async fn registrations_from_one_address_are_counted_and_ipv6_by_its_64() {
     let app = TestApp::with(&[BEHIND_A_PROXY]).await;
-    // What is wrong with the input makes no difference, and costs no hash.
+    // Invalid input counts too, and computes no hash.
     let query = "mutation { register(input: { email: \"\", password: \"\", name: \"\" }) { accessToken } }";
     for n in 0..50 {
         let answer = app.ask_with(from(&format!("2001:db8:1:2::{n:x}")), query, Value::Null).await;
@@ -154,7 +155,7 @@ async fn registrations_from_one_address_are_counted_and_ipv6_by_its_64() {
 }
 
 #[tokio::test]
-async fn without_trusted_proxies_nobody_chooses_an_address() {
+async fn without_trusted_proxies_forwarded_addresses_are_ignored() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");
     for n in 0..5 {
@@ -166,7 +167,7 @@ async fn without_trusted_proxies_nobody_chooses_an_address() {
 }
 
 #[tokio::test]
-async fn throttled_logins_are_noted_once_in_a_while_and_take_no_room() {
+async fn throttled_logins_are_recorded_at_intervals_in_bounded_space() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");
     for _ in 0..5 {

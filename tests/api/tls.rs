@@ -1,4 +1,4 @@
-//! TLS towards PostgreSQL, with a certificate authority of the tests' own.
+//! TLS towards PostgreSQL, with the tests' own certificate authority.
 
 use std::path::PathBuf;
 
@@ -21,11 +21,12 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 }
 
 impl TlsServer {
-    /// A server whose certificate is for `localhost`, and that takes nobody without TLS.
+    /// Starts a server with a certificate for `localhost` that refuses connections without TLS.
     pub(crate) async fn start() -> Self {
         todo_api::crypto::install_provider();
         let mut server = OwnServer::start().await;
-        let (trusted, other) = (authority(), authority());
+        let trusted = authority();
+        let other = authority();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &trusted).unwrap();
@@ -39,7 +40,8 @@ impl TlsServer {
             std::fs::write(&path, pem).unwrap();
             path
         };
-        let (authority, other_authority) = (write("ca.pem", trusted.pem()), write("other.pem", other.pem()));
+        let authority = write("ca.pem", trusted.pem());
+        let other_authority = write("other.pem", other.pem());
         Self { server, authority, other_authority }
     }
 

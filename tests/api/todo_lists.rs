@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, rows};
-use crate::todos::Owner;
+use crate::support::{Owner, TestApp, rows};
 
 const FIELDS: [&str; 5] = ["CREATED_AT", "UPDATED_AT", "DUE_AT", "PRIORITY", "TITLE"];
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::TestApp;
-use crate::todos::Owner;
-use crate::websocket::Client;
+use crate::support::{Client, Owner, TestApp};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CHANGES: &str = "subscription { todoChanged { eventId kind at todoId todo { id title } } }";

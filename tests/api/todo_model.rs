@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
-use crate::todos::Owner;
+use crate::support::{Owner, TestApp};
 
 /// What the model knows of a todo.
 #[derive(Clone, Debug, PartialEq)]

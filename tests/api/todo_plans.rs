@@ -1,13 +1,12 @@
-//! What PostgreSQL does for lists, by its own account: auto_explain writes down each plan as it was executed.
+//! Query plans of lists, as logged by PostgreSQL's auto_explain.
 
 use serde_json::{Value, json};
 
-use crate::support::{OwnServer, TestApp, TestDatabase, connector};
-use crate::todos::Owner;
+use crate::support::{OwnServer, Owner, TestApp, TestDatabase, connector};
 
-/// Todos of the user who asks. As many again belong to others.
+/// Todos of the queried user; other users have as many together.
 const TODOS: usize = 100_000;
-/// Rows that a page of 50 may cost.
+/// Bound on rows read for a page of 50.
 const MAX_ROWS: f64 = 150.0;
 
 struct Explained {
@@ -32,7 +31,7 @@ impl Explained {
         Self { server, app }
     }
 
-    /// Fills the table. The triggers would only add to the time; the rows are as they leave them.
+    /// Fills the table without triggers, with the rows that they would produce.
     async fn fill(&self) {
         self.server
             .sql(&format!(
@@ -52,7 +51,7 @@ impl Explained {
         self.server.sql("VACUUM ANALYZE todos").await;
     }
 
-    /// The plans of the statements on todos that a query takes.
+    /// Returns the plans of the statements on todos that a query runs.
     async fn plans(&self, owner: &Owner<'_>, query: &str) -> Vec<Value> {
         let path = self.server.dir.path().join("postgres.log");
         let before = std::fs::read_to_string(&path).unwrap().len();
@@ -67,7 +66,7 @@ impl Explained {
     }
 }
 
-/// The nodes of a plan that read todos.
+/// Collects the nodes of a plan that read todos.
 fn scans<'a>(plan: &'a Value, found: &mut Vec<&'a Value>) {
     if plan["Relation Name"] == "todos" {
         found.push(plan);
@@ -75,14 +74,14 @@ fn scans<'a>(plan: &'a Value, found: &mut Vec<&'a Value>) {
     plan["Plans"].as_array().into_iter().flatten().for_each(|below| scans(below, found));
 }
 
-/// Rows that a scan looked at.
+/// Returns the rows that a scan read.
 fn looked_at(scan: &Value) -> f64 {
     let number = |name: &str| scan[name].as_f64().unwrap_or(0.0);
     (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
         * number("Actual Loops")
 }
 
-/// Whether the rows of a scan are found by their owner.
+/// Returns true if a scan finds rows by their owner.
 fn is_owned(scan: &Value) -> bool {
     let by = |condition: &Value| {
         condition.as_str().is_some_and(|text| text.contains("user_id") || text.contains("terms @@"))
@@ -92,7 +91,7 @@ fn is_owned(scan: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn every_page_of_100_000_todos_costs_the_same_and_reads_nothing_of_others() {
+async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others() {
     let explained = Explained::start().await;
     explained.app.register("bob@example.com").await;
     let ada = Owner::new(&explained.app, "ada@example.com").await;
@@ -121,7 +120,8 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_nothing_of_others(
                     );
                     let plans = explained.plans(&ada, &list).await;
                     assert_eq!(plans.len(), 1, "{plans:#?}");
-                    let (plan, mut found) = (&plans[0]["Plan"], Vec::new());
+                    let plan = &plans[0]["Plan"];
+                    let mut found = Vec::new();
                     scans(plan, &mut found);
                     let rows: f64 = found.iter().map(|scan| looked_at(scan)).sum();
                     let names: Vec<_> = found
@@ -142,7 +142,7 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_nothing_of_others(
 }
 
 #[tokio::test]
-async fn a_page_with_all_histories_takes_as_many_statements_as_one_with_one() {
+async fn a_page_with_all_histories_runs_as_many_statements_as_one_with_one() {
     let explained = Explained::start().await;
     let ada = Owner::new(&explained.app, "ada@example.com").await;
     for _ in 0..20 {

@@ -35,7 +35,7 @@ async fn assert_refused(app: &TestApp, token: &str, reason: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn a_token_signed_with_the_secret_is_taken() {
+async fn a_token_signed_with_the_secret_is_accepted() {
     let app = TestApp::start().await;
     let (_, id) = registered(&app).await;
     let token = sign(Algorithm::HS256, SECRET, &claims(&app, &id));
@@ -74,7 +74,7 @@ async fn a_token_of_another_key_or_algorithm_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_tampered_with_is_refused() {
+async fn a_tampered_token_is_refused() {
     let app = TestApp::start().await;
     let (token, _) = registered(&app).await;
     for (place, byte) in token.bytes().enumerate().step_by(7) {
@@ -86,7 +86,7 @@ async fn a_token_that_was_tampered_with_is_refused() {
 }
 
 #[tokio::test]
-async fn every_claim_is_required_and_must_be_right() {
+async fn every_claim_is_required_and_verified() {
     let app = TestApp::start().await;
     let (_, id) = registered(&app).await;
     let right = claims(&app, &id);

@@ -1,4 +1,4 @@
-//! What a collector of traces is told, and what it never learns.
+//! Traces sent to a collector, without secrets.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use crate::support::{PASSWORD, SECRET, Service, TestDatabase};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// Takes what comes by OTLP over HTTP, as a collector on another machine does.
+/// A collector of OTLP over HTTP.
 struct Collector {
     endpoint: String,
     received: Arc<Mutex<Vec<Bytes>>>,
@@ -67,7 +67,7 @@ impl Collector {
         received.iter().map(|bytes| ExportTraceServiceRequest::decode(bytes.clone()).unwrap()).collect()
     }
 
-    /// Everything that was received, as it came.
+    /// Returns all received bytes as text.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap().concat()).into_owned()
     }
@@ -106,7 +106,7 @@ impl Traced {
         (response.headers().clone(), response.json().await.unwrap())
     }
 
-    /// Stops the service, which sends what it still has; not on this thread, where the collector works.
+    /// Stops the service, which flushes its spans, on another thread than the collector's.
     async fn stop(self) {
         tokio::task::spawn_blocking(move || self.service.stop()).await.unwrap();
     }
@@ -166,7 +166,7 @@ async fn a_request_is_a_span_of_its_callers_trace_with_its_statements_below() {
 }
 
 #[tokio::test]
-async fn what_the_caller_does_not_sample_is_not_sent() {
+async fn unsampled_requests_are_not_sent() {
     let collector = Collector::start().await;
     let traced = Traced::start(&collector.endpoint).await;
     traced.ask(&format!("00-{TRACE}-{PARENT}-00"), &register()).await;
@@ -176,7 +176,7 @@ async fn what_the_caller_does_not_sample_is_not_sent() {
 
     let spans = collector.spans();
     assert!(!spans.iter().any(|span| hex(&span.trace_id) == TRACE), "{spans:#?}");
-    // What the caller says badly counts as not said.
+    // A malformed header counts as absent.
     let [sampled] = spans.as_slice() else { panic!("{spans:#?}") };
     assert!(sampled.parent_span_id.is_empty());
     assert_eq!(headers["traceparent"], format!("00-{}-{}-01", hex(&sampled.trace_id), hex(&sampled.span_id)));
@@ -210,7 +210,7 @@ async fn without_a_collector_requests_are_served_and_the_service_stops() {
 }
 
 #[tokio::test]
-async fn answers_name_no_span_where_nothing_is_traced() {
+async fn responses_name_no_span_without_tracing() {
     let database = TestDatabase::new().await;
     let mut command = Service::command();
     let service =
@@ -224,7 +224,7 @@ async fn answers_name_no_span_where_nothing_is_traced() {
 }
 
 #[test]
-fn settings_of_traces_that_can_not_be_used_stop_the_start() {
+fn invalid_tracing_settings_stop_the_start() {
     for (endpoint, protocol, name) in [
         ("collector:4318", "", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("http://collector:4317", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL"),

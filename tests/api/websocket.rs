@@ -1,87 +1,12 @@
-//! GraphQL over WebSocket, by the letter of `graphql-transport-ws`.
+//! GraphQL over WebSocket by the protocol `graphql-transport-ws`.
 
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::support::{PASSWORD, SECRET, TestApp};
-
-pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Client {
-    async fn try_open(app: &TestApp, headers: &[(&'static str, &str)]) -> Result<Self, tungstenite::Error> {
-        let mut request = format!("ws://{}/graphql/ws", app.address).into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
-        }
-        Ok(Self(connect_async(request).await?.0))
-    }
-
-    pub(crate) async fn open(app: &TestApp) -> Self {
-        Self::try_open(app, &[("sec-websocket-protocol", "graphql-transport-ws")]).await.unwrap()
-    }
-
-    /// A socket that has been acknowledged.
-    pub(crate) async fn ready(app: &TestApp, payload: Value) -> Self {
-        let mut client = Self::open(app).await;
-        client.send(json!({ "type": "connection_init", "payload": payload })).await;
-        assert_eq!(client.receive().await, json!({ "type": "connection_ack" }));
-        client
-    }
-
-    pub(crate) async fn send(&mut self, message: Value) {
-        self.send_text(&message.to_string()).await;
-    }
-
-    async fn send_text(&mut self, text: &str) {
-        self.0.send(Message::Text(text.into())).await.unwrap();
-    }
-
-    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
-        self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
-    }
-
-    /// The next result of an operation.
-    pub(crate) async fn next(&mut self) -> Value {
-        let message = self.receive().await;
-        assert_eq!(message["type"], "next", "{message:#}");
-        assert!(message["payload"].get("errors").is_none(), "{message:#}");
-        message["payload"]["data"].clone()
-    }
-
-    /// The next message other than a ping of the server.
-    pub(crate) async fn receive(&mut self) -> Value {
-        loop {
-            let message: Value = match self.0.next().await.unwrap().unwrap() {
-                Message::Text(text) => serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) | Message::Pong(_) => continue,
-                other => panic!("{other:?}"),
-            };
-            if message["type"] != "ping" {
-                return message;
-            }
-        }
-    }
-
-    /// The code and reason with which the server closes the socket.
-    pub(crate) async fn closed(&mut self) -> (u16, String) {
-        loop {
-            match self.0.next().await {
-                Some(Ok(Message::Close(Some(frame)))) => {
-                    return (frame.code.into(), frame.reason.to_string());
-                }
-                Some(Ok(_)) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
+use crate::support::{Client, PASSWORD, SECRET, TestApp};
 
 #[tokio::test]
 async fn queries_mutations_and_subscriptions_are_served() {
@@ -107,13 +32,13 @@ async fn queries_mutations_and_subscriptions_are_served() {
         );
     }
     assert_eq!(client.receive().await, json!({ "id": "s", "type": "complete" }));
-    // What has ended leaves its identifier free.
+    // The id of a finished operation can be used again.
     client.subscribe("s", "{ hello }").await;
     assert_eq!(client.receive().await["type"], "next");
 }
 
 #[tokio::test]
-async fn what_can_not_be_executed_is_an_error_message() {
+async fn invalid_operations_are_answered_by_an_error_message() {
     let app = TestApp::with_test_schema(&["--max-depth=2"]).await;
     let mut client = Client::ready(&app, Value::Null).await;
     for (query, code) in [
@@ -134,7 +59,7 @@ async fn what_can_not_be_executed_is_an_error_message() {
 }
 
 #[tokio::test]
-async fn panics_end_their_operation_alone() {
+async fn a_panic_ends_only_its_own_operation() {
     let app = TestApp::with_test_schema(&[]).await;
     let mut client = Client::ready(&app, json!({})).await;
     for query in ["{ panic }", "subscription { panic }"] {
@@ -150,7 +75,7 @@ async fn panics_end_their_operation_alone() {
 }
 
 #[tokio::test]
-async fn a_completed_subscription_says_nothing_more() {
+async fn a_completed_subscription_sends_nothing_more() {
     let app = TestApp::with_test_schema(&[]).await;
     let mut client = Client::ready(&app, json!({})).await;
     client.subscribe("s", "subscription { silence }").await;
@@ -223,22 +148,22 @@ async fn the_close_codes_are_those_of_the_protocol() {
 }
 
 #[tokio::test]
-async fn another_protocol_is_not_accepted() {
+async fn other_protocols_are_not_accepted() {
     let app = TestApp::with_test_schema(&[]).await;
-    // The client library itself insists that a protocol it offers is chosen, so it offers none.
+    // The client library insists that an offered protocol is chosen, so this offers none.
     let mut client = Client::try_open(&app, &[]).await.unwrap();
     assert_eq!(client.closed().await, (4406, "Subprotocol not acceptable".to_owned()));
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_say_who_it_is_is_cut() {
+async fn a_client_that_does_not_initialise_is_disconnected() {
     let app = TestApp::with_test_schema(&["--socket-init-timeout=50ms"]).await;
     let mut client = Client::open(&app).await;
     assert_eq!(client.closed().await, (4408, "Connection initialisation timeout".to_owned()));
 }
 
 #[tokio::test]
-async fn the_token_comes_by_payload_or_header() {
+async fn the_token_is_read_from_payload_or_header() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
     let bearer = format!("Bearer {token}");
@@ -290,7 +215,8 @@ async fn operations_sockets_and_messages_are_bounded() {
     let flags =
         ["--max-operations-per-socket=2", "--max-sockets-per-user=2", "--max-sockets=3", "--max-body=1KiB"];
     let app = TestApp::with_test_schema(&flags).await;
-    let (now, id) = (app.state.clock.now(), uuid::Uuid::new_v4());
+    let now = app.state.clock.now();
+    let id = uuid::Uuid::new_v4();
     let token =
         app.state.auth.access_tokens().issue(id, id, now, now + chrono::TimeDelta::hours(1)).unwrap().0;
     let payload = json!({ "token": secrecy::ExposeSecret::expose_secret(&token) });
@@ -315,7 +241,7 @@ async fn operations_sockets_and_messages_are_bounded() {
         other => panic!("{:?}", other.map(|_| ())),
     }
     drop(second);
-    // A place is free once the service has seen the socket go.
+    // Another socket is accepted once the service has noticed the close.
     let mut again = loop {
         match Client::try_open(&app, &headers).await {
             Ok(client) => break client,
@@ -327,7 +253,7 @@ async fn operations_sockets_and_messages_are_bounded() {
 }
 
 #[tokio::test]
-async fn the_server_pings_and_drops_who_does_not_answer() {
+async fn the_server_pings_and_drops_clients_that_do_not_answer() {
     let app = TestApp::with_test_schema(&["--socket-ping-interval=50ms"]).await;
     let mut client = Client::ready(&app, json!({})).await;
     for _ in 0..3 {
@@ -340,7 +266,7 @@ async fn the_server_pings_and_drops_who_does_not_answer() {
 }
 
 #[tokio::test]
-async fn sockets_are_told_when_the_service_stops_and_writes_are_finished() {
+async fn a_shutdown_closes_sockets_and_finishes_writes() {
     let app = TestApp::with_test_schema(&[]).await;
     let mut client = Client::ready(&app, json!({})).await;
     client.subscribe("s", "subscription { silence }").await;
@@ -374,7 +300,7 @@ async fn pages_of_other_origins_can_not_open_sockets() {
 }
 
 #[tokio::test]
-async fn the_sockets_of_a_session_that_has_ended_are_closed_on_every_process() {
+async fn sockets_of_an_ended_session_are_closed_in_every_process() {
     let one = TestApp::start().await;
     let other = one.beside(&[]).await;
     let token = one.register("ada@example.com").await.token();
@@ -395,7 +321,7 @@ async fn the_sockets_of_a_session_that_has_ended_are_closed_on_every_process() {
 }
 
 #[tokio::test]
-async fn logins_over_a_socket_are_counted_like_others() {
+async fn logins_over_a_socket_are_throttled_like_others() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");
     let mut client = Client::ready(&app, json!({})).await;

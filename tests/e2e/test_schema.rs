@@ -1,6 +1,6 @@
 //! Serves the schema of the tests, which has subscriptions, on the service's real transports.
 
-#[path = "../api/support/test_schema.rs"]
+#[path = "../support/test_schema.rs"]
 mod test_schema;
 
 use std::net::Ipv4Addr;

@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
 
 use super::Asker;
-use crate::support::TestApp;
-use crate::todos::Owner;
+use crate::support::{Owner, TestApp};
 
 /// The title of a todo that is made with a literal.
 async fn title(owner: &Owner<'_>, literal: &str) -> Value {

@@ -16,9 +16,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::support::TestApp;
-use crate::todos::Owner;
-use crate::websocket::Client;
+use crate::support::{Client, Owner, TestApp};
 
 /// A user who sends each request by HTTP and over a socket, which is opened when it is needed.
 struct Asker<'a> {

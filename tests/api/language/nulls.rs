@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
-use crate::todos::Owner;
+use crate::support::{Owner, TestApp};
 
 #[tokio::test]
 async fn a_failed_field_that_cannot_be_null_makes_its_parent_null() {

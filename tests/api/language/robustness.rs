@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use crate::support::{TestApp, documents};
-use crate::todos::Owner;
+use crate::support::{Owner, TestApp, documents};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_document_and_no_variables_make_the_service_fail() {

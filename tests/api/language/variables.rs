@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::Asker;
-use crate::support::{Introspected, PASSWORD, TestApp, rows};
-use crate::todos::Owner;
+use crate::support::{Introspected, Owner, PASSWORD, TestApp, rows};
 
 #[tokio::test]
 async fn an_omitted_variable_in_an_input_object_leaves_its_field_as_it_is() {

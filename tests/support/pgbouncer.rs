@@ -11,19 +11,19 @@ use tempfile::TempDir;
 use tokio_postgres::config::{Config, Host};
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// How often another port is tried when somebody else took the one that was free.
+/// Attempts to find a port that no other process takes meanwhile.
 const PORT_TRIES: u32 = 3;
 
-/// Which PgBouncer.
+/// Generation of PgBouncer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Version {
-    /// From 1.21: keeps prepared statements in transaction mode.
+    /// 1.21 or newer, which keeps prepared statements in transaction mode.
     Current,
-    /// Before 1.21: does not.
+    /// 1.18 to 1.20, which lose them.
     Old,
 }
 
-/// How it is set up.
+/// Settings of a pooler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pooling {
     pub(crate) version: Version,
@@ -39,9 +39,9 @@ impl Default for Pooling {
     }
 }
 
-/// A real PgBouncer in transaction mode in front of a database, stopped when dropped.
+/// A PgBouncer in transaction mode in front of a database, stopped when dropped.
 pub(crate) struct PgBouncer {
-    /// The database through it.
+    /// URL of the database through it.
     pub(crate) url: String,
     shell: Child,
     _dir: TempDir,
@@ -82,7 +82,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // The end of its input tells the shell to stop it.
+        // The shell stops it at the end of its own input.
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
@@ -109,7 +109,7 @@ fn write_settings(dir: &Path, port: u16, server: &Config, pooling: Pooling) {
     fs::write(dir.join("users"), format!("\"{user}\" \"{password}\"\n")).unwrap();
 }
 
-/// Runs it below a shell that ends it when this process closes the shell's input, also by being killed.
+/// Runs it below a shell that stops it when this process ends, even if killed: the shell's input is closed then.
 fn spawn(program: &Path, dir: &Path) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", r#""$@" & read -r _; kill -KILL $!; wait"#, "sh"]).arg(program);
@@ -126,7 +126,7 @@ fn spawn(program: &Path, dir: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-/// For root: the name of another account with its numbers.
+/// Returns name, uid and gid of an unprivileged account, if this process is root.
 fn other_account() -> Option<(String, u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -140,7 +140,7 @@ fn other_account() -> Option<(String, u32, u32)> {
     Some(find("postgres").or_else(|| find("nobody")).expect("root needs an account postgres or nobody"))
 }
 
-/// The program of a version: `$PGBOUNCER`, on the `PATH`, built before, or built now.
+/// Finds the program of a version: `$PGBOUNCER`, on the `PATH`, built before, or built now.
 fn program(version: Version) -> PathBuf {
     static FOUND: Mutex<Option<HashMap<Version, PathBuf>>> = Mutex::new(None);
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);

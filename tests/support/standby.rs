@@ -19,7 +19,7 @@ pub(crate) struct Standby {
 }
 
 impl Standby {
-    /// Copies a server and follows it; `settings` are further lines of its configuration.
+    /// Clones a server and follows it; `settings` are further lines of its configuration.
     pub(crate) async fn of(primary: &OwnServer, settings: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let owner = std::fs::metadata(primary.cluster()).unwrap();
@@ -48,7 +48,7 @@ impl Standby {
             std::fs::read_to_string(&path).unwrap()
         );
         std::fs::write(&path, settings).unwrap();
-        // The shell stops the server when this process closes the shell's input, also by being killed.
+        // The shell stops the server when this process ends, even if killed: its input is closed then.
         let shell = as_owner("sh".as_ref())
             .args(["-c", r#""$@" & read -r _; kill -INT $!; wait"#, "sh"])
             .arg(program("postgres"))

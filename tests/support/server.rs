@@ -10,7 +10,7 @@ use super::database;
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
 
-/// The server that all tests share: `TEST_DATABASE_URL`'s, or one that is started for the run.
+/// Server shared by all tests: that of `TEST_DATABASE_URL`, or one started for the run.
 struct Shared {
     url: String,
     server: Option<(EmbeddedPostgres, ChildStdin)>,
@@ -23,12 +23,12 @@ fn shared() -> &'static Shared {
     })
 }
 
-/// A program of PostgreSQL's, of the shared server's version where it was started for the run.
+/// Returns a PostgreSQL program of the shared server's version, or of the `PATH` with `TEST_DATABASE_URL`.
 pub(crate) fn program(name: &str) -> PathBuf {
     shared().server.as_ref().map_or_else(|| name.into(), |(server, _)| server.program(name))
 }
 
-/// The URL of a database on the shared server.
+/// Returns the URL of a database on the shared server.
 pub(crate) fn url(database: &str) -> String {
     let shared = shared();
     let (base, query) = shared.url.split_once('?').unwrap_or((&shared.url, ""));
@@ -43,7 +43,7 @@ fn start() -> Shared {
         runtime.block_on(async {
             let server = EmbeddedPostgres::start(DataDir::open(Some(&dir)).unwrap(), None).await.unwrap();
             let url = published_url(&dir);
-            // What is thrown away needs no protection from power cuts.
+            // Throw-away data needs no durability.
             for setting in ["fsync = off", "full_page_writes = off", "synchronous_commit = off"] {
                 execute(&url, &format!("ALTER SYSTEM SET {setting}")).await;
             }
@@ -55,8 +55,8 @@ fn start() -> Shared {
     started.join().unwrap()
 }
 
-/// The test runner ends its process without dropping statics. This shell learns of it by the end of its input,
-/// stops the server and removes the directory, also when the run was killed.
+/// Starts a shell that stops the server and removes its directory when this process ends, even if killed: the test runner
+/// does not drop statics, but the shell's input is closed.
 #[expect(clippy::zombie_processes, reason = "it outlives this process")]
 fn clean_up_after_this_process(dir: &Path) -> ChildStdin {
     use std::os::unix::process::CommandExt;
@@ -87,7 +87,7 @@ fn published_url(dir: &Path) -> String {
     std::fs::read_to_string(dir.join("database-url")).unwrap().trim().to_owned()
 }
 
-/// A server of a test's own, to be stopped, killed or set up in an unusual way.
+/// A server for one test, which may stop, kill or reconfigure it.
 pub(crate) struct OwnServer {
     pub(crate) dir: TempDir,
     server: Option<EmbeddedPostgres>,
@@ -100,7 +100,7 @@ impl OwnServer {
         server
     }
 
-    /// Starts the server again, on another port, as after a crash.
+    /// Restarts the server on another port, as after a crash.
     pub(crate) async fn start_again(&mut self) {
         self.server = None;
         let data_dir = DataDir::open(Some(self.dir.path())).unwrap();
@@ -121,7 +121,7 @@ impl OwnServer {
         self.dir.path().join("postgres")
     }
 
-    /// Writes a file into the cluster, as the server's own.
+    /// Writes a file into the cluster, owned by the server's account.
     pub(crate) fn write(&self, name: &str, text: &str) {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
@@ -141,7 +141,7 @@ impl OwnServer {
         text.lines().next().unwrap().parse().unwrap()
     }
 
-    /// Kills the server without warning.
+    /// Kills the server by SIGKILL.
     pub(crate) fn kill(&self) {
         let killed = Command::new("kill").args(["-KILL", &self.process().to_string()]).status().unwrap();
         assert!(killed.success());

@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::TestApp;
 
-/// Users, and how many clients each of them has.
+/// Number of users, and of clients per user.
 const USERS: usize = 4;
 const CLIENTS: usize = 2;
-/// Between two operations of a client.
+/// Pause between two operations of a client.
 const PAUSE: Duration = Duration::from_millis(10);
-/// No client waits longer; the service answers before.
+/// Bound on a client's wait, beyond every limit of the service.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Clients that read and write while something goes wrong.
@@ -27,15 +27,15 @@ pub(super) struct Load {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    /// How often each client was served well.
+    /// Successful operations per client.
     served: [AtomicUsize; USERS * CLIENTS],
 }
 
-/// How an operation went.
+/// Outcome of an operation.
 #[derive(Debug)]
 struct Outcome {
     client: usize,
-    /// The title of the todo that was to be made; none for a read.
+    /// Title of the todo to create; `None` for a read.
     title: Option<String>,
     began: Instant,
     ended: Instant,
@@ -43,7 +43,7 @@ struct Outcome {
     code: String,
 }
 
-/// What the clients saw.
+/// Outcomes of all clients.
 #[derive(Debug)]
 pub(super) struct Report {
     outcomes: Vec<Outcome>,
@@ -67,12 +67,12 @@ impl Load {
             }
         }
         let load = Self { tasks, shared };
-        // Everybody has been served before anything goes wrong.
+        // Every client is served before the fault begins.
         load.wait_until_served(10).await;
         load
     }
 
-    /// Ends once every client has been served well for some time, and has done what it had begun.
+    /// Ends the load once every client has been served again and has finished its operation.
     pub(super) async fn stop(self) -> Report {
         self.wait_until_served(10).await;
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -112,7 +112,7 @@ impl Client {
             }
             let title = format!("{}-{n}", self.number);
             self.ask("{ me { id } todos(first: 5) { nodes { title } } }", Value::Null, None).await;
-            // By turns with an identifier of the client's, so that it can be repeated until it is answered, and without.
+            // Every other todo has a client-made id, so that its creation can be repeated until it is answered.
             let repeatable = n % 2 == 0;
             let mut input = json!({ "title": title });
             if repeatable {
@@ -128,7 +128,7 @@ impl Client {
         self.outcomes
     }
 
-    /// Whether it went well.
+    /// Sends an operation; returns true if it succeeds.
     async fn ask(&mut self, query: &str, variables: Value, title: Option<&str>) -> bool {
         let began = Instant::now();
         let request = self
@@ -158,7 +158,7 @@ impl Client {
 }
 
 impl Report {
-    /// How often there was which code.
+    /// Counts the outcomes by code.
     pub(super) fn codes(&self) -> HashMap<&str, usize> {
         let mut codes = HashMap::new();
         for outcome in &self.outcomes {
@@ -171,7 +171,7 @@ impl Report {
         self.outcomes.iter().map(|outcome| outcome.ended - outcome.began).max().unwrap_or_default()
     }
 
-    /// How long after an instant everything went well again, for every client.
+    /// Returns the time from an instant until every client had succeeded and the last error was over.
     pub(super) fn normal_after(&self, returned: Instant) -> Duration {
         let last_error =
             self.outcomes.iter().filter(|outcome| outcome.code != "OK").map(|outcome| outcome.ended).max();
@@ -184,7 +184,7 @@ impl Report {
         all.chain(last_error).max().unwrap_or(returned).saturating_duration_since(returned)
     }
 
-    /// The titles of todos of which the clients were told that they are there.
+    /// Returns the titles of acknowledged todos.
     pub(super) fn acknowledged(&self) -> impl Iterator<Item = &str> {
         let made = self.outcomes.iter().filter(|outcome| outcome.code == "OK");
         made.filter_map(|outcome| outcome.title.as_deref())

@@ -1,4 +1,4 @@
-//! Documents and variables as an attacker or a broken program would send them.
+//! Generators of documents and variables, as an attacker or a broken program would send them.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -94,10 +94,10 @@ const TOKENS: [&str; 58] = [
     "🎉",
 ];
 
-/// Names that the documents above give to variables.
+/// Names of variables in the documents above.
 const VARIABLES: [&str; 9] = ["first", "after", "filter", "id", "title", "tags", "x", "n", "input"];
 
-/// Documents that are valid, nearly valid, or nothing of the kind.
+/// Generates valid, nearly valid and random documents.
 pub(crate) fn document() -> impl Strategy<Value = String> {
     let edit = (any::<Index>(), 0..4_u8, select(&TOKENS[..]));
     let edited = (select(&VALID[..]), prop::collection::vec(edit, 0..6)).prop_map(|(valid, edits)| {
@@ -127,7 +127,7 @@ fn words(text: &str) -> Vec<String> {
     spaced.split_whitespace().map(str::to_owned).collect()
 }
 
-/// JSON objects of any shape, often with the names and values that the documents expect.
+/// Generates JSON objects of any shape, often with names and values that the documents expect.
 pub(crate) fn variables() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -14,7 +14,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A command with nothing of the environment that would change what it does.
+    /// Creates a command with a clean environment.
     pub(crate) fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_todo-api"));
         command.env_clear().current_dir("/").env("PORT", "0");
@@ -26,7 +26,7 @@ impl Service {
         command
     }
 
-    /// Starts on a data directory and waits until it says that it is ready.
+    /// Starts on a data directory and waits until it is ready.
     pub(crate) fn start(data_dir: &Path) -> Self {
         Self::start_command(Self::command().env("TODO_DATA_DIR", data_dir))
     }
@@ -65,23 +65,23 @@ impl Service {
         assert!(signal.unwrap().success());
     }
 
-    /// The next line of the log.
+    /// Waits for the next line of the log.
     pub(crate) fn next_line(&self) -> String {
         self.log.recv_timeout(LIMIT).unwrap()
     }
 
-    /// Goes away from the reading end of the log, at the next line.
+    /// Closes the reading end of the log.
     pub(crate) fn close_log(&mut self) {
         self.log = mpsc::channel().1;
     }
 
-    /// Waits until the process has ended; returns its status and the rest of its log.
+    /// Waits for the end of the process; returns its status and the rest of its log.
     pub(crate) fn wait(&mut self) -> (std::process::ExitStatus, Vec<String>) {
         let status = self.process.wait().unwrap();
         (status, self.log.iter().collect())
     }
 
-    /// Stops it as an operator does.
+    /// Stops it by SIGTERM and asserts success.
     pub(crate) fn stop(mut self) {
         self.signal("TERM");
         let (status, log) = self.wait();

@@ -7,12 +7,12 @@ use diesel_async::RunQueryDsl;
 use tokio::time::{Instant, sleep};
 
 use super::load::Load;
-use super::{Drill, judge};
+use super::{Drill, TURN, judge};
 use crate::support::{
     OwnServer, PgBouncer, Pooling, Service, Standby, TestApp, TestDatabase, connector, texts,
 };
 
-/// How long a fault lasts; the time is the fault.
+/// Duration of a fault.
 const FAULT: Duration = Duration::from_secs(3);
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_server_that_stays_away() {
     drill.server.kill();
     while drill.health("/health/ready").await == 200 {}
     assert_eq!(drill.health("/health/live").await, 200);
-    // Longer than anybody waits for it.
+    // Longer than any request waits.
     sleep(FAULT * 2).await;
     assert_eq!((drill.health("/health/ready").await, drill.health("/health/live").await), (503, 200));
     drill.server.start_again().await;
@@ -69,7 +69,7 @@ async fn a_server_that_ends_all_sessions() {
 }
 
 #[tokio::test]
-async fn a_network_that_swallows_everything_for_a_time() {
+async fn a_black_hole() {
     let drill = Drill::start().await;
     drill.proxy.black_hole(true);
     sleep(FAULT).await;
@@ -78,7 +78,7 @@ async fn a_network_that_swallows_everything_for_a_time() {
 }
 
 #[tokio::test]
-async fn connections_that_fall_silent_for_ever() {
+async fn connections_that_are_silent_for_ever() {
     let drill = Drill::start().await;
     let began = Instant::now();
     drill.proxy.freeze();
@@ -125,7 +125,7 @@ async fn a_pool_that_is_exhausted() {
 }
 
 #[tokio::test]
-async fn a_database_that_may_only_be_read() {
+async fn a_read_only_database() {
     let drill = Drill::start().await;
     let set = async |what: &str| {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'todo-api'
@@ -143,7 +143,7 @@ async fn a_database_that_may_only_be_read() {
 #[tokio::test]
 async fn a_disk_that_is_full() {
     let drill = Drill::start().await;
-    // The limit below is for all files of the server, and those of the log have 16 MiB: the table has to have more.
+    // The limit below holds for all files of the server, and WAL segments have 16 MiB: the table must be larger.
     let fill = "SET session_replication_role = replica;
         INSERT INTO todos (user_id, id, title, description)
         SELECT gen_random_uuid(), gen_random_uuid(), 'filler ' || n, repeat(md5(n::text), 10)
@@ -151,7 +151,7 @@ async fn a_disk_that_is_full() {
     drill.server.sql(fill).await;
     let owner = std::fs::metadata(drill.server.cluster()).unwrap();
     let limit = |bytes: &str| {
-        // The postmaster's limit is that of sessions to come.
+        // New sessions inherit the postmaster's limit.
         let script = format!(
             "prlimit --pid {0} --fsize={bytes}: || exit
              for pid in $(cat /proc/{0}/task/*/children); do prlimit --pid $pid --fsize={bytes}:; done; true",
@@ -173,6 +173,7 @@ async fn a_disk_that_is_full() {
 
 #[tokio::test]
 async fn a_pooler_that_is_killed() {
+    let _turn = TURN.lock().await;
     let server = OwnServer::start().await;
     todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
     let pooling = Pooling { size: 3, ..Pooling::default() };
@@ -206,13 +207,13 @@ fn port_of(url: &str) -> u16 {
 async fn a_replica_that_takes_over() {
     let server = OwnServer::start().await;
     let standby = Standby::of(&server, "").await;
-    // Nothing is acknowledged that the replica does not have.
+    // Only commits that the replica has are acknowledged.
     server.sql("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
     server.sql("SELECT pg_reload_conf()").await;
     let drill = Drill::with(server, &[]).await;
     drill.server.kill();
     sleep(FAULT).await;
-    // Otherwise it would wait for a replica of its own.
+    // It would wait for a standby of its own otherwise.
     standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''").await;
     standby.sql("SELECT pg_promote()").await;
     drill.proxy.retarget(standby.port);
@@ -233,6 +234,7 @@ async fn a_migration_that_changes_a_column_under_load() {
 
 #[tokio::test]
 async fn a_migration_that_changes_a_column_behind_a_pooler() {
+    let _turn = TURN.lock().await;
     let (server, _pooler, app) = behind_a_pooler().await;
     let load = Load::start(&app).await;
     server.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(300)").await;
@@ -243,7 +245,7 @@ async fn a_migration_that_changes_a_column_behind_a_pooler() {
     app.stop().await;
 }
 
-/// A service that reaches a server of its own through PgBouncer.
+/// Starts a service that reaches a server of its own through PgBouncer.
 async fn behind_a_pooler() -> (OwnServer, PgBouncer, TestApp) {
     let server = OwnServer::start().await;
     todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
@@ -255,6 +257,7 @@ async fn behind_a_pooler() -> (OwnServer, PgBouncer, TestApp) {
 
 #[tokio::test]
 async fn two_processes_that_migrate_at_once() {
+    let _turn = TURN.lock().await;
     let database = TestDatabase::empty().await;
     let migrate = || {
         let mut command = Service::command();
@@ -275,21 +278,23 @@ async fn two_processes_that_migrate_at_once() {
 }
 
 #[tokio::test]
-async fn the_one_request_that_wakes_a_database_up_is_served() {
+async fn a_single_request_that_wakes_the_database_is_served() {
+    let _turn = TURN.lock().await;
     let server = OwnServer::start().await;
     todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
     let proxy = crate::support::Proxy::to(server.port()).await;
     let app = TestApp::on(&proxy.url(&server.url()), &[], TestDatabase::empty().await).await;
     let token = app.register("ada@example.com").await.token();
     for _ in 0..2 {
-        // Nobody has asked for so long that nothing is known any more.
+        // After a pause the state of the database is unknown.
         proxy.sleep_for(FAULT);
         assert_eq!(app.me(&token).await.data("me")["email"], "ada@example.com");
     }
 }
 
 #[tokio::test]
-async fn all_who_wait_for_a_silent_database_are_answered_within_the_limit() {
+async fn all_requests_to_a_silent_database_are_answered_within_the_limit() {
+    let _turn = TURN.lock().await;
     let server = OwnServer::start().await;
     todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
     let proxy = crate::support::Proxy::to(server.port()).await;
@@ -302,6 +307,6 @@ async fn all_who_wait_for_a_silent_database_are_answered_within_the_limit() {
     for answer in answers {
         assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
     }
-    // One limit, not one after the other.
+    // One shared timeout, not one after the other.
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }

@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use super::TestDatabase;
 use super::test_schema::test_schema;
 
-/// A password that nobody objects to.
+/// A password that satisfies all rules.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
-/// What the test apps sign tokens with.
+/// Secret that signs the access tokens of test apps.
 pub(crate) const SECRET: &str = "a secret of the tests, 32 bytes or more";
 
-/// The service on a socket and a database of its own.
+/// The service in this process, on a socket and a database of its own.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) database: Arc<TestDatabase>,
@@ -54,19 +54,19 @@ impl TestApp {
         Self::on_shared(url, flags, Arc::new(database)).await
     }
 
-    /// Starts another process's worth of service on the same database.
+    /// Starts another instance on the same database, as a second process would be.
     pub(crate) async fn beside(&self, flags: &[&str]) -> Self {
         Self::on_shared(&self.database.url, flags, Arc::clone(&self.database)).await
     }
 
-    /// The same on a database that others use, too.
+    /// Like [`Self::on`], on a database shared with others.
     pub(crate) async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
         let config = config(flags);
         let schema = |state| graphql::schema(state, config.introspection());
         Self::serve(url, &config, database, schema, &graphql::sdl()).await
     }
 
-    /// Starts another process's worth of service on a URL that leads to the same database.
+    /// Starts another instance on a URL that leads to the same database.
     pub(crate) async fn beside_on(&self, url: &str, flags: &[&str]) -> Self {
         Self::on_shared(url, flags, Arc::clone(&self.database)).await
     }
@@ -108,7 +108,9 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let engine = Engine::new(executor(state.clone()), sdl, config, trusted).unwrap();
-        let (shared, config, stop) = (state.clone(), config.clone(), shutdown.clone());
+        let shared = state.clone();
+        let config = config.clone();
+        let stop = shutdown.clone();
         let server = tokio::spawn(async move { serve_until(listener, shared, engine, &config, stop).await });
         Self { address, database, state, http: reqwest::Client::new(), seconds_ahead, shutdown, server }
     }
@@ -117,17 +119,17 @@ impl TestApp {
         format!("http://{}{path}", self.address)
     }
 
-    /// Lets time pass for the service.
+    /// Advances the service's clock.
     pub(crate) fn pass(&self, seconds: i64) {
         self.seconds_ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// Asks without a token.
+    /// Sends an operation without a token.
     pub(crate) async fn ask(&self, query: &str, variables: Value) -> Answer {
         self.ask_with(HeaderMap::new(), query, variables).await
     }
 
-    /// Asks with a token.
+    /// Sends an operation with a token.
     pub(crate) async fn ask_as(&self, token: &str, query: &str, variables: Value) -> Answer {
         let headers = [(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())];
         self.ask_with(HeaderMap::from_iter(headers), query, variables).await
@@ -158,19 +160,19 @@ impl TestApp {
         self.ask_as(token, "{ me { id email name } }", Value::Null).await
     }
 
-    /// Tells the service to stop.
+    /// Begins a shutdown.
     pub(crate) fn ask_to_stop(&self) {
         self.shutdown.cancel();
     }
 
-    /// Tells the service to stop and waits until it has.
+    /// Shuts down and waits until it is done.
     pub(crate) async fn stop(self) {
         self.ask_to_stop();
         self.server.await.unwrap();
     }
 }
 
-/// Settings from flags alone: the environment of whoever runs the tests stays out.
+/// Parses settings from flags alone, ignoring the environment of the test run.
 fn config(flags: &[&str]) -> Config {
     let command = Config::augment_args(clap::Command::new("test")).mut_args(|arg| arg.env(None::<&str>));
     Config::from_arg_matches(&command.get_matches_from(["test"].iter().chain(flags))).unwrap()
@@ -181,7 +183,7 @@ fn clock(seconds_ahead: Arc<AtomicI64>) -> Clock {
     Clock::new(move || Utc::now() + TimeDelta::seconds(seconds_ahead.load(Ordering::SeqCst)))
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -190,21 +192,22 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// What a request is answered with.
+    /// Sends a request and reads its response.
     pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
         Self { status, headers, body: response.json().await.unwrap() }
     }
 
-    /// The data of an answer without errors, from a field inwards.
+    /// Returns the data of a field; panics if there are errors.
     #[track_caller]
     pub(crate) fn data(&self, field: &str) -> &Value {
         assert!(self.body.get("errors").is_none(), "errors: {:#}", self.body);
         &self.body["data"][field]
     }
 
-    /// The one error of an answer.
+    /// Returns the only error.
     #[track_caller]
     pub(crate) fn error(&self) -> &Value {
         let errors = self.body["errors"].as_array();
@@ -218,7 +221,7 @@ impl Answer {
         self.error()["extensions"]["code"].as_str().expect("the error has a code")
     }
 
-    /// The access token of a register or login.
+    /// Returns the access token of a registration or login.
     #[track_caller]
     pub(crate) fn token(&self) -> String {
         let data = self.body["data"].as_object().unwrap_or_else(|| panic!("no data: {:#}", self.body));

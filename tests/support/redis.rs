@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 static NUMBER: AtomicU16 = AtomicU16::new(0);
 
-/// A Redis of a test's own, killed with it.
+/// A Redis for one test, killed when dropped.
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
     flags: Vec<String>,
@@ -28,10 +28,11 @@ impl RedisServer {
         install();
         let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
         loop {
-            let (dir, port) = (TempDir::new().unwrap(), free_port());
+            let dir = TempDir::new().unwrap();
+            let port = free_port();
             let process = spawn(dir.path(), port, &flags);
             let mut server = Self { port, flags: flags.clone(), dir, process };
-            // Another test may have been faster with the port.
+            // Another process may have taken the port meanwhile.
             if server.is_up().await {
                 return server;
             }
@@ -42,12 +43,12 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The flag that makes the service use it.
+    /// Returns the flag that makes the service use it.
     pub(crate) fn flag(&self) -> String {
         format!("--redis-url={}", self.url())
     }
 
-    /// Runs a command in it.
+    /// Runs a command.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &[&str]) -> T {
         let client = Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -70,13 +71,13 @@ impl RedisServer {
         self.process.wait().unwrap();
     }
 
-    /// Starts it again where it was, empty.
+    /// Restarts it on the same port, empty.
     pub(crate) async fn start_again(&mut self) {
         self.process = spawn(self.dir.path(), self.port, &self.flags);
         assert!(self.is_up().await, "something else has port {}", self.port);
     }
 
-    /// Waits until it takes connections; false if it has ended instead.
+    /// Waits until it accepts connections; returns false if it has exited instead.
     async fn is_up(&mut self) -> bool {
         while self.process.try_wait().unwrap().is_none() {
             if std::fs::read_to_string(self.dir.path().join("log")).unwrap().contains("Ready to accept") {
@@ -109,7 +110,7 @@ fn spawn(dir: &Path, port: u16, flags: &[String]) -> Child {
         .unwrap()
 }
 
-/// Below the ports that systems give to those who ask for any, so that it is still free after a restart.
+/// Chooses a port below the ephemeral range, so that it is still free at a restart.
 fn free_port() -> u16 {
     let process = u16::try_from(std::process::id() % 400).unwrap() * 30;
     loop {
@@ -121,7 +122,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// Makes sure that there is a Redis to start.
+/// Installs Redis unless it is there.
 fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {

@@ -11,26 +11,26 @@ use super::server;
 const LIMIT: Duration = Duration::from_secs(30);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
-/// A database with all migrations, for as long as a test has a copy of it.
+/// A database with all migrations; exists while a test has a copy of it.
 static TEMPLATE: Mutex<Weak<Owned>> = Mutex::const_new(Weak::new());
 
-/// A database of a test's own, dropped with it.
+/// A database for one test, dropped with it.
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
-    // In this order: the copy goes before what it was copied from.
+    // Fields drop in this order: the copy before its template.
     _database: Owned,
     _template: Option<Arc<Owned>>,
 }
 
 impl TestDatabase {
-    /// A database with all migrations.
+    /// Creates a database with all migrations.
     pub(crate) async fn new() -> Self {
         let template = template().await;
         let database = Owned::create(&format!("TEMPLATE {}", template.0)).await;
         Self { url: server::url(&database.0), _database: database, _template: Some(template) }
     }
 
-    /// A database without anything in it.
+    /// Creates an empty database.
     pub(crate) async fn empty() -> Self {
         let database = Owned::create("").await;
         Self { url: server::url(&database.0), _database: database, _template: None }
@@ -60,12 +60,12 @@ async fn template() -> Arc<Owned> {
     template
 }
 
-/// The name of a database that goes with it.
+/// Name of a database that is dropped with this value.
 struct Owned(String);
 
 impl Owned {
     async fn create(options: &str) -> Self {
-        // Runs on one server stay apart by their process.
+        // The process id keeps concurrent runs on one server apart.
         let name = format!("todo_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         execute(&server::url("postgres"), &format!("CREATE DATABASE {name} {options}")).await;
         Self(name)
@@ -75,7 +75,7 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         let drop_it = format!("DROP DATABASE {} WITH (FORCE)", self.0);
-        // The test's runtime may be ending: this work has its own.
+        // The test's runtime may be shutting down, so this uses its own.
         let done = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(execute(&server::url("postgres"), &drop_it));
@@ -92,12 +92,12 @@ async fn execute(url: &str, sql: &str) {
     connector(url).connect().await.unwrap().batch_execute(sql).await.unwrap();
 }
 
-/// The texts that a query on an app's database finds, in its column `text`.
+/// Returns the column `text` of a query on an app's database.
 pub(crate) async fn rows(app: &super::TestApp, sql: &str) -> Vec<String> {
     texts(&app.database.url, sql).await
 }
 
-/// The texts that a query finds, in its column `text`.
+/// Returns the column `text` of a query.
 pub(crate) async fn texts(url: &str, sql: &str) -> Vec<String> {
     use diesel_async::RunQueryDsl;
 

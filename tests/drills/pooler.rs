@@ -1,4 +1,4 @@
-//! Through PgBouncer in transaction mode, with prepared statements and without.
+//! The service behind PgBouncer in transaction mode, with and without support for prepared statements.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use todo_api::db::pooler::{Failure, Route, probe};
 use tokio::time::timeout;
 
-use crate::support::{PASSWORD, PgBouncer, Pooling, Service, TestApp, TestDatabase, Version, connector};
-use crate::todos::Owner;
-use crate::websocket::Client;
+use crate::support::{
+    Client, Owner, PASSWORD, PgBouncer, Pooling, Service, TestApp, TestDatabase, Version, connector,
+};
 
-/// All ways in which a pooler loses prepared statements, with several connections to the server and with one.
+/// Poolers that lose prepared statements, with several server connections and with one.
 fn losing() -> [Pooling; 4] {
     let old = Pooling { version: Version::Old, ..Pooling::default() };
     let off = Pooling { prepared_statements: 0, ..Pooling::default() };
@@ -89,7 +89,7 @@ async fn live_changes_arrive_through_a_pooler_and_past_it() {
             Client::ready(&app, json!({ "Authorization": format!("Bearer {}", owner.token) })).await;
         client.subscribe("live", "subscription { todoChanged { kind todo { title } } }").await;
         let change = async {
-            // What happens before the subscription has begun is not told.
+            // Changes before the subscription has begun are not delivered.
             loop {
                 owner.create("a").await;
                 if let Ok(message) = timeout(Duration::from_secs(3), client.next()).await {
@@ -109,7 +109,7 @@ async fn sockets_of_sessions_that_end_are_closed_through_a_pooler_that_passes_no
     let app = TestApp::on_shared(&pgbouncer.url, &[], Arc::clone(&database)).await;
     let other = TestApp::on_shared(&pgbouncer.url, &[], database).await;
     app.register("ada@example.com").await.data("register");
-    // One socket stays open, so that the feed goes on listening while the others come and go.
+    // One open socket keeps the feed listening while others come and go.
     let token = app.login("ada@example.com", PASSWORD).await.token();
     let _open = Client::ready(&app, json!({ "token": token })).await;
     for _ in 0..5 {

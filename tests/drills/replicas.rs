@@ -1,4 +1,4 @@
-//! Reads from streaming replicas: users always see what they wrote.
+//! Reads from streaming replicas: users read their own writes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{OwnServer, Standby, TestApp, TestDatabase, connector};
 const CREATE: &str = "mutation($title: String!) { createTodo(input: { title: $title }) { todo { id } } }";
 const TITLES: &str = "{ todos(first: 1) { nodes { title } } }";
 
-/// A server with a replica, and apps that use both.
+/// A server with a replica.
 struct Cluster {
     server: OwnServer,
     standby: Standby,
@@ -30,7 +30,7 @@ impl Cluster {
         TestApp::on(&self.server.url(), &[&replicas], TestDatabase::empty().await).await
     }
 
-    /// How many todos the replica was asked to look at, by its own account.
+    /// Returns the number of scans of todos on the replica, by its own statistics.
     async fn reads(&self) -> i64 {
         #[derive(diesel::QueryableByName)]
         struct Count {
@@ -43,7 +43,7 @@ impl Cluster {
         diesel::sql_query(query).get_result::<Count>(&mut conn).await.unwrap().count
     }
 
-    /// Reads until the replica has been asked.
+    /// Reads until the replica has served a read.
     async fn wait_until_used(&self, app: &TestApp, token: &str) {
         let before = self.reads().await;
         while self.reads().await == before {
@@ -62,9 +62,10 @@ async fn newest(app: &TestApp, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn users_see_what_they_wrote_on_every_process_though_the_replica_is_seconds_behind() {
+async fn users_read_their_own_writes_in_every_process_despite_a_lagging_replica() {
     let cluster = Cluster::start("recovery_min_apply_delay = '3s'").await;
-    let (one, other) = (cluster.app().await, cluster.app().await);
+    let one = cluster.app().await;
+    let other = cluster.app().await;
     let token = one.register("ada@example.com").await.token();
     assert_eq!(other.me(&token).await.data("me")["email"], "ada@example.com");
     for n in 0..30 {
@@ -74,7 +75,7 @@ async fn users_see_what_they_wrote_on_every_process_though_the_replica_is_second
         assert_eq!(newest(reader, &token).await, title);
         assert_eq!(newest(writer, &token).await, title);
     }
-    // Once the replica has all of it, it is used.
+    // Once it has caught up, the replica is used.
     cluster.wait_until_used(&other, &token).await;
     assert_eq!(newest(&one, &token).await, "todo 29");
     let renamed = "mutation { updateProfile(input: { name: \"Countess\" }) { user { name } } }";
@@ -83,13 +84,13 @@ async fn users_see_what_they_wrote_on_every_process_though_the_replica_is_second
 }
 
 #[tokio::test]
-async fn a_dead_or_stopped_replica_is_left_out_and_comes_back_by_itself() {
+async fn a_dead_or_paused_replica_is_excluded_and_returns_by_itself() {
     let cluster = Cluster::start("").await;
     let app = cluster.app().await;
     let token = app.register("ada@example.com").await.token();
     create(&app, &token, "first").await;
     cluster.wait_until_used(&app, &token).await;
-    // It gets everything and shows nothing new.
+    // It receives the log and does not replay it.
     cluster.standby.sql("SELECT pg_wal_replay_pause()").await;
     create(&app, &token, "second").await;
     for _ in 0..5 {
@@ -110,7 +111,7 @@ async fn a_dead_or_stopped_replica_is_left_out_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn a_promoted_replica_is_no_replica_any_more() {
+async fn a_promoted_replica_is_excluded() {
     let cluster = Cluster::start("").await;
     let app = cluster.app().await;
     let token = app.register("ada@example.com").await.token();
@@ -118,7 +119,7 @@ async fn a_promoted_replica_is_no_replica_any_more() {
     cluster.wait_until_used(&app, &token).await;
     cluster.standby.sql("SELECT pg_promote()").await;
     cluster.standby.sql("UPDATE todos SET title = 'elsewhere'").await;
-    // It is asked once a second; until then what it shows is what it had replayed.
+    // Its state is polled once a second; until then it serves the data it had replayed.
     let left_out = async {
         while app.state.database.replica_lags() != [None] {
             newest(&app, &token).await;

@@ -11,7 +11,7 @@ const SCHEMA: &str = "{ __schema {
 fragment Input on __InputValue { name defaultValue type { ...Type } }
 fragment Type on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 
-/// The schema by introspection.
+/// A schema as introspection describes it.
 pub(crate) struct Introspected(pub(crate) Value);
 
 impl Introspected {
@@ -24,7 +24,7 @@ impl Introspected {
         types.iter().find(|kind| kind["name"] == name).unwrap()
     }
 
-    /// The named type below lists and non-null.
+    /// Returns the named type below lists and non-null.
     pub(crate) fn named(mut kind: &Value) -> &str {
         while kind["ofType"].is_object() {
             kind = &kind["ofType"];
@@ -32,7 +32,7 @@ impl Introspected {
         kind["name"].as_str().unwrap()
     }
 
-    /// Writes a type as the grammar has it.
+    /// Formats a type in GraphQL's syntax.
     pub(crate) fn written(kind: &Value) -> String {
         match kind["kind"].as_str().unwrap() {
             "NON_NULL" => format!("{}!", Self::written(&kind["ofType"])),
@@ -41,7 +41,7 @@ impl Introspected {
         }
     }
 
-    /// A value of a type, with `id` for identifiers; notes the places of those.
+    /// Generates a value of a type, with `id` for identifiers, and records the places of those.
     pub(crate) fn value(&self, kind: &Value, place: &str, id: &str, places: &mut BTreeSet<String>) -> Value {
         match kind["kind"].as_str().unwrap() {
             "NON_NULL" => return self.value(&kind["ofType"], place, id, places),
@@ -56,7 +56,7 @@ impl Introspected {
                 json!(id)
             }
             ("String", _) => json!("text"),
-            // The version that the other's todo has.
+            // Version of the other user's todo.
             ("Int", _) => json!(1),
             ("Boolean", _) => json!(true),
             ("DateTime", _) => json!("2030-01-01T00:00:00Z"),
@@ -72,7 +72,7 @@ impl Introspected {
         }
     }
 
-    /// The fields of a type that need no arguments, some levels deep.
+    /// Generates a selection of the fields of a type, some levels deep.
     pub(crate) fn selection(&self, name: &str, depth: usize) -> String {
         let Some(fields) = self.find(name)["fields"].as_array() else { return String::new() };
         let fields = fields.iter().filter_map(|field| {

@@ -8,23 +8,23 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Passes connections on to a port of this machine, as a network does that can fail.
+/// A TCP proxy to a local port that simulates network faults.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     network: Arc<watch::Sender<Network>>,
     _task: AbortOnDropHandle<()>,
 }
 
-/// What the network does.
+/// Behaviour of the network.
 #[derive(Clone, Copy, Debug)]
 struct Network {
     port: u16,
     delay: Duration,
-    /// Nothing passes, and nobody is told.
+    /// Holds all bytes back without closing anything.
     black_hole: bool,
-    /// Until when new connections have to wait.
+    /// Time until which new connections wait.
     awake_at: Option<Instant>,
-    /// Connections made before these were raised are closed, or silent for ever.
+    /// Generations: connections from before an increment are closed (`cuts`) or silent for ever (`freezes`).
     cuts: u64,
     freezes: u64,
 }
@@ -45,38 +45,38 @@ impl Proxy {
         Self { address, network, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// The URL of a server's database by way of this.
+    /// Rewrites a server's URL to lead through the proxy.
     pub(crate) fn url(&self, direct: &str) -> String {
         let port = self.network.borrow().port;
         direct.replacen(&format!(":{port}/"), &format!(":{}/", self.address.port()), 1)
     }
 
-    /// Where new connections lead from now on.
+    /// Directs new connections to another port.
     pub(crate) fn retarget(&self, port: u16) {
         self.network.send_modify(|network| network.port = port);
     }
 
-    /// Lets nothing through any more on the connections that there are, without closing them; new ones work.
+    /// Silences all open connections without closing them; new ones work.
     pub(crate) fn freeze(&self) {
         self.network.send_modify(|network| network.freezes += 1);
     }
 
-    /// Closes the connections that there are.
+    /// Closes all open connections.
     pub(crate) fn cut(&self) {
         self.network.send_modify(|network| network.cuts += 1);
     }
 
-    /// Lets nothing through on any connection, without closing them; or goes on with what was held back.
+    /// Begins or ends a black hole: bytes are held back on all connections, and delivered afterwards.
     pub(crate) fn black_hole(&self, on: bool) {
         self.network.send_modify(|network| network.black_hole = on);
     }
 
-    /// How long everything takes on its way, in each direction.
+    /// Delays all bytes, in each direction.
     pub(crate) fn delay(&self, delay: Duration) {
         self.network.send_modify(|network| network.delay = delay);
     }
 
-    /// Closes the connections that there are and holds new ones up for some time, as while a database wakes up.
+    /// Closes all open connections and makes new ones wait, like a database that wakes up.
     pub(crate) fn sleep_for(&self, time: Duration) {
         self.network.send_modify(|network| {
             network.cuts += 1;
@@ -94,7 +94,8 @@ async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap();
     }
-    let (state, mut frozen) = (network.clone(), network.clone());
+    let state = network.clone();
+    let mut frozen = network.clone();
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let silent = tokio::select! {
@@ -104,7 +105,7 @@ async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
         _ = frozen.wait_for(|network| network.freezes > freezes) => true,
     };
     if silent {
-        // Open on both sides.
+        // Keeps both sides open.
         std::future::pending::<()>().await;
     }
 }

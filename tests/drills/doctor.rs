@@ -1,0 +1,45 @@
+//! `todo-api doctor` on URLs that lead through PgBouncer.
+
+use crate::support::{Page, PgBouncer, Pooling, Service, TestDatabase, Version};
+
+#[tokio::test]
+async fn a_pooler_is_recognised_with_the_direct_route_past_it() {
+    let database = TestDatabase::new().await;
+    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
+    let page = Page::of(&pgbouncer.url, &[]);
+    page.assert(1, "warning", "pooler", &["transaction mode", "DATABASE_DIRECT_URL"]);
+    page.finding("ok", "prepared statements");
+
+    let mut command = Service::command();
+    command.env("DATABASE_URL", &pgbouncer.url).env("DATABASE_DIRECT_URL", &database.url).arg("doctor");
+    let page = Page::from(&Service::run(&mut command), &database.url);
+    page.assert(0, "ok", "pooler", &["transaction mode", "leads past it"]);
+    page.finding("ok", "direct");
+
+    let other = TestDatabase::new().await;
+    command.env("DATABASE_DIRECT_URL", &other.url);
+    let page = Page::from(&Service::run(&mut command), &database.url);
+    page.assert(2, "error", "direct", &["another database"]);
+    let twice = PgBouncer::start(&database.url, Pooling::default());
+    command.env("DATABASE_DIRECT_URL", &twice.url);
+    let page = Page::from(&Service::run(&mut command), &database.url);
+    page.assert(1, "warning", "direct", &["through a pooler, too", "PostgreSQL itself"]);
+
+    let url = pgbouncer.url.replace("sslmode=disable", "channel_binding=require");
+    Page::of(&url, &[]).assert(
+        2,
+        "error",
+        "connection",
+        &["channel binding", "leave channel_binding=require out"],
+    );
+    let url = format!("{}&options=-c%20statement_timeout%3D5s", pgbouncer.url);
+    Page::of(&url, &[]).assert(2, "error", "connection", &["unsupported startup parameter", "ALTER ROLE"]);
+}
+
+#[tokio::test]
+async fn a_pooler_that_loses_prepared_statements_is_an_error() {
+    let database = TestDatabase::new().await;
+    let pgbouncer = PgBouncer::start(&database.url, Pooling { version: Version::Old, ..Pooling::default() });
+    let page = Page::of(&pgbouncer.url, &[]);
+    page.assert(2, "error", "prepared statements", &["lost", "1.21", "max_prepared_statements"]);
+}
