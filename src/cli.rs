@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default) and what operators need beside it.
+//! The command line: `serve` (the default) and the commands of operators.
 
 mod doctor;
 mod health;
@@ -21,7 +21,7 @@ use crate::{crypto, graphql, telemetry};
 
 /// GraphQL backend for a todo application, on PostgreSQL.
 ///
-/// Without DATABASE_URL the service starts a PostgreSQL of its own. Every setting can be given as a flag, in the
+/// Without DATABASE_URL the service starts an embedded PostgreSQL. Every setting can be given as a flag, in the
 /// environment or in a file .env in the current directory.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = TRACES)]
@@ -33,44 +33,44 @@ struct Cli {
     config: Config,
 }
 
-const TRACES: &str = "Traces are set by the variables of OpenTelemetry, which have no flags: \
+const TRACES: &str = "Traces are configured by OpenTelemetry's variables, which have no flags: \
     OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and others.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API; the default
+    /// Serve the API (the default)
     Serve,
-    /// Ask the service on this machine, at HOST and PORT, whether it is alive
+    /// Check that the service on this machine, at HOST and PORT, is alive
     Health {
-        /// Ask whether it can serve requests, too: whether its database is there
+        /// Check that it can serve requests: that its database is up
         #[arg(long)]
         ready: bool,
     },
-    /// Run or revert the database's migrations, or list them
+    /// Run, revert or list database migrations
     Migrate {
         #[command(subcommand)]
         action: migrate::Action,
     },
-    /// Say on one page what is wrong with the database's URL, the way to it and what is there, and how to fix it
+    /// Diagnose the database connection and suggest fixes
     Doctor(doctor::Command),
     /// Print the GraphQL schema
     Schema,
-    /// Look after accounts
+    /// Manage accounts
     User(user::Command),
-    /// Take over the users of the original system
+    /// Import the users of the original system
     ImportUsers(import::Command),
-    /// Make keys for signing access tokens
+    /// Generate keys for signing access tokens
     Keys {
         #[command(subcommand)]
         action: keys::Action,
     },
 }
 
-/// How long what blocks a thread may keep the process from ending.
+/// Time limit at exit for blocking threads, such as a migration that waits for a lock.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the command line and says how it went: 0 well, 1 failed, 2 wrongly called or configured. What `doctor` says is
-/// described there.
+/// Runs the command line. Returns 0 for success, 1 for a failure, 2 for a wrong call or configuration; `doctor` has
+/// exit codes of its own.
 pub fn main() -> ExitCode {
     if let Err(error) = load_dotenv() {
         return fail(2, &error);
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
     };
     crypto::install_provider();
     let serves = matches!(cli.command, None | Some(Command::Serve));
-    // Dropped at the end of all, when what is to be told has been told.
+    // Dropped last: flushes the traces of everything below.
     let _telemetry = match telemetry::init(&cli.config.log, serves) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(2, &error),
@@ -94,11 +94,10 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(1, &error.into()),
     };
     let result = runtime.block_on(run(cli));
-    // What still blocks a thread, such as a migration that waits for a lock, ends with the process.
     runtime.shutdown_timeout(EXIT_LIMIT);
     match result {
         Ok(code) => code,
-        Err(error) if error.is::<Misconfigured>() => fail(2, &error),
+        Err(error) if error.is::<ConfigurationError>() => fail(2, &error),
         Err(error) => fail(1, &error),
     }
 }
@@ -108,7 +107,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => serve::serve(cli.config).await,
         Command::Health { ready } => health::health(&cli.config.http, ready).await,
         Command::Migrate { action } => migrate::migrate(&cli.config, action).await,
-        Command::Doctor(command) => return doctor::doctor(&cli.config, command).await,
+        // 17 KB, which the future of every command would contain.
+        Command::Doctor(command) => return Box::pin(doctor::doctor(&cli.config, command)).await,
         Command::Schema => {
             print(&graphql::sdl());
             Ok(())
@@ -120,31 +120,30 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Marks an error as one of configuration.
+/// An invalid setting; the process exits with 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
-struct Misconfigured(anyhow::Error);
+struct ConfigurationError(anyhow::Error);
 
 fn parse() -> Result<Cli, clap::Error> {
-    // What is set to nothing counts as not set, as in `PORT= todo-api` and in files for containers.
     let command = Cli::command().mut_args(|arg| {
-        let blank =
-            arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
-        if blank { arg.env(clap::builder::Resettable::Reset) } else { arg }
+        // Settings may follow a subcommand, and --help must not show secrets from the environment.
+        let arg = arg.global(true).hide_env_values(true);
+        // An empty variable counts as unset, as in `PORT= todo-api` and in files for containers.
+        let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        if arg.get_env().is_some_and(is_empty) { arg.env(clap::builder::Resettable::Reset) } else { arg }
     });
     Cli::from_arg_matches(&command.try_get_matches()?)
 }
 
-/// The parser's own error would repeat the line, which may hold a secret.
+/// Loads `.env`. The parser's own error would repeat the line, which may contain a secret.
 fn load_dotenv() -> anyhow::Result<()> {
     match dotenvy::from_path(".env") {
         Err(dotenvy::Error::LineParse(..)) => {
-            anyhow::bail!(
-                ".env has a line that is not of the form NAME=value (values with spaces need quotes)"
-            )
+            anyhow::bail!(".env has a line that is not NAME=value (values with spaces need quotes)")
         }
         Err(dotenvy::Error::Io(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-            anyhow::bail!(".env can't be read: {error}")
+            anyhow::bail!("cannot read .env: {error}")
         }
         _ => Ok(()),
     }
@@ -153,12 +152,12 @@ fn load_dotenv() -> anyhow::Result<()> {
 fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
     use std::io::Write;
 
-    // Nobody may be left to read it.
+    // Standard error may be closed.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::from(code)
 }
 
-/// Writes a command's result; a reader that has gone away, such as `head`, is no error.
+/// Writes the output of a command; ignores a closed pipe, as of `head`.
 fn print(text: &str) {
     use std::io::Write;
 

@@ -3,23 +3,23 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// Where the time comes from; the only place that reads it, so that tests can set it.
+/// The source of time, which tests can replace. Nothing else reads the system's clock.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The system's clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    /// Creates a clock that shows the system's time.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn system() -> Self {
         Self(Arc::new(Utc::now))
     }
 
-    /// A clock that shows what `time` returns.
+    /// Creates a clock that shows the result of `time`.
     pub fn new(time: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(time))
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()
     }

@@ -1,34 +1,34 @@
-//! Cryptography: AWS-LC for TLS, tokens, hashes and randomness alike.
+//! Cryptography, all of it by AWS-LC: TLS, tokens, hashes and randomness.
 
 use aws_lc_rs::{digest, hmac, rand};
 
-/// Makes AWS-LC the provider of rustls and jsonwebtoken; to be called before either is used.
+/// Installs AWS-LC as the provider of rustls and jsonwebtoken, which has to happen before either is used.
 ///
-/// Both can be set once in a process. Calling this again, as parallel tests do, changes nothing.
+/// Idempotent, since tests of one process call it in parallel.
 pub fn install_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-/// Bytes that nobody can guess.
+/// Returns cryptographically secure random bytes.
 #[expect(
     clippy::expect_used,
-    reason = "without randomness no secret can be made; the system's generator does not fail"
+    reason = "the system's generator does not fail, and no secret is safe without it"
 )]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the system gives random bytes");
+    rand::fill(&mut bytes).expect("the system's generator of random bytes works");
     bytes
 }
 
-/// SHA-256.
+/// Returns the SHA-256 hash.
 pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
     hash
 }
 
-/// HMAC with SHA-256: what only a holder of the key can compute.
+/// Returns the HMAC with SHA-256.
 pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
     let mut tag = [0; 32];
     tag.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref());

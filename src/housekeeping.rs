@@ -49,7 +49,7 @@ pub async fn delete_expired(state: &AppState) -> Result<(), db::Error> {
     let settings = state.auth.settings();
     for (rows, age) in [
         (Expired::Sessions, Duration::ZERO),
-        (Expired::RefreshTokens, settings.refresh_token_lifetime),
+        (Expired::RefreshTokens, settings.refresh_token_ttl),
         (Expired::SealedSuccessors, settings.refresh_reuse_window),
         (Expired::Revocations, AccessTokens::MAX_LIFETIME),
         (Expired::ThrottleBuckets, Duration::ZERO),

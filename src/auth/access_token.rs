@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::keys::{SigningKey, SigningKeys};
+use crate::config::MAX_ACCESS_TOKEN_TTL;
 use crate::error::UnauthenticatedReason;
 
 /// Signs and verifies access tokens, which are short-lived JWTs.
@@ -59,7 +60,7 @@ pub struct Claims {
 
 impl AccessTokens {
     /// Longest lifetime of an access token, and so the time for which revocations are kept.
-    pub const MAX_LIFETIME: Duration = Duration::from_hours(24);
+    pub const MAX_LIFETIME: Duration = MAX_ACCESS_TOKEN_TTL;
 
     /// Creates the tokens of one issuer and audience.
     ///

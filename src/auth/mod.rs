@@ -84,7 +84,7 @@ impl Auth {
             settings.password_hash_timeout,
             metrics.clone(),
         )?;
-        let lifetime = settings.access_token_lifetime;
+        let lifetime = settings.access_token_ttl;
         let access_tokens = AccessTokens::new(keys, &settings.jwt_issuer, &settings.jwt_audience, lifetime)?;
         Ok(Self {
             revocations: Revocations::new(cache.clone()),

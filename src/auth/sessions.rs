@@ -38,7 +38,7 @@ pub(super) struct NewlyOpened {
 impl NewlyOpened {
     pub(super) fn new(auth: &Auth) -> Self {
         let now = auth.clock.now();
-        let expires_at = now + auth.settings.refresh_token_lifetime.min(auth.settings.session_lifetime);
+        let expires_at = now + auth.settings.refresh_token_ttl.min(auth.settings.session_ttl);
         Self { id: Uuid::new_v4(), refresh_token: RefreshToken::generate(), now, expires_at }
     }
 
@@ -170,7 +170,7 @@ impl Auth {
         let new = NewRefreshToken { token_hash, session_id: session.id, created_at: now };
         RefreshTokenRow::exchange(conn, &token.hash(), now, &new, &sealed).await?;
         session.expires_at =
-            (now + settings.refresh_token_lifetime).min(session.created_at + settings.session_lifetime);
+            (now + settings.refresh_token_ttl).min(session.created_at + settings.session_ttl);
         Session::extend(conn, session.id, now, session.expires_at, client.user_agent(), client.address())
             .await?;
         let event = Event::new(EventKind::SessionRefreshed, client);

@@ -11,27 +11,27 @@ use tokio::time::timeout;
 use super::print;
 use crate::config::HttpSettings;
 
-/// How long the answer may take.
+/// Time limit for the response.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks the service on this machine how it is: for containers, whose images have no other program that could.
+/// Checks the service on this machine, for images of containers that contain no other HTTP client.
 pub(super) async fn health(settings: &HttpSettings, ready: bool) -> anyhow::Result<()> {
-    ensure!(settings.port != 0, "PORT must be the one that the service listens on, not 0");
+    ensure!(settings.port != 0, "PORT must be the port that the service listens on, not 0");
     let address = SocketAddr::new(reachable(settings.host), settings.port);
     let path = if ready { "/health/ready" } else { "/health/live" };
-    let asked = timeout(LIMIT, ask(address, path)).await;
-    let status = asked
-        .with_context(|| format!("no answer within {LIMIT:?}"))
+    let requested = timeout(LIMIT, request(address, path)).await;
+    let status = requested
+        .with_context(|| format!("no response within {LIMIT:?}"))
         .flatten()
         .with_context(|| format!("http://{address}{path}"))?;
     if status != StatusCode::OK {
-        bail!("http://{address}{path} answers {status}");
+        bail!("http://{address}{path} responded with {status}");
     }
     print(if ready { "ready\n" } else { "live\n" });
     Ok(())
 }
 
-/// Where a service that listens on an address can be reached on its own machine.
+/// Returns the address at which a service that listens on `host` is reachable from its own machine.
 fn reachable(host: IpAddr) -> IpAddr {
     match host {
         IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -40,7 +40,7 @@ fn reachable(host: IpAddr) -> IpAddr {
     }
 }
 
-async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<StatusCode> {
+async fn request(address: SocketAddr, path: &str) -> anyhow::Result<StatusCode> {
     let stream = TcpStream::connect(address).await?;
     let (mut requests, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(header::HOST, address.to_string()).body(Body::empty())?;
@@ -48,7 +48,7 @@ async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<StatusCode> {
         answer = requests.send_request(request) => Ok(answer?.status()),
         ended = connection => {
             ended?;
-            bail!("the connection was closed")
+            bail!("the service closed the connection")
         }
     }
 }

@@ -8,33 +8,33 @@ use serde_json::json;
 
 use super::print;
 use super::serve::Backend;
-use super::user::{bcrypt_rows, remaining};
+use super::user::{bcrypt_rows, describe_remaining};
 use crate::config::Config;
 use crate::db::{Connector, DatabaseUrl};
 use crate::import;
 use crate::models::AccountOverview;
 
-/// Takes over the users of the original system: all or none, and as often as one likes.
+/// Import the users of the original system: all or none. Repeatable: existing users are left unchanged.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Command {
     /// CSV with a header: id, email, hashed_password, name, created_at, updated_at; - for standard input
     #[arg(conflicts_with = "source_database_url", required_unless_present = "source_database_url")]
     file: Option<PathBuf>,
 
-    /// The original system's database, instead of a file
+    /// Read from the original system's database instead of a file
     #[arg(long, env = "SOURCE_DATABASE_URL", hide_env_values = true)]
     source_database_url: Option<SecretString>,
 
-    /// Write JSON, for programs
+    /// Write JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Does it, on the database that the service uses.
+/// Imports users into the database that the service uses.
 pub(super) async fn import_users(config: &Config, command: Command) -> anyhow::Result<()> {
     let users = read(config, &command).await?;
     let backend = Backend::reach(config).await?;
-    let result = act(config, &backend, &users, command.json).await;
+    let result = write(config, &backend, &users, command.json).await;
     backend.close().await;
     result
 }
@@ -44,33 +44,30 @@ async fn read(config: &Config, command: &Command) -> anyhow::Result<Vec<import::
         if path.as_os_str() == "-" {
             return import::from_csv(std::io::stdin().lock());
         }
-        let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         return import::from_csv(file).with_context(|| path.display().to_string());
     }
-    let url = command.source_database_url.as_ref().context("name a file or SOURCE_DATABASE_URL")?;
+    let url = command.source_database_url.as_ref().context("a file or SOURCE_DATABASE_URL is required")?;
     let url = DatabaseUrl::parse(url.expose_secret().trim());
     let url = url.map_err(|reason| anyhow!("SOURCE_DATABASE_URL {reason}"))?;
     let mut source = Connector::new(&url, config.database.connect_timeout())?.connect().await?;
     import::from_database(&mut source).await
 }
 
-async fn act(
+async fn write(
     config: &Config,
     backend: &Backend,
     users: &[import::SourceUser],
     json: bool,
 ) -> anyhow::Result<()> {
     let mut conn = backend.direct_connector(config)?.connect().await?;
-    let report = import::import(&mut conn, users).await?;
+    let summary = import::import(&mut conn, users).await?;
     let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(&mut conn).await?);
-    let import::Report { imported, already_there } = report;
+    let import::Summary { imported, existing } = summary;
     print(&if json {
-        format!(
-            "{}\n",
-            json!({ "imported": imported, "alreadyThere": already_there, "bcryptHashes": bcrypt })
-        )
+        format!("{}\n", json!({ "imported": imported, "alreadyThere": existing, "bcryptHashes": bcrypt }))
     } else {
-        format!("imported {imported} user(s); {already_there} were there already\n{}", remaining(bcrypt))
+        format!("imported {imported} user(s); {existing} existed already\n{}", describe_remaining(bcrypt))
     });
     Ok(())
 }

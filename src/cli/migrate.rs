@@ -1,43 +1,42 @@
 use clap::Subcommand;
 
 use super::serve::Backend;
-use super::user::{bcrypt_rows, remaining};
+use super::user::{bcrypt_rows, describe_remaining};
 use super::{print, shutdown_on_signal};
 use crate::config::Config;
 use crate::db::migrations;
 use crate::import;
 use crate::models::AccountOverview;
 
-/// What to do with the migrations.
+/// Actions on migrations.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(super) enum Action {
-    /// Run those that are pending
+    /// Run pending migrations
     Run,
-    /// Revert the last one
+    /// Revert the last migration
     Revert,
-    /// Revert the last one and run it again
+    /// Revert the last migration and run it again
     Redo,
-    /// List them all
+    /// List all migrations
     Status,
-    /// Make the table users of the original system this service's own, where its migrations have made it, and run the
-    /// others
+    /// Convert the original system's table users in place, and run the other migrations
     Adopt,
 }
 
-/// Does it, on the database that `serve` would use.
+/// Runs an action on the database that `serve` would use.
 pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<()> {
-    // A signal ends the work, and then the service's own PostgreSQL in order.
+    // A signal cancels the work and then stops the embedded PostgreSQL cleanly.
     let shutdown = shutdown_on_signal()?;
     let backend = Backend::reach(config).await?;
     let result = tokio::select! {
-        result = act(config, &backend, action) => result,
-        () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped before it was done")),
+        result = run(config, &backend, action) => result,
+        () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped before it was finished")),
     };
     backend.close().await;
     result
 }
 
-async fn act(config: &Config, backend: &Backend, action: Action) -> anyhow::Result<()> {
+async fn run(config: &Config, backend: &Backend, action: Action) -> anyhow::Result<()> {
     let connector = backend.direct_connector(config)?;
     match action {
         Action::Run => {
@@ -46,7 +45,7 @@ async fn act(config: &Config, backend: &Backend, action: Action) -> anyhow::Resu
                 print(&format!("ran {name}\n"));
             }
             if names.is_empty() {
-                print("nothing is pending\n");
+                print("no migration is pending\n");
             }
         }
         Action::Revert => print(&format!("reverted {}\n", migrations::revert(&connector).await?)),
@@ -56,7 +55,7 @@ async fn act(config: &Config, backend: &Backend, action: Action) -> anyhow::Resu
             let mut connection = connector.connect().await?;
             let users = import::adopt(&mut connection).await?;
             let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(&mut connection).await?);
-            print(&format!("adopted the table users with {users} user(s)\n{}", remaining(bcrypt)));
+            print(&format!("adopted the table users with {users} user(s)\n{}", describe_remaining(bcrypt)));
             migrations::run(&connector).await?.iter().for_each(|name| print(&format!("ran {name}\n")));
         }
         Action::Status => {

@@ -4,10 +4,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Misconfigured, shutdown_on_signal};
+use super::{ConfigurationError, shutdown_on_signal};
 use crate::Clock;
 use crate::auth::{SigningKey, SigningKeys};
-use crate::config::{AppEnv, Config};
+use crate::config::{AppEnv, AuthSettings, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
@@ -18,11 +18,11 @@ use crate::{housekeeping, http};
 
 /// Serves until the process is told to stop.
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
-    // From here on a signal stops the service in order, and with it its PostgreSQL.
+    // Before the embedded PostgreSQL starts: a signal has to stop both cleanly.
     let shutdown = shutdown_on_signal()?;
-    let keys = signing_keys(&config).map_err(Misconfigured)?;
-    let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(Misconfigured)?;
-    config.cache.client().map_err(Misconfigured)?;
+    let keys = signing_keys(&config).map_err(ConfigurationError)?;
+    let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(ConfigurationError)?;
+    config.cache.client().map_err(ConfigurationError)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
     let listener = TcpListener::bind(address).await.with_context(|| {
@@ -35,13 +35,13 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let result = tokio::select! {
         result = serve_on(&config, &backend, listener, metrics, keys, trusted, shutdown) => result,
-        () = backend.died() => Err(anyhow!("the service's PostgreSQL has ended; see postgres.log in the data directory")),
+        () = backend.died() => Err(anyhow!("the embedded PostgreSQL has stopped; see postgres.log in the data directory")),
     };
     backend.close().await;
     result
 }
 
-/// Where metrics are served alone, if they are.
+/// Binds the separate port of metrics, if they have one.
 async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(port) = config.metrics.own_port() else { return Ok(None) };
     let host = config.http.host;
@@ -93,7 +93,7 @@ pub async fn serve_until<E: Executor>(
     state.database.close();
 }
 
-/// Runs pending migrations where that is wished, and refuses to serve on a database that lacks one.
+/// Runs pending migrations if `MIGRATE_ON_START` is on, and fails if one is still missing.
 async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<()> {
     let connector = &backend.direct_connector(config)?;
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
@@ -133,9 +133,14 @@ fn about_pooler(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// The keys that are set, or in development one that is generated once and kept in the data directory.
-pub(super) fn signing_keys(config: &Config) -> anyhow::Result<SigningKeys> {
-    let mut keys = config.auth.keys()?.into_iter();
+/// Builds the keys of `JWT_KEY_FILES` and `JWT_SECRET`, in this order of preference. Without either, development
+/// generates a secret once and keeps it in the data directory.
+fn signing_keys(config: &Config) -> anyhow::Result<SigningKeys> {
+    let files = config.auth.jwt_key_files.iter();
+    let files = files.map(|path| SigningKey::from_file(path).context("JWT_KEY_FILES"));
+    let secret = AuthSettings::jwt_secret();
+    let secret = secret.map(|secret| SigningKey::from_text(&secret).context("JWT_SECRET"));
+    let mut keys = files.chain(secret).collect::<anyhow::Result<Vec<_>>>()?.into_iter();
     if let Some(first) = keys.next() {
         return Ok(SigningKeys { first, others: keys.collect() });
     }
@@ -150,7 +155,7 @@ pub(super) fn signing_keys(config: &Config) -> anyhow::Result<SigningKeys> {
     Ok(SigningKeys { first: SigningKey::from_secret(&secret)?, others: Vec::new() })
 }
 
-/// The PostgreSQL to work on: one that runs elsewhere, or the service's own for as long as this lives.
+/// The PostgreSQL to work on: an external one, or the embedded one, which stops when this is dropped.
 pub(super) enum Backend {
     External(Box<DatabaseUrl>),
     #[cfg(feature = "embedded-postgres")]
@@ -160,10 +165,10 @@ pub(super) enum Backend {
 impl Backend {
     #[cfg_attr(
         not(feature = "embedded-postgres"),
-        expect(clippy::unused_async, reason = "the other kind waits")
+        expect(clippy::unused_async, reason = "starting the embedded one is async")
     )]
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        if let Some(url) = config.database.url().map_err(Misconfigured)? {
+        if let Some(url) = config.database.url().map_err(ConfigurationError)? {
             return Ok(Self::External(Box::new(url)));
         }
         #[cfg(feature = "embedded-postgres")]
@@ -175,14 +180,14 @@ impl Backend {
         #[cfg(not(feature = "embedded-postgres"))]
         {
             let message =
-                "DATABASE_URL is not set; a URL such as postgresql://user:password@host/database is needed";
-            Err(Misconfigured(anyhow::anyhow!(message)).into())
+                "DATABASE_URL is not set; expected a URL such as postgresql://user:password@host/database";
+            Err(ConfigurationError(anyhow::anyhow!(message)).into())
         }
     }
 
-    /// The database for a command that works beside the service: also its own PostgreSQL, while it runs.
+    /// Opens the database for a command that may run beside the service: uses its embedded PostgreSQL if that runs.
     pub(super) async fn reach(config: &Config) -> anyhow::Result<Self> {
-        if config.database.url().map_err(Misconfigured)?.is_none() {
+        if config.database.url().map_err(ConfigurationError)?.is_none() {
             let published = DataDir::open(config.data_dir.as_deref())?.path().join("database-url");
             let url =
                 std::fs::read_to_string(published).ok().and_then(|url| DatabaseUrl::parse(url.trim()).ok());
@@ -195,9 +200,9 @@ impl Backend {
         Self::open(config).await
     }
 
-    /// All ways to it.
+    /// Builds the connectors to the primary, to the replicas and without a pooler.
     pub(super) fn connectors(&self, config: &Config) -> anyhow::Result<Connectors> {
-        let replicas = config.database.replica_urls().map_err(Misconfigured)?;
+        let replicas = config.database.replica_urls().map_err(ConfigurationError)?;
         Ok(Connectors {
             primary: Self::connect_to(self.url(), config)?,
             direct: self.direct_connector(config)?,
@@ -205,9 +210,9 @@ impl Backend {
         })
     }
 
-    /// For migrations, past a pooler.
+    /// Builds the connector without a pooler, for migrations.
     pub(super) fn direct_connector(&self, config: &Config) -> anyhow::Result<Connector> {
-        let connector = match config.database.direct_url().map_err(Misconfigured)? {
+        let connector = match config.database.direct_url().map_err(ConfigurationError)? {
             Some(url) if !self.is_embedded() => Self::connect_to(&url, config),
             _ => Self::connect_to(self.url(), config),
         };
@@ -215,7 +220,7 @@ impl Backend {
     }
 
     fn connect_to(url: &DatabaseUrl, config: &Config) -> anyhow::Result<Connector> {
-        Ok(Connector::new(url, config.database.connect_timeout()).map_err(Misconfigured)?)
+        Ok(Connector::new(url, config.database.connect_timeout()).map_err(ConfigurationError)?)
     }
 
     fn url(&self) -> &DatabaseUrl {
@@ -226,7 +231,7 @@ impl Backend {
         }
     }
 
-    /// Returns when the service's own PostgreSQL has ended without being told to.
+    /// Waits until the embedded PostgreSQL stops unexpectedly.
     async fn died(&self) {
         match self {
             Self::External(_) => std::future::pending().await,
@@ -239,9 +244,9 @@ impl Backend {
         !matches!(self, Self::External(_))
     }
 
-    /// Stops the service's own PostgreSQL.
+    /// Stops the embedded PostgreSQL.
     pub(super) async fn close(self) {
-        // Dropping it stops it; that waits, so not on an async thread.
+        // Dropping waits until the server has stopped, which would block an async thread.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 }

@@ -15,34 +15,34 @@ use crate::domain::{Email, Password};
 use crate::models::{AccountOverview, Page, Position, Session, User};
 use crate::state::AppState;
 
-/// Looks after accounts. Passwords are asked for at the terminal, or read from standard input.
+/// Manage accounts. Passwords are read from the terminal or from standard input.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Command {
     #[command(subcommand)]
     action: Action,
 
-    /// Write JSON, for programs
+    /// Write JSON
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
-    /// Make an account
+    /// Create an account
     Create {
         /// Email address
         #[arg(long)]
         email: String,
-        /// Name shown to people
+        /// Display name
         #[arg(long)]
         name: String,
     },
-    /// List accounts, the latest first, and count how many have a bcrypt hash
+    /// List accounts, newest first, and count bcrypt hashes
     List {
-        /// How many
+        /// Maximum number of accounts
         #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
-        /// The account after which to go on: email address or identifier
+        /// Account after which to continue: email address or identifier
         #[arg(long)]
         after: Option<String>,
     },
@@ -61,26 +61,26 @@ enum Action {
         /// Email address or identifier
         user: String,
     },
-    /// Delete an account and all that belongs to it
+    /// Delete an account and all of its data
     Delete {
         /// Email address or identifier
         user: String,
-        /// Do not ask whether that is meant
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// Does it, on the database that the service uses.
+/// Runs an action on the database that the service uses.
 pub(super) async fn user(config: &Config, command: Command) -> anyhow::Result<()> {
     let backend = Backend::reach(config).await?;
-    let result = act(config, &backend, command).await;
+    let result = run(config, &backend, command).await;
     backend.close().await;
     result
 }
 
-async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Result<()> {
-    // Nothing is signed here.
+async fn run(config: &Config, backend: &Backend, command: Command) -> anyhow::Result<()> {
+    // The state requires a key; these commands sign nothing.
     let first = SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
     let connectors = backend.connectors(config)?;
@@ -90,7 +90,7 @@ async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
         Action::Create { email, name } => {
             let password = read_password()?;
             let user = state.auth.create_account(&client, Registration { email, password, name }).await?;
-            (json!({ "id": user.id, "email": user.email }), format!("made {} {}\n", user.id, user.email))
+            (json!({ "id": user.id, "email": user.email }), format!("created {} {}\n", user.id, user.email))
         }
         Action::List { limit, after } => list(&state, limit, after.as_deref()).await?,
         Action::Show { user } => show(&state, &find(&state, &user).await?).await?,
@@ -106,8 +106,11 @@ async fn act(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
         }
         Action::Delete { user, yes } => {
             let user = find(&state, &user).await?;
-            ensure!(yes || confirm(&user)?, "nothing was deleted");
-            ensure!(state.auth.delete_account(&client, user.id).await?, "somebody else has just deleted it");
+            ensure!(yes || confirm(&user)?, "nothing deleted");
+            ensure!(
+                state.auth.delete_account(&client, user.id).await?,
+                "the account has been deleted already"
+            );
             (json!({ "deletedUserId": user.id }), format!("deleted {} {}\n", user.id, user.email))
         }
     };
@@ -127,25 +130,26 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
         Ok((AccountOverview::list(conn, page).await?, AccountOverview::count_by_scheme(conn).await?))
     });
     let (mut accounts, schemes) = found.await?;
-    let more = accounts.len() > page.wanted();
+    let has_more = accounts.len() > page.wanted();
     accounts.truncate(page.wanted());
     let total: i64 = schemes.iter().map(|(_, count)| count).sum();
     let bcrypt = bcrypt_rows(&schemes);
     let lines: String = accounts.iter().map(describe).collect();
-    let not_all = if more { ", not all shown" } else { "" };
-    let text = format!("{lines}{total} account(s){not_all}\n{}", remaining(bcrypt));
+    let not_all = if has_more { ", not all shown" } else { "" };
+    let text = format!("{lines}{total} account(s){not_all}\n{}", describe_remaining(bcrypt));
     let users: Vec<_> = accounts.iter().map(to_json).collect();
-    Ok((json!({ "users": users, "hasMore": more, "total": total, "bcryptHashes": bcrypt }), text))
+    Ok((json!({ "users": users, "hasMore": has_more, "total": total, "bcryptHashes": bcrypt }), text))
 }
 
 async fn show(state: &AppState, user: &User) -> anyhow::Result<(Value, String)> {
-    let (id, now) = (user.id, state.clock.now());
+    let id = user.id;
+    let now = state.clock.now();
     let page = Page::first(u32::try_from(Session::MAX_PER_USER)?, None, None);
     let found = state.database.read(async |conn| {
         Ok((AccountOverview::find(conn, id).await?, Session::list(conn, id, now, page).await?))
     });
     let (account, sessions) = found.await?;
-    let account = account.context("the account has just been deleted")?;
+    let account = account.context("the account has been deleted meanwhile")?;
     let lines: String = sessions.iter().map(describe_session).collect();
     let sessions: Vec<_> = sessions.iter().map(session_to_json).collect();
     let mut value = to_json(&account);
@@ -184,14 +188,14 @@ fn to_json(account: &AccountOverview) -> Value {
     })
 }
 
-/// How many of the hashes are bcrypt's.
+/// Counts bcrypt hashes, from counts by scheme.
 pub(super) fn bcrypt_rows(schemes: &[(String, i64)]) -> i64 {
     schemes.iter().filter(|(scheme, _)| scheme.starts_with('2')).map(|(_, count)| count).sum()
 }
 
-/// Says how many accounts still have a hash of the original system.
-pub(super) fn remaining(bcrypt: i64) -> String {
-    format!("{bcrypt} still with a bcrypt hash, which is replaced at the next login\n")
+/// Formats the number of accounts that still have a hash of the original system.
+pub(super) fn describe_remaining(bcrypt: i64) -> String {
+    format!("{bcrypt} still with a bcrypt hash, which the next login replaces\n")
 }
 
 fn ended_sessions(what: &str, user: &User, ended: &[Uuid]) -> (Value, String) {
@@ -208,26 +212,26 @@ async fn find(state: &AppState, user: &str) -> anyhow::Result<User> {
         }
         _ => bail!("{user} is neither an email address nor an identifier"),
     };
-    found.with_context(|| format!("there is no user {user}"))
+    found.with_context(|| format!("no such user: {user}"))
 }
 
 fn read_password() -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
         let password = rpassword::prompt_password("Password: ")?;
-        ensure!(password == rpassword::prompt_password("Again: ")?, "the two are not the same");
+        ensure!(password == rpassword::prompt_password("Again: ")?, "the passwords do not match");
         return Ok(password);
     }
     let limit = Password::MAX_BYTES as u64 + 2;
     let mut line = String::new();
     std::io::stdin().lock().take(limit).read_line(&mut line)?;
     let password = line.trim_end_matches(['\n', '\r']);
-    ensure!(!password.is_empty(), "standard input has no password");
+    ensure!(!password.is_empty(), "no password on standard input");
     Ok(password.to_owned())
 }
 
 fn confirm(user: &User) -> anyhow::Result<bool> {
-    ensure!(std::io::stdin().is_terminal(), "there is nobody to ask; --yes says that it is meant");
-    print(&format!("Delete {} {} and all that belongs to it? Type yes: ", user.id, user.email));
+    ensure!(std::io::stdin().is_terminal(), "no terminal to ask for confirmation; use --yes");
+    print(&format!("Delete {} {} and all of its data? Type yes: ", user.id, user.email));
     let mut line = String::new();
     std::io::stdin().lock().take(16).read_line(&mut line)?;
     Ok(line.trim() == "yes")

@@ -1,96 +1,81 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use secrecy::SecretSlice;
 
 use super::Switch;
 use super::values::{days, duration, seconds, whole};
-use crate::auth::{AccessTokens, SigningKey};
 
-/// How people are recognised.
+/// Longest lifetime of an access token, and so the time for which ended sessions have to be remembered.
+pub const MAX_ACCESS_TOKEN_TTL: Duration = Duration::from_hours(24);
+
+/// Accounts, sessions and tokens.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Accounts and sessions (JWT_SECRET is read from the environment or .env only)")]
 pub struct AuthSettings {
-    /// Who issues access tokens, their claim iss
-    #[arg(long, env = "JWT_ISSUER", global = true, hide_env_values = true, default_value = "todo-api",
-        value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    /// Issuer of access tokens: their claim iss
+    #[arg(long, env, default_value = "todo-api", value_parser = NonEmptyStringValueParser::new())]
     pub jwt_issuer: String,
 
-    /// For whom access tokens are issued, their claim aud
-    #[arg(long, env = "JWT_AUDIENCE", global = true, hide_env_values = true, default_value = "todo-api",
-        value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    /// Audience of access tokens: their claim aud
+    #[arg(long, env, default_value = "todo-api", value_parser = NonEmptyStringValueParser::new())]
     pub jwt_audience: String,
 
-    /// How long an access token lives
-    #[arg(long = "access-token-ttl", env = "ACCESS_TOKEN_TTL", global = true, hide_env_values = true,
-        value_name = "ACCESS_TOKEN_TTL", default_value = "15m", value_parser = duration(seconds(1)..=AccessTokens::MAX_LIFETIME))]
-    pub access_token_lifetime: Duration,
+    /// Lifetime of an access token
+    #[arg(long, env, default_value = "15m", value_parser = duration(seconds(1)..=MAX_ACCESS_TOKEN_TTL))]
+    pub access_token_ttl: Duration,
 
-    /// How long a refresh token lives
-    #[arg(long = "refresh-token-ttl", env = "REFRESH_TOKEN_TTL", global = true, hide_env_values = true,
-        value_name = "REFRESH_TOKEN_TTL", default_value = "30d", value_parser = duration(seconds(1)..=days(365)))]
-    pub refresh_token_lifetime: Duration,
+    /// Lifetime of a refresh token
+    #[arg(long, env, default_value = "30d", value_parser = duration(seconds(1)..=days(365)))]
+    pub refresh_token_ttl: Duration,
 
-    /// How long a session lives at most, however often it is refreshed
-    #[arg(long = "session-ttl", env = "SESSION_TTL", global = true, hide_env_values = true,
-        value_name = "SESSION_TTL", default_value = "180d", value_parser = duration(seconds(1)..=days(3650)))]
-    pub session_lifetime: Duration,
+    /// Longest lifetime of a session, regardless of how often it is refreshed
+    #[arg(long, env, default_value = "180d", value_parser = duration(seconds(1)..=days(3650)))]
+    pub session_ttl: Duration,
 
-    /// How long a refresh token that was used gives the same successor again, as when two tabs use it at once; later it
-    /// counts as stolen
-    #[arg(long, env = "REFRESH_REUSE_WINDOW", global = true, hide_env_values = true, default_value = "10s",
-        value_parser = duration(seconds(0)..=seconds(600)))]
+    /// Time during which a used refresh token returns the same successor again, for example to two browser tabs; later
+    /// reuse counts as theft and ends the session
+    #[arg(long, env, default_value = "10s", value_parser = duration(seconds(0)..=seconds(600)))]
     pub refresh_reuse_window: Duration,
 
-    /// Browser mode: whether refresh tokens travel in a cookie that scripts can't read, instead of in answers
-    #[arg(long, env = "REFRESH_TOKEN_COOKIE", global = true, hide_env_values = true, default_value = "off")]
+    /// Browser mode: send refresh tokens in a cookie that scripts cannot read, not in responses
+    #[arg(long, env, default_value = "off")]
     pub refresh_token_cookie: Switch,
 
-    /// Whether attempts to log in, register and refresh are limited
-    #[arg(long, env = "RATE_LIMITS", global = true, hide_env_values = true, default_value = "on")]
+    /// Limit attempts to log in, register and refresh
+    #[arg(long, env, default_value = "on")]
     pub rate_limits: Switch,
 
-    /// How long it is kept what happened to accounts
-    #[arg(long, env = "SECURITY_EVENT_RETENTION", global = true, hide_env_values = true, default_value = "90d",
-        value_parser = duration(days(1)..=days(3650)))]
+    /// Time for which security events of accounts are kept
+    #[arg(long, env, default_value = "90d", value_parser = duration(days(1)..=days(3650)))]
     pub security_event_retention: Duration,
 
     /// Files with keys for access tokens, separated by commas: the first signs, all verify, and so does JWT_SECRET. Each
     /// holds a private key for Ed25519 or P-256 as PEM, or a secret for HS256
-    #[arg(long, env = "JWT_KEY_FILES", global = true, hide_env_values = true, value_delimiter = ',')]
+    #[arg(long, env, value_delimiter = ',')]
     pub jwt_key_files: Vec<PathBuf>,
 
-    /// How many passwords are hashed at once, 19 MiB and one core each [default: the number of cores]
-    #[arg(long, env = "PASSWORD_HASH_CONCURRENCY", global = true, hide_env_values = true,
-        value_parser = whole(1..=256_usize))]
+    /// Passwords hashed at the same time; each takes 19 MiB and one core [default: the number of cores]
+    #[arg(long, env, value_parser = whole(1..=256_usize))]
     pub password_hash_concurrency: Option<usize>,
 
-    /// How long a password waits for its turn
-    #[arg(long, env = "PASSWORD_HASH_TIMEOUT", global = true, hide_env_values = true, default_value = "5s",
-        value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
+    /// Longest time that a password waits to be hashed while others are
+    #[arg(long, env, default_value = "5s", value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
     pub password_hash_timeout: Duration,
 }
 
 impl AuthSettings {
-    /// How many passwords are hashed at once.
+    /// Returns the number of passwords that may be hashed at the same time.
     pub fn password_hash_concurrency(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.password_hash_concurrency.unwrap_or_else(cores)
     }
 
-    /// The keys that are set, in the order in which they are preferred.
-    pub fn keys(&self) -> anyhow::Result<Vec<SigningKey>> {
-        let files =
-            self.jwt_key_files.iter().map(|path| SigningKey::from_file(path).context("JWT_KEY_FILES"));
-        let secret = jwt_secret().map(|secret| SigningKey::from_text(&secret).context("JWT_SECRET"));
-        files.chain(secret).collect()
+    /// Reads `JWT_SECRET`. It has no flag, as every user of the machine can see a process's flags.
+    pub fn jwt_secret() -> Option<SecretSlice<u8>> {
+        let secret = std::env::var_os("JWT_SECRET").filter(|secret| !secret.is_empty())?;
+        Some(secret.into_encoded_bytes().into())
     }
-}
-
-/// `JWT_SECRET`, if it is set. It has no flag, as every user of the machine can see a process's flags.
-fn jwt_secret() -> Option<SecretSlice<u8>> {
-    let secret = std::env::var_os("JWT_SECRET").filter(|secret| !secret.is_empty())?;
-    Some(secret.into_encoded_bytes().into())
 }

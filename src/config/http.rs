@@ -5,61 +5,55 @@ use axum::http::{HeaderValue, Uri};
 use clap::Args;
 use ipnet::IpNet;
 
-use super::values::{duration, seconds};
+use super::values::{duration, seconds, whole};
 
-/// How the service is reached.
+/// Addresses, origins, proxies and time limits of HTTP.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
-    /// Address to listen on; 0.0.0.0 for all of IPv4, :: for all
-    #[arg(long, env = "HOST", global = true, hide_env_values = true, default_value = "127.0.0.1", value_parser = host)]
+    /// IP address to listen on; 0.0.0.0 for all IPv4 interfaces, :: for all interfaces
+    #[arg(long, env, default_value = "127.0.0.1", value_parser = host)]
     pub host: IpAddr,
 
-    /// Port to listen on; 0 for any free one
-    #[arg(long, env = "PORT", global = true, hide_env_values = true, default_value = "8000",
-        value_parser = super::values::whole(0..=u16::MAX))]
+    /// Port to listen on; 0 picks a free port
+    #[arg(long, env, default_value = "8000", value_parser = whole(0..=u16::MAX))]
     pub port: u16,
 
     /// Origins whose pages may call the service, separated by commas; * for all
-    #[arg(long, env = "CORS_ALLOWED_ORIGINS", global = true, hide_env_values = true, value_delimiter = ',',
-        value_parser = origin)]
+    #[arg(long, env, value_delimiter = ',', value_parser = origin)]
     pub cors_allowed_origins: Vec<HeaderValue>,
 
-    /// Proxies whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, separated by commas
-    #[arg(long, env = "TRUSTED_PROXIES", global = true, hide_env_values = true, value_delimiter = ',',
-        value_parser = network)]
+    /// Proxies whose X-Forwarded-For is trusted: addresses or networks such as 10.0.0.0/8, separated by commas
+    #[arg(long, env, value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// How long a request may take
-    #[arg(long, env = "REQUEST_TIMEOUT", global = true, hide_env_values = true, default_value = "30s",
-        value_parser = duration(seconds(1)..=seconds(600)))]
+    /// Time limit for a whole request
+    #[arg(long, env, default_value = "30s", value_parser = duration(seconds(1)..=seconds(600)))]
     pub request_timeout: Duration,
 
-    /// Connections of this process; further ones wait until one has ended
-    #[arg(long, env = "MAX_CONNECTIONS", global = true, hide_env_values = true, default_value = "4000",
-        value_parser = super::values::whole(1..=1_000_000_usize))]
+    /// Connections of this process; further ones wait until one is closed
+    #[arg(long, env, default_value = "4000", value_parser = whole(1..=1_000_000_usize))]
     pub max_connections: usize,
 
-    /// How long a client may take to send a request's head, again to send its body, and to take what it gets
-    #[arg(long, env = "READ_TIMEOUT", global = true, hide_env_values = true, default_value = "10s",
+    /// Time limit for a client to send the head of a request, to send the body, and to accept the response
+    #[arg(long, env, default_value = "10s",
         value_parser = duration(Duration::from_millis(100)..=seconds(600)))]
     pub read_timeout: Duration,
 
-    /// How long requests that have begun may go on when the service stops
-    #[arg(long, env = "SHUTDOWN_TIMEOUT", global = true, hide_env_values = true, default_value = "30s",
-        value_parser = duration(seconds(0)..=seconds(600)))]
+    /// Time limit at shutdown for requests that are in progress
+    #[arg(long, env, default_value = "30s", value_parser = duration(seconds(0)..=seconds(600)))]
     pub shutdown_timeout: Duration,
 }
 
 fn host(text: &str) -> Result<IpAddr, String> {
     let text = if text == "localhost" { "127.0.0.1" } else { text };
-    text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or :: is needed".into())
+    text.parse().map_err(|_| "expected an IP address such as 127.0.0.1, 0.0.0.0 or ::".into())
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| "an address or a network such as 10.0.0.0/8 is needed".into())
+    network.map_err(|_| "expected an IP address or a network such as 10.0.0.0/8".into())
 }
 
 fn origin(text: &str) -> Result<HeaderValue, String> {
@@ -69,7 +63,7 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
             && uri.authority().is_some_and(|authority| text.ends_with(authority.as_str()))
     };
     if text != "*" && !text.parse().as_ref().is_ok_and(plain) {
-        return Err("an origin such as https://app.example.com, without a path, or * is needed".into());
+        return Err("expected an origin such as https://app.example.com, without a path, or *".into());
     }
     HeaderValue::from_str(text).map_err(|error| error.to_string())
 }

@@ -1,7 +1,8 @@
 //! Settings from flags, the environment and `.env`, in this order of precedence, parsed and checked.
 //!
-//! Each group is a struct that clap fills; `todo-api --help` lists them all. A bad value stops the start with
-//! the name of the setting and what is allowed. Secrets are kept in types that can't be printed.
+//! Each group is a struct that clap fills. A field has the name of its setting: `max_depth` is the flag `--max-depth`
+//! and the variable `MAX_DEPTH`, and its doc comment is the text of `todo-api --help`. An invalid value stops the start,
+//! and the error names the setting and the allowed values. Secrets have types that cannot be printed.
 
 mod auth;
 mod cache;
@@ -17,7 +18,7 @@ mod values;
 
 use std::path::PathBuf;
 
-pub use auth::AuthSettings;
+pub use auth::{AuthSettings, MAX_ACCESS_TOKEN_TTL};
 pub use cache::CacheSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
@@ -30,16 +31,16 @@ pub use sockets::SocketSettings;
 pub use todos::TodoSettings;
 pub(crate) use values::secret;
 
-/// All settings.
+/// Settings of the service.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// What the service runs for
-    #[arg(long, env = "APP_ENV", global = true, hide_env_values = true, default_value = "development")]
+    /// Environment that the service runs in
+    #[arg(long, env, default_value = "development")]
     pub app_env: AppEnv,
 
-    /// Where the embedded PostgreSQL and generated secrets are kept [default: /var/lib/todo-api for root, or else
-    /// ~/.local/share/todo-api]
-    #[arg(long, env = "TODO_DATA_DIR", global = true, hide_env_values = true, value_name = "TODO_DATA_DIR")]
+    /// Directory of the embedded PostgreSQL and of generated secrets [default: /var/lib/todo-api for root,
+    /// ~/.local/share/todo-api for others]
+    #[arg(long, env = "TODO_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
     /// See [`HttpSettings`].
@@ -83,38 +84,38 @@ pub struct Config {
     pub metrics: MetricsSettings,
 }
 
-/// What the service runs for.
+/// Environment that the service runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AppEnv {
-    /// Convenient: secrets that are missing are generated and kept in the data directory
+    /// Convenient: missing secrets are generated and kept in the data directory
     Development,
-    /// Strict: no start without JWT_SECRET; no introspection, suggestions or IDE unless asked for
+    /// Strict: requires JWT_SECRET or JWT_KEY_FILES; introspection, suggestions and the IDE are off by default
     Production,
 }
 
 impl Config {
-    /// Whether the schema describes itself, in answers to introspection and in suggestions.
+    /// True if introspection and suggestions in errors are on.
     pub fn introspection(&self) -> bool {
         self.graphql.introspection.map_or(self.app_env == AppEnv::Development, Switch::is_on)
     }
 
-    /// Whether the IDE is served.
+    /// True if the IDE is served.
     pub fn graphiql(&self) -> bool {
         self.graphql.graphiql.map_or(self.app_env == AppEnv::Development, Switch::is_on)
     }
 }
 
-/// Whether something is done.
+/// A setting that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
-    /// It is
+    /// Switched on
     On,
-    /// It is not
+    /// Switched off
     Off,
 }
 
 impl Switch {
-    /// Whether it is.
+    /// True for [`Switch::On`].
     pub fn is_on(self) -> bool {
         self == Self::On
     }

@@ -1,4 +1,4 @@
-//! Parsers whose errors say what is allowed.
+//! Parsers whose errors say which values are allowed.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// A whole number within a range.
+/// Parses a whole number within a range.
 pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + std::fmt::Display + Clone,
 {
     move |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| format!("a whole number from {} to {} is needed", range.start(), range.end()))
+        number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
     }
 }
 
-/// A duration with its unit, within a range.
+/// Parses a duration with its unit, within a range.
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
     move |text| {
         let duration = humantime::parse_duration(text).ok().filter(|duration| range.contains(duration));
         duration.ok_or_else(|| {
             let (from, to) =
                 (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-            format!("a duration such as 500ms, 30s, 15m or 30d is needed, from {from} to {to}")
+            format!("expected a duration such as 500ms, 30s, 15m or 30d, from {from} to {to}")
         })
     }
 }
 
-/// A size in bytes with its unit, within a range.
+/// Parses a size in bytes, with its unit, within a range.
 pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -43,7 +43,7 @@ pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usiz
             digits.parse::<usize>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
         bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| {
             format!(
-                "a size such as 512B, 64KiB or 1MiB is needed, from {}B to {}B",
+                "expected a size such as 512B, 64KiB or 1MiB, from {}B to {}B",
                 range.start(),
                 range.end()
             )
@@ -51,18 +51,16 @@ pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usiz
     }
 }
 
-/// Takes anything, since clap would repeat a refused value; who uses the secret judges it.
-#[expect(clippy::unnecessary_wraps, reason = "the form of a parser")]
+/// Accepts any text: clap would repeat a refused value in its error. Callers validate the secret when they use it.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a clap parser")]
 pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(text.into())
 }
 
-/// Seconds as a duration.
 pub(super) const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// Days as a duration.
 pub(super) const fn days(number: u64) -> Duration {
     Duration::from_secs(number * 86_400)
 }
@@ -72,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_carry_their_unit() {
+    fn sizes_are_parsed_with_their_unit() {
         let parse = size(1..=1 << 20);
         assert_eq!((parse("512B"), parse("64KiB"), parse("1MiB")), (Ok(512), Ok(65_536), Ok(1 << 20)));
         for text in ["", "KiB", "1.5MiB", "2MiB", "1GB", "-1B", "99999999999999999999MiB"] {
@@ -81,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_numbers_say_their_range() {
+    fn errors_on_durations_and_numbers_name_the_range() {
         assert_eq!(duration(seconds(1)..=seconds(60))("15s"), Ok(seconds(15)));
         assert!(duration(seconds(1)..=seconds(60))("2m").unwrap_err().contains("from 1s to 1m"));
         assert!(whole(1..=9_u8)("10").unwrap_err().contains("from 1 to 9"));

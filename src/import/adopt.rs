@@ -6,25 +6,25 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use super::{check, from_database};
 use crate::models::ImportedUser;
 
-/// The migration that would make the table.
+/// Version of the migration that creates the table.
 const CREATES_USERS: &str = "20261123090000";
 
-/// A column of the table as it is.
+/// A column of the existing table.
 #[derive(QueryableByName)]
 struct Column {
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Text)]
     kind: String,
-    /// Whether a row can't be inserted without it.
+    /// True if an insert has to give a value.
     #[diesel(sql_type = Bool)]
-    demanded: bool,
+    is_required: bool,
     #[diesel(sql_type = Bool)]
     is_key: bool,
 }
 
 const COLUMNS: &str = "SELECT attname::text AS name, format_type(atttypid, NULL) AS kind,
-        attnotnull AND NOT atthasdef AND attidentity = '' AS demanded,
+        attnotnull AND NOT atthasdef AND attidentity = '' AS is_required,
         EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND indnatts = 1 AND indkey[0] = attnum) AS is_key
     FROM pg_attribute WHERE attrelid = to_regclass('users') AND attnum > 0 AND NOT attisdropped";
 
@@ -39,8 +39,10 @@ const EXPECTED: [(&str, &[&str]); 6] = [
     ("updated_at", TIMES),
 ];
 
-/// Makes the table `users` of the original system this service's own, in one transaction: all is well with it, or the
-/// error says what is not and nothing has changed. diesel's own set-up must have run. Returns how many users there are.
+/// Converts the table `users` of the original system in place and returns the number of users.
+///
+/// Runs in one transaction: if anything does not fit, nothing is changed and the error lists the problems. The migration
+/// that sets diesel up must have run.
 pub async fn adopt(conn: &mut AsyncPgConnection) -> anyhow::Result<usize> {
     conn.transaction(async |conn| {
         check_shape(conn).await?;
@@ -58,11 +60,11 @@ pub async fn adopt(conn: &mut AsyncPgConnection) -> anyhow::Result<usize> {
 }
 
 async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
-    let ours = "SELECT 1 FROM __diesel_schema_migrations WHERE version = $1";
-    let ours = diesel::sql_query(ours).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
-    ensure!(ours == 0, "the table users is this service's own already");
+    let applied = "SELECT 1 FROM __diesel_schema_migrations WHERE version = $1";
+    let applied = diesel::sql_query(applied).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
+    ensure!(applied == 0, "the table users has been adopted already");
     let columns: Vec<Column> = diesel::sql_query(COLUMNS).load(conn).await?;
-    ensure!(!columns.is_empty(), "there is no table users to adopt; make one with: todo-api migrate run");
+    ensure!(!columns.is_empty(), "no table users to adopt; to create one: todo-api migrate run");
     let mut problems = Vec::new();
     for (name, kinds) in EXPECTED {
         match columns.iter().find(|column| column.name == name) {
@@ -81,12 +83,14 @@ async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
         }
     }
     let known = |column: &&Column| EXPECTED.iter().any(|(name, _)| *name == column.name);
-    let unknown = columns.iter().filter(|column| column.demanded && !known(column));
+    let unknown = columns.iter().filter(|column| column.is_required && !known(column));
     problems.extend(
-        unknown.map(|column| format!("the column {} needs a value that nobody gives it", column.name)),
+        unknown.map(|column| {
+            format!("the column {} is required, and this service does not know it", column.name)
+        }),
     );
     if !problems.is_empty() {
-        bail!("the table users has not the expected shape:\n{}", problems.join("\n"));
+        bail!("the table users does not have the expected columns:\n{}", problems.join("\n"));
     }
     Ok(())
 }

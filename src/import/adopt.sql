@@ -1,4 +1,4 @@
--- Makes of the original system's table what the migration create_users makes; emails and names are in order already.
+-- Gives the original system's table the shape of the migration create_users. Emails and names have been normalised.
 DROP INDEX IF EXISTS idx_user_email;
 ALTER TABLE users
     ALTER COLUMN id SET DEFAULT gen_random_uuid(),

@@ -1,4 +1,4 @@
-//! Takes over the users of the original system: all of them or none, and as often as one likes.
+//! Imports the users of the original system: all or none, repeatably.
 
 mod adopt;
 mod source;
@@ -17,63 +17,64 @@ use crate::auth::PasswordHasher;
 use crate::domain::Email;
 use crate::models::ImportedUser;
 
-/// A user as the original system has it.
+/// A user of the original system.
 #[derive(Clone, Debug)]
 pub struct SourceUser {
     /// Identifier.
     pub id: Uuid,
-    /// Email address, as it was stored there.
+    /// Email address, not yet normalised.
     pub email: String,
     /// bcrypt hash of the password.
     pub hashed_password: String,
     /// Name, which was optional there.
     pub name: Option<String>,
-    /// When the account was made.
+    /// Creation time of the account.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// What an import did.
+/// Numbers of users in an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Users who were not there before.
+pub struct Summary {
+    /// New users.
     pub imported: usize,
-    /// Users who were there already, from an earlier import; they stay as they are.
-    pub already_there: usize,
+    /// Users of an earlier import, which are left unchanged.
+    pub existing: usize,
 }
 
-/// The most problems that are listed; there may be millions of rows.
+/// Problems that are listed at most; there may be millions of rows.
 const MAX_PROBLEMS: usize = 100;
-/// Rows of one statement.
+/// Rows per statement.
 const CHUNK: usize = 1000;
 
-/// Imports users in one transaction. If anything is wrong with any of them, the error lists it and nothing is done.
-pub async fn import(conn: &mut AsyncPgConnection, users: &[SourceUser]) -> anyhow::Result<Report> {
+/// Imports users in one transaction. If any of them is invalid, nothing is imported and the error lists the problems.
+pub async fn import(conn: &mut AsyncPgConnection, users: &[SourceUser]) -> anyhow::Result<Summary> {
     let users = check(users)?;
     conn.transaction(async |conn| {
-        let mut report = Report { imported: 0, already_there: 0 };
+        let mut summary = Summary { imported: 0, existing: 0 };
         for chunk in users.chunks(CHUNK) {
-            let there = ImportedUser::find_present(conn, chunk).await?;
-            let new: Vec<_> = chunk.iter().filter(|user| !there.contains(&user.id)).cloned().collect();
+            let existing = ImportedUser::find_present(conn, chunk).await?;
+            let new: Vec<_> = chunk.iter().filter(|user| !existing.contains(&user.id)).cloned().collect();
             let taken = ImportedUser::find_taken(conn, &new).await?;
             if !taken.is_empty() {
                 let describe =
-                    |(email, id): &(String, Uuid)| format!("{email}: is the address of user {id} already");
+                    |(email, id): &(String, Uuid)| format!("{email}: already belongs to user {id}");
                 bail!(list(taken.iter().map(describe).collect()));
             }
             ImportedUser::insert(conn, &new).await.context("nothing was imported")?;
-            report.imported += new.len();
-            report.already_there += there.len();
+            summary.imported += new.len();
+            summary.existing += existing.len();
         }
-        Ok(report)
+        Ok(summary)
     })
     .await
 }
 
-/// Makes rows of ours of the original's, or says what is wrong with them.
+/// Converts users to rows; the error lists the problems of all of them.
 pub(crate) fn check(users: &[SourceUser]) -> anyhow::Result<Vec<ImportedUser>> {
-    let (mut rows, mut problems) = (Vec::with_capacity(users.len()), Vec::new());
+    let mut rows = Vec::with_capacity(users.len());
+    let mut problems = Vec::new();
     let mut seen: HashMap<String, Uuid> = HashMap::new();
     for user in users {
         match convert(user) {
@@ -93,10 +94,10 @@ pub(crate) fn check(users: &[SourceUser]) -> anyhow::Result<Vec<ImportedUser>> {
 fn convert(user: &SourceUser) -> Result<ImportedUser, String> {
     let email = Email::parse(&user.email).map_err(|problem| format!("email address: {}", problem.message))?;
     if !PasswordHasher::can_verify(&user.hashed_password) {
-        return Err("the password hash is none of bcrypt or argon2 with usual costs".into());
+        return Err("the password hash is not bcrypt or argon2 with a usual cost".into());
     }
     let given = user.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
-    // Who has no name is called by the part before the @, and can change that.
+    // Users without a name get the local part of the address, which they can change.
     let local = email.as_str().split('@').next().unwrap_or_default();
     let name = given.unwrap_or(local);
     if name.chars().count() > 255 {
@@ -117,5 +118,5 @@ fn list(mut problems: Vec<String>) -> String {
     problems.truncate(MAX_PROBLEMS);
     let more =
         if count > MAX_PROBLEMS { format!("\n... and {} more", count - MAX_PROBLEMS) } else { String::new() };
-    format!("nothing was done, as there are {count} problem(s):\n{}{more}", problems.join("\n"))
+    format!("nothing was changed because of {count} problem(s):\n{}{more}", problems.join("\n"))
 }

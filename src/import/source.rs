@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::SourceUser;
 
-/// A row as text, from either source.
+/// A row in text form, from either source.
 #[derive(Deserialize, QueryableByName)]
 struct Row {
     #[diesel(sql_type = Text)]
@@ -31,7 +31,7 @@ impl TryFrom<Row> for SourceUser {
 
     fn try_from(row: Row) -> anyhow::Result<Self> {
         Ok(Self {
-            id: row.id.trim().parse().with_context(|| format!("{} is no UUID", row.id))?,
+            id: row.id.trim().parse().with_context(|| format!("{} is not a UUID", row.id))?,
             email: row.email,
             hashed_password: row.hashed_password.trim().to_owned(),
             name: row.name,
@@ -41,7 +41,7 @@ impl TryFrom<Row> for SourceUser {
     }
 }
 
-/// Reads users from CSV with a header, as psql's `\copy users TO 'users.csv' CSV HEADER` writes it.
+/// Reads users from CSV with a header, the format of psql's `\copy users TO 'users.csv' CSV HEADER`.
 pub fn from_csv(file: impl Read) -> anyhow::Result<Vec<SourceUser>> {
     let mut reader = csv::Reader::from_reader(file);
     let rows = reader.deserialize::<Row>().enumerate();
@@ -54,18 +54,18 @@ pub async fn from_database(conn: &mut AsyncPgConnection) -> anyhow::Result<Vec<S
     let query =
         "SELECT id::text, email::text, hashed_password::text, name::text, created_at::text, updated_at::text
         FROM users ORDER BY id";
-    let rows: Vec<Row> = diesel::sql_query(query).load(conn).await.context("can't read the table users")?;
+    let rows: Vec<Row> = diesel::sql_query(query).load(conn).await.context("cannot read the table users")?;
     rows.into_iter().map(SourceUser::try_from).collect()
 }
 
-/// A time as PostgreSQL or Python write it; without an offset it is UTC, as the original system had it.
+/// Parses a time in the format of PostgreSQL or Python; without an offset it is UTC, the original system's time zone.
 fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
     let text = text.trim().replacen('T', " ", 1);
     let with_offset = DateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f%#z").map(|time| time.to_utc());
     let without = || NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").map(|time| time.and_utc());
     with_offset
         .or_else(|_| without())
-        .map_err(|_| anyhow!("{text:?} is no time such as 2024-05-06 07:08:09+00"))
+        .map_err(|_| anyhow!("{text:?} is not a time such as 2024-05-06 07:08:09+00"))
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_postgresql_and_python_write_them() {
+    fn times_of_postgresql_and_python_are_parsed() {
         for text in [
             "2024-05-06 07:08:09.5+00",
             "2024-05-06 09:08:09.500000+02",

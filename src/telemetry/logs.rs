@@ -1,4 +1,4 @@
-//! Logs: readable on a terminal, JSON for machines. Both go to standard error.
+//! Logs on standard error: text for people, JSON for machines.
 
 use std::io::IsTerminal;
 use std::str::FromStr;
@@ -12,38 +12,37 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::config::{LogFormat, LogSettings};
 use crate::db;
 
-/// What is never logged below the level info, whatever the settings say: the driver's account of each statement with
-/// its parameters, that of each message of a socket, and what a collector of traces answers. They hold hashes, tokens
-/// and passwords.
+/// Targets that are never logged below the level info, regardless of the settings, as they log hashes, tokens and
+/// passwords: statements with their parameters, messages of sockets, and responses of a trace collector.
 const QUIET: [&str; 4] = ["tokio_postgres", "tokio_tungstenite", "tungstenite", "opentelemetry"];
 
-/// What is logged.
+/// Builds the filter of the settings, without the levels that would log secrets.
 pub(super) fn filter(settings: &LogSettings) -> EnvFilter {
-    // Directives on parts of these would be more specific than ours, and win.
+    // Directives on submodules of these would be more specific than ours, and win.
     let wanted =
-        settings.filter.split(',').filter(|text| !QUIET.iter().any(|name| text.trim().starts_with(name)));
+        settings.rust_log.split(',').filter(|text| !QUIET.iter().any(|name| text.trim().starts_with(name)));
     let filter = EnvFilter::new(wanted.collect::<Vec<_>>().join(","));
     let quiet = QUIET.iter().filter_map(|name| Directive::from_str(&format!("{name}=info")).ok());
     let filter = quiet.fold(filter, EnvFilter::add_directive);
-    // Spans of statements are for traces alone.
+    // Spans of statements are for traces only.
     match Directive::from_str(&format!("{}=off", db::STATEMENTS_TARGET)) {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     }
 }
 
-/// How it is written.
+/// Builds the layer that formats log lines.
 pub(super) fn layer<S>(settings: &LogSettings) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let layer = tracing_subscriber::fmt::layer()
-        // A log that nobody reads any more must not end the service: the default answer to it is a panic.
+        // By default tracing-subscriber reports a closed standard error with eprintln!, which panics.
         .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match settings.format {
+    match settings.log_format {
         LogFormat::Pretty => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     }
@@ -54,9 +53,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_holds_secrets_can_not_be_asked_for() {
+    fn targets_that_log_secrets_cannot_be_enabled() {
         let text = "info,tokio_postgres::query=trace, tungstenite=trace,todo_api=debug".to_owned();
-        let filter = filter(&LogSettings { filter: text, ..settings() }).to_string();
+        let filter = filter(&LogSettings { rust_log: text, ..settings() }).to_string();
         assert!(filter.contains("todo_api=debug") && filter.contains("tokio_postgres=info"), "{filter}");
         assert!(!filter.contains("trace"), "{filter}");
     }

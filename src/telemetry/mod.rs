@@ -1,4 +1,4 @@
-//! What the process tells of itself while it runs: logs, and traces where they are wished for.
+//! Telemetry: logs, and traces if they are configured.
 
 mod logs;
 mod traces;
@@ -11,29 +11,30 @@ use self::traces::Traces;
 pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation};
 use crate::config::LogSettings;
 
-/// Logs, and traces if there are to be any; flushed when dropped.
+/// Guard of logs and traces: flushes traces when dropped.
 #[must_use]
 pub(crate) struct Telemetry {
     _traces: Option<Traces>,
 }
 
-/// Starts logging, and tracing where the environment says so and the command is one that serves; a second call in one
-/// process changes nothing.
+/// Starts logging; also tracing, if the environment configures it and the command serves. A second call in one process
+/// has no effect.
 pub(crate) fn init(settings: &LogSettings, serves: bool) -> anyhow::Result<Telemetry> {
     let traces = if serves { Traces::from_environment()? } else { None };
-    let (subscriber, filter) = (tracing_subscriber::registry(), logs::filter(settings));
+    let subscriber = tracing_subscriber::registry();
+    let filter = logs::filter(settings);
     let _ = match &traces {
-        // Each with a filter of its own: what is logged does not decide what is traced.
+        // Separate filters: the log level must not decide which spans are traced.
         Some(traces) => {
             subscriber.with(traces.layer()).with(logs::layer(settings).with_filter(filter)).try_init()
         }
-        // With one for all, what is not wanted costs the least.
+        // A global filter disables callsites, which is cheaper than a filter per layer.
         None => subscriber.with(filter).with(logs::layer(settings)).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
-        // The message may hold what a request sent; the place is enough to find the mistake.
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, "panic");
+        // The message may contain data of a request; the location is enough to find the bug.
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "panic");
     }));
     Ok(Telemetry { _traces: traces })
 }

@@ -1,7 +1,6 @@
-//! Traces by OpenTelemetry: a span for each request, sent to a collector by OTLP.
+//! OpenTelemetry traces: a span for each request, sent to a collector by OTLP.
 //!
-//! All settings are the standard ones of the environment, which the SDK reads itself; without an endpoint there are
-//! no traces, and nothing here costs anything.
+//! The SDK reads its standard variables from the environment. Without an endpoint there are no traces and no overhead.
 
 use std::time::Duration;
 
@@ -25,25 +24,25 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::db;
 use crate::metrics::OperationKind;
 
-/// Where traces go; with neither there are none.
+/// Variables of the collector's endpoint; traces are off if neither is set.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-/// How traces are sent; only one way is built in.
+/// Variables of the protocol, of which one value is supported.
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const PROTOCOL: &str = "http/protobuf";
-/// What the service is called where `OTEL_SERVICE_NAME` does not say it.
+/// Default of `OTEL_SERVICE_NAME`.
 const SERVICE: &str = "todo-api";
-/// How long it may take to send what is left when the process ends.
+/// Time limit at exit for sending the last spans.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
-/// Of spans of requests.
+/// Target of spans of requests.
 const TARGET: &str = "todo_api::requests";
-/// Paths that machines ask for every few seconds.
+/// Paths that probes and scrapers request every few seconds.
 const UNTRACED: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 
-/// Sends spans to a collector, the last ones when it is dropped.
+/// An exporter of spans to a collector; sends the last ones when dropped.
 pub(super) struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Those that the environment asks for.
+    /// Creates the exporter that the environment configures; `None` without an endpoint.
     pub(super) fn from_environment() -> anyhow::Result<Option<Self>> {
         let set = |name: &&str| std::env::var(*name).ok().filter(|value| !value.is_empty());
         if !ENDPOINTS.iter().any(|name| set(name).is_some()) {
@@ -56,7 +55,7 @@ impl Traces {
         }
         if let Some(protocol) = PROTOCOLS.iter().find_map(set).filter(|protocol| protocol != PROTOCOL) {
             bail!(
-                "{} must be {PROTOCOL}, the one way that is built in, not {protocol}",
+                "{} must be {PROTOCOL}, the only supported protocol, not {protocol}",
                 PROTOCOLS.join(" or ")
             );
         }
@@ -66,13 +65,13 @@ impl Traces {
         Ok(Some(Self(provider.build())))
     }
 
-    /// What makes spans of tracing those of OpenTelemetry. Only the ones that are made for it: events and other spans
-    /// may hold what must not leave the process.
+    /// Builds the layer that converts spans for OpenTelemetry: only spans of this module and of statements, since events
+    /// and other spans may contain secrets.
     pub(super) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let made_for_it = filter_fn(|metadata| {
+        let is_exported = filter_fn(|metadata| {
             metadata.is_span() && [TARGET, db::STATEMENTS_TARGET].contains(&metadata.target())
         });
         tracing_opentelemetry::layer()
@@ -83,7 +82,7 @@ impl Traces {
             .with_threads(false)
             .with_target(false)
             .with_level(false)
-            .with_filter(made_for_it)
+            .with_filter(is_exported)
             .boxed()
     }
 }
@@ -91,7 +90,7 @@ impl Traces {
 impl Drop for Traces {
     fn drop(&mut self) {
         if self.0.shutdown_with_timeout(FLUSH_LIMIT).is_err() {
-            tracing::warn!("the last traces could not be sent");
+            tracing::warn!("cannot send the last traces");
         }
     }
 }
@@ -104,7 +103,7 @@ fn resource() -> Resource {
     if named { resource.build() } else { resource.with_service_name(SERVICE).build() }
 }
 
-/// Begins the span of a request, for logs and traces, as a child of the caller's span if it names one.
+/// Begins the span of a request, for logs and traces, as a child of the span in its `traceparent` header.
 pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     let path = request.uri().path();
     if UNTRACED.contains(&path) {
@@ -121,7 +120,7 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     if is_traced() {
         let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
         span.record("otel.kind", "server");
-        // Not the path itself: there may be any number of them.
+        // The route, not the path: names of spans need low cardinality.
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let name = format!("{} {route}", request.method());
         span.context().span().update_name(name.trim_end().to_owned());
@@ -129,7 +128,7 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     span
 }
 
-/// Ends the span that this runs in, that of a request: with its status, and with the answer naming it.
+/// Completes the current span, that of a request: records the status, and names the span in the response.
 pub(crate) fn end_request<B>(response: &mut Response<B>) {
     if !is_traced() {
         return;
@@ -143,17 +142,17 @@ pub(crate) fn end_request<B>(response: &mut Response<B>) {
     let context = span.context();
     if context.span().span_context().is_valid() {
         TraceContextPropagator::new().inject_context(&context, &mut HeaderInjector(response.headers_mut()));
-        // The caller's own.
+        // The propagator copies it from the caller, to whom it means nothing.
         response.headers_mut().remove(HeaderName::from_static("tracestate"));
     }
 }
 
-/// A span for an operation among several of a request or a socket, for logs and traces.
+/// Begins the span of one operation of a batch or a socket, for logs and traces.
 pub(crate) fn begin_operation(id: Option<&str>) -> Span {
     tracing::info_span!(target: TARGET, "operation", id)
 }
 
-/// Says on the span of an operation which one it is.
+/// Records the name and kind of an operation on the current span.
 pub(crate) fn name_operation(name: Option<&str>, kind: OperationKind) {
     if !is_traced() {
         return;
@@ -165,7 +164,7 @@ pub(crate) fn name_operation(name: Option<&str>, kind: OperationKind) {
     }
 }
 
-/// Whether anybody takes spans of statements, and with them traces.
+/// True if traces are on, as only they take spans of statements.
 fn is_traced() -> bool {
     tracing::span_enabled!(target: db::STATEMENTS_TARGET, Level::INFO)
 }

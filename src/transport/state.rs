@@ -71,7 +71,7 @@ impl<E: Executor> Transport<E> {
             socket_settings,
             allowed_origins: config.http.cors_allowed_origins.clone(),
             trusted_proxies: config.http.trusted_proxies.clone(),
-            permits: Arc::new(Semaphore::new(engine.limits().concurrent_requests)),
+            permits: Arc::new(Semaphore::new(engine.limits().max_concurrent_requests)),
             engine,
             body_timeout: config.http.read_timeout,
             request_timeout: config.http.request_timeout,
@@ -92,7 +92,7 @@ impl<E: Executor> Transport<E> {
     /// Takes a permit for a request, or fails at once if too many are in progress.
     pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, ServerError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
-        permit.map_err(|_| overloaded(self.engine.limits().concurrent_requests))
+        permit.map_err(|_| overloaded(self.engine.limits().max_concurrent_requests))
     }
 
     /// Runs an operation on a task of its own, so that a client that disconnects does not cut a write in half and a panic

@@ -1,4 +1,4 @@
-//! Settings that are wrong stop the start, with their name and what is allowed.
+//! Invalid settings stop the start with their name and the values that are allowed.
 
 use std::process::Output;
 
@@ -11,7 +11,7 @@ fn start_with(settings: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn a_bad_value_is_named_with_what_is_allowed() {
+fn an_invalid_value_is_reported_with_the_allowed_ones() {
     for (name, value, allowed) in [
         ("PORT", "70000", "from 0 to 65535"),
         ("PORT", "http", "from 0 to 65535"),
@@ -45,7 +45,7 @@ fn a_bad_value_is_named_with_what_is_allowed() {
             "/none.pem",
         ),
     ] {
-        // What comes after the check would fail too, but with another status.
+        // The later start would fail as well, but with another status.
         let secret = ("JWT_SECRET", "a secret of the tests, 32 bytes or more");
         let output = start_with(&[secret, (name, value)]);
         let message = String::from_utf8(output.stderr).unwrap();
@@ -64,7 +64,7 @@ fn production_needs_a_secret() {
 }
 
 #[test]
-fn what_is_set_to_nothing_is_not_set() {
+fn empty_variables_count_as_unset() {
     let output = start_with(&[("PORT", ""), ("HOST", ""), ("APP_ENV", "production"), ("JWT_SECRET", "")]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("JWT_SECRET") && message.contains("is set"), "{message}");

@@ -37,15 +37,10 @@ async fn a_service_without_its_database_is_alive_and_not_ready() {
 }
 
 #[test]
-fn a_service_that_does_not_answer_within_3_seconds_is_unhealthy() {
-    // Accepts connections and never answers.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let output = health("127.0.0.1", port, &[]);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("no answer within 3s"), "{message}");
-    drop(silent);
+fn a_service_that_does_not_listen_is_unhealthy() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
     assert_eq!(health("127.0.0.1", port, &[]).status.code(), Some(1));
     assert_eq!(health("127.0.0.1", 0, &[]).status.code(), Some(1));
 }

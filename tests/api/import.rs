@@ -92,7 +92,7 @@ async fn users_imported_from_csv_log_in() {
     assert!(first.contains("2023-01-02 03:04:05.678901") && first.contains("2024-01-02 03:04:05"), "{first}");
     assert_all_log_in(&app).await;
     let again = stdout(&import());
-    assert!(again.contains("imported 0 user(s); 6 were there already\n0 still"), "{again}");
+    assert!(again.contains("imported 0 user(s); 6 existed already\n0 still"), "{again}");
     assert_all_log_in(&app).await;
 }
 

@@ -5,7 +5,7 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::format_collect,
-    reason = "a test ends where something is not as expected"
+    reason = "tests fail by panicking"
 )]
 
 #[path = "../support/mod.rs"]

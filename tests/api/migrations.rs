@@ -87,8 +87,8 @@ impl Table {
     fn without(mut self, loss: &Loss) -> Self {
         match loss {
             Loss::Table => self.rows.clear(),
-            Loss::Columns(lost) => self.columns.retain(|column| !lost.contains(&column.as_str())),
-            Loss::Rows(lost) => self.rows.retain(|row| !lost(row)),
+            Loss::Columns(named) => self.columns.retain(|column| !named.contains(&column.as_str())),
+            Loss::Rows(matches) => self.rows.retain(|row| !matches(row)),
         }
         self
     }
@@ -265,7 +265,7 @@ async fn the_command_line_runs_lists_redoes_and_reverts() {
     };
     assert!(migrate("status").lines().all(|line| line.starts_with("pending  ")));
     assert!(migrate("run").contains("ran 2026-11-23-090000_create_users"));
-    assert_eq!(migrate("run"), "nothing is pending\n");
+    assert_eq!(migrate("run"), "no migration is pending\n");
     assert!(migrate("redo").starts_with("reverted and ran "));
     assert!(migrate("revert").starts_with("reverted "));
     assert_eq!(migrate("status").lines().filter(|line| line.starts_with("pending  ")).count(), 1);

@@ -55,7 +55,7 @@ async fn an_account_is_created_shown_changed_and_deleted() {
 
     assert!(message(&user(&app, &["delete", id], "")).contains("--yes"));
     assert_eq!(value(&user(&app, &["delete", id, "--yes", "--json"], ""))["deletedUserId"], made["id"]);
-    assert!(message(&user(&app, &["show", id], "")).contains("there is no user"));
+    assert!(message(&user(&app, &["show", id], "")).contains("no such user"));
 }
 
 #[tokio::test]
@@ -95,5 +95,5 @@ async fn errors_do_not_repeat_passwords() {
     let weak = message(&user(&app, &create("grace@example.com"), "password1\n"));
     assert!(weak.contains("too easy to guess") && !weak.contains("password1"), "{weak}");
     assert!(message(&user(&app, &create("grace@example.com"), "")).contains("standard input"));
-    assert!(message(&user(&app, &["show", "nobody@example.com"], "")).contains("there is no user"));
+    assert!(message(&user(&app, &["show", "nobody@example.com"], "")).contains("no such user"));
 }

@@ -42,7 +42,6 @@ async fn each_of_1000_aliased_logins_counts() {
         "--max-tokens=100000",
         "--max-complexity=100000",
         "--max-document=1MiB",
-        "--max-duplicate-fields=1000",
     ];
     let app = TestApp::with(&flags).await;
     app.register("ada@example.com").await.data("register");

@@ -156,7 +156,7 @@ async fn what_is_no_event_of_ones_own_is_not_found() {
 
 #[tokio::test]
 async fn a_subscriber_that_takes_nothing_is_told_so_and_cut() {
-    let app = TestApp::with(&["--socket-send-timeout=200ms"]).await;
+    let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;
     let query = "subscription { todoChanged { todo { description } } }";
     let mut client = subscriber(&app, &ada.token, query).await;

@@ -13,7 +13,7 @@ async fn a_pooler_is_recognised_with_the_direct_route_past_it() {
     let mut command = Service::command();
     command.env("DATABASE_URL", &pgbouncer.url).env("DATABASE_DIRECT_URL", &database.url).arg("doctor");
     let page = Page::from(&Service::run(&mut command), &database.url);
-    page.assert(0, "ok", "pooler", &["transaction mode", "leads past it"]);
+    page.assert(0, "ok", "pooler", &["transaction mode", "bypasses it"]);
     page.finding("ok", "direct");
 
     let other = TestDatabase::new().await;

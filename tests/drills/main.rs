@@ -5,7 +5,7 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::format_collect,
-    reason = "a test ends where something is not as expected"
+    reason = "tests fail by panicking"
 )]
 
 #[path = "../support/mod.rs"]
@@ -14,6 +14,7 @@ mod support;
 mod cache;
 mod database;
 mod doctor;
+mod health;
 mod housekeeping;
 mod keys;
 mod pooler;

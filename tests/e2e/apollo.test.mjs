@@ -101,7 +101,7 @@ test("automatic persisted queries: the document is sent once, then its hash by G
   assert.ok(requests.filter((request) => request.method === "GET").every(({ uri }) => !uri.includes("query=")));
 });
 
-test("operations of one moment go as one batch", async () => {
+test("simultaneous operations are sent as one batch", async () => {
   const { client, requests } = connect((fetch) => new BatchHttpLink({ uri: service.url, fetch, batchInterval: 20, batchMax: 10 }));
   const queries = [1, 2, 3].map((n) => client.query({ query: gql(`query Q${n} { a${n}: me { id } }`) }));
   const answers = (await Promise.all(queries)).map(({ data }) => data);

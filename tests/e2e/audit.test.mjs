@@ -1,4 +1,4 @@
-// The audit suite of graphql-http: nothing may fail, be it a MUST, a SHOULD or a MAY.
+// The audit suite of graphql-http: every MUST, SHOULD and MAY passes.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { serverAudits } from "graphql-http";

@@ -1,4 +1,4 @@
-// Makes documents for a schema: valid ones, and ones with a fault in them. Everything follows from a seed.
+// Generates documents for a schema from a seed: valid ones, and ones with one fault.
 import {
   getNamedType, getNullableType, isAbstractType, isCompositeType, isEnumType, isInputObjectType, isInterfaceType,
   isLeafType, isListType, isNonNullType, isObjectType, isRequiredArgument, isRequiredInputField, Kind, parse, print, visit,

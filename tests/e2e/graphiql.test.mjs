@@ -1,4 +1,4 @@
-// The IDE in a real Chromium that reaches nothing but the service.
+// The IDE in a real Chromium that can reach only the service.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -49,7 +49,7 @@ async function open(server) {
     run,
     result,
     editor: page.locator(".graphiql-query-editor"),
-    // For some 100 ms after a change of its editor GraphiQL still sends the operationName of before.
+    // GraphiQL sends the previous operationName for some 100 ms after a change of its editor.
     async runUntil(seen) {
       for (let tries = 0; tries < 30; tries++) {
         await run.click();

@@ -1,4 +1,4 @@
-// The README's recipe for Apollo Client: refresh once for all queries that fail, and repeat them.
+// The README's recipe for Apollo Client: refresh once for all queries that fail, and retry them.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { ApolloClient, ApolloLink, CombinedGraphQLErrors, gql, HttpLink, InMemoryCache } from "@apollo/client";
@@ -37,7 +37,7 @@ const ME = gql`
   }
 `;
 
-test("queries that meet an expired token refresh it once and are repeated", async () => {
+test("queries with an expired token refresh it once and are retried", async () => {
   let session;
   let refreshes = 0;
   let refreshing;

@@ -1,4 +1,4 @@
-// The real binary on a data directory of its own.
+// Starts the real binary on a temporary data directory.
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

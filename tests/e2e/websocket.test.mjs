@@ -38,7 +38,7 @@ test("register and me over one socket each", async () => {
   await known.client.dispose();
 });
 
-test("mutations over the socket fail with the codes that they have over HTTP", async () => {
+test("mutations over the socket fail with the same codes as over HTTP", async () => {
   const { client, run } = connect(service);
   const [{ errors }] = await run(REGISTER, { input: { email: "x", password: "y", name: "" } });
   assert.equal(errors[0].extensions.code, "BAD_USER_INPUT");
@@ -73,7 +73,7 @@ test("an abandoned subscription leaves the socket usable", async () => {
   await client.dispose();
 });
 
-test("a panic in a stream ends that stream alone", async () => {
+test("a panic in a stream ends only that stream", async () => {
   const { client, run } = connect(live);
   await assert.rejects(run("subscription { panic }"), (refused) => refused[0].extensions.code === "INTERNAL_SERVER_ERROR");
   assert.equal((await run("{ hello }"))[0].data.hello, "world");

@@ -1,5 +1,5 @@
-//! A schema that proves the transports and the language: fields that panic, streams that count, never end or end too
-//! early, interfaces, unions, and inputs of every kind.
+//! A schema for tests of transports and language: panicking fields, streams that count, never end or end too early,
+//! interfaces, unions, and inputs of every kind.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use async_graphql::{
 
 pub(crate) type TestSchema = Schema<Query, Mutation, Live>;
 
-/// The schema itself.
+/// Builds the schema as the service runs it, behind its own validation.
 pub(crate) fn test_schema() -> TestSchema {
     Schema::build(Query, Mutation, Live).validation_mode(ValidationMode::Fast).finish()
 }
 
-/// The schema by async-graphql alone, with all of its validation.
+/// Builds the schema with async-graphql's validation.
 #[allow(dead_code, reason = "the example shares this file")]
 pub(crate) fn strict_schema() -> TestSchema {
     Schema::build(Query, Mutation, Live).finish()

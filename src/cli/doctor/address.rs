@@ -1,17 +1,63 @@
-//! What a URL says of host, TLS and channel binding, before anything is sent.
+//! Checks of a URL, before anything is sent.
+
+use std::net::IpAddr;
 
 use tokio_postgres::config::{ChannelBinding, Host};
 
-use super::report::Finding;
-use super::spelling::service;
+use super::report::Report;
+use super::report::Severity::{self, Error, Fine, Note, Warning};
+use super::spelling;
 use crate::db::{DatabaseUrl, SslMode};
 
-/// What can be said of a URL by itself.
-pub(super) fn check(url: &DatabaseUrl) -> Vec<Finding> {
-    vec![host(url), tls(url), channel_binding(url)]
+/// A judgement: check, severity, condition, found and fix. Its texts may quote the URL, as in `{host}`.
+type Rule = (&'static str, Severity, fn(&DatabaseUrl) -> bool, &'static str, &'static str);
+
+/// The first rule of a check that applies is its finding.
+#[rustfmt::skip] // A table is easier to read with a row on one or two lines.
+const RULES: [Rule; 15] = [
+    ("host", Fine, DatabaseUrl::is_local, "{host}, this machine", ""),
+    ("host", Error, |url| is_ip_address(url) && looks_like_neon(url),
+        "{host} is an IP address: TLS sends no server name (SNI), and Neon cannot tell the endpoint",
+        "use the host name, ep-NAME.REGION.aws.neon.tech; &hostaddr={host} keeps the address"),
+    ("host", Note, is_ip_address,
+        "{host} is an IP address: TLS sends no server name (SNI), and the certificate must be for it",
+        "use the server's name as host, and hostaddr={host} if needed"),
+    ("host", Warning, |url| looks_like_neon(url) && !is_neon_host(&host_of(url)),
+        "{host} does not look like a host of Neon", "copy it from Neon's console: ep-NAME[-pooler].REGION.aws.neon.tech"),
+    ("host", Fine, is_neon_pooler, "{host}, Neon's pooler", ""),
+    ("host", Fine, |_| true, "{host}", ""),
+    ("TLS", Fine, |url| has_no_tls(url) && url.is_local(), "none, on this machine", ""),
+    ("TLS", Warning, has_no_tls,
+        "none (sslmode=disable): passwords and data can be read on the network", "sslmode=require in the URL"),
+    ("TLS", Fine, |url| url.ssl_mode() == SslMode::Prefer, "with a verified certificate, otherwise none", ""),
+    ("TLS", Fine, |url| url.ssl_mode() == SslMode::VerifyCa, "required; the host name is not verified", ""),
+    ("TLS", Fine, |_| true, "required; certificate and host name are verified", ""),
+    ("channel binding", Fine, |url| !requires_channel_binding(url), "not required", ""),
+    ("channel binding", Error, has_no_tls, "required, but impossible without TLS", "sslmode=require in the URL"),
+    ("channel binding", Note, is_neon_pooler,
+        "required on Neon's pooled host, where it may not wake a suspended compute (neondatabase/neon#12897)",
+        "if connecting times out, leave channel_binding out, or DATABASE_URL=\"{unpooled}\""),
+    ("channel binding", Fine, |_| true, "required", ""),
+];
+
+/// Judges the URL by itself.
+pub(super) fn check(url: &DatabaseUrl, report: &mut Report) {
+    let mut rules: Vec<_> = RULES.iter().filter(|(_, _, applies, ..)| applies(url)).collect();
+    rules.dedup_by_key(|(name, ..)| *name);
+    for (name, severity, _, found, fix) in rules {
+        report.add(name, *severity, fill(found, url), fill(fix, url));
+    }
 }
 
-/// The first host, as written.
+/// Replaces the placeholders of a text by parts of the URL.
+pub(super) fn fill(text: &str, url: &DatabaseUrl) -> String {
+    text.replace("{host}", &host_of(url))
+        .replace("{user}", url.config().get_user().unwrap_or_default())
+        .replace("{database}", url.config().get_dbname().unwrap_or_default())
+        .replace("{unpooled}", &spelling::service(&url.clone().without_neon_pooler()))
+}
+
+/// Returns the first host, unresolved.
 pub(super) fn host_of(url: &DatabaseUrl) -> String {
     match url.config().get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),
@@ -21,104 +67,32 @@ pub(super) fn host_of(url: &DatabaseUrl) -> String {
     }
 }
 
-/// Where it leads, apart from the name of the database.
-pub(super) fn place(url: &DatabaseUrl) -> (&[Host], &[std::net::IpAddr], &[u16]) {
-    (url.config().get_hosts(), url.config().get_hostaddrs(), url.config().get_ports())
+pub(super) fn is_ip_address(url: &DatabaseUrl) -> bool {
+    host_of(url).parse::<IpAddr>().is_ok()
 }
 
-/// Whether TLS can't name the server (SNI), since the URL doesn't.
-pub(super) fn is_address(url: &DatabaseUrl) -> bool {
-    host_of(url).parse::<std::net::IpAddr>().is_ok()
-}
-
-/// Whether it is Neon's pooler.
 pub(super) fn is_neon_pooler(url: &DatabaseUrl) -> bool {
-    let host = host_of(url);
-    host.ends_with(".neon.tech") && host.split('.').next().is_some_and(|first| first.ends_with("-pooler"))
+    host_of(url) != host_of(&url.clone().without_neon_pooler())
 }
 
 pub(super) fn requires_channel_binding(url: &DatabaseUrl) -> bool {
     url.config().get_channel_binding() == ChannelBinding::Require
 }
 
-/// Whether something else than the host says that it is Neon's.
+fn has_no_tls(url: &DatabaseUrl) -> bool {
+    url.ssl_mode() == SslMode::Disable
+}
+
+fn is_neon_host(host: &str) -> bool {
+    host.starts_with("ep-") && host.ends_with(".neon.tech")
+}
+
+/// True if the URL seems to be meant for Neon, even if its host is wrong.
 fn looks_like_neon(url: &DatabaseUrl) -> bool {
-    let config = url.config();
-    let option = config.get_options().unwrap_or_default();
-    option.contains("endpoint=")
-        || option.contains("project=")
-        || config.get_user() == Some("neondb_owner")
-        || config.get_dbname() == Some("neondb")
+    let options = url.config().get_options().unwrap_or_default();
+    options.contains("endpoint=")
+        || options.contains("project=")
+        || url.config().get_user() == Some("neondb_owner")
+        || url.config().get_dbname() == Some("neondb")
         || host_of(url).contains("neon")
-}
-
-fn host(url: &DatabaseUrl) -> Finding {
-    let host = host_of(url);
-    if url.is_local() {
-        return Finding::ok("host", format!("{host}, this machine"));
-    }
-    if is_address(url) && looks_like_neon(url) {
-        return Finding::error(
-            "host",
-            format!(
-                "{host} is an address: TLS names no server (SNI), and Neon can't tell which endpoint is meant"
-            ),
-            format!(
-                "use the name as host: ep-NAME.REGION.aws.neon.tech, and if it must be that address &hostaddr={host}"
-            ),
-        );
-    }
-    if is_address(url) {
-        let found =
-            format!("{host} is an address: TLS names no server (SNI), and the certificate must be for it");
-        return Finding::note(
-            "host",
-            found,
-            format!("use the server's name as host, and hostaddr={host} if needed"),
-        );
-    }
-    let neon = host.ends_with(".neon.tech");
-    if looks_like_neon(url) && !(neon && host.starts_with("ep-")) {
-        return Finding::warning(
-            "host",
-            format!("{host} is spelled unlike Neon's hosts"),
-            "copy it from Neon's console: ep-NAME[-pooler].REGION.aws.neon.tech",
-        );
-    }
-    Finding::ok("host", if is_neon_pooler(url) { format!("{host}, Neon's pooler") } else { host })
-}
-
-fn tls(url: &DatabaseUrl) -> Finding {
-    match url.ssl_mode() {
-        SslMode::Disable if url.is_local() => Finding::ok("TLS", "none, on this machine"),
-        SslMode::Disable => Finding::warning(
-            "TLS",
-            "none (sslmode=disable): passwords and data can be read on the way",
-            "sslmode=require in the URL",
-        ),
-        SslMode::Prefer => Finding::ok("TLS", "with a verified certificate, or else none, on this machine"),
-        SslMode::VerifyCa => {
-            Finding::ok("TLS", "required; the certificate is verified, the host's name is not")
-        }
-        SslMode::VerifyFull => Finding::ok("TLS", "required; certificate and host name are verified"),
-    }
-}
-
-fn channel_binding(url: &DatabaseUrl) -> Finding {
-    let name = "channel binding";
-    if !requires_channel_binding(url) {
-        return Finding::ok(name, "not required");
-    }
-    if url.ssl_mode() == SslMode::Disable {
-        return Finding::error(name, "required, and there is none without TLS", "sslmode=require in the URL");
-    }
-    if is_neon_pooler(url) {
-        let direct = service(&url.clone().without_neon_pooler());
-        return Finding::note(
-            name,
-            "required on Neon's pooled host: there it may not wake a suspended compute (neondatabase/neon#12897)",
-            format!("if connecting times out, leave channel_binding out, or DATABASE_URL=\"{direct}\""),
-        );
-    }
-    Finding::ok(name, "required")
 }

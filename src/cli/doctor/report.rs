@@ -1,24 +1,25 @@
+use std::fmt::Write;
 use std::process::ExitCode;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// How bad something is, from well to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// Severity of a finding, from good to bad.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Status {
-    Ok,
-    /// Worth knowing.
+pub(super) enum Severity {
+    #[default]
+    #[serde(rename = "ok")]
+    Fine,
     Note,
-    /// Works, and should be otherwise.
+    /// Works, but should be changed.
     Warning,
-    /// Does not work.
     Error,
 }
 
-impl Status {
+impl Severity {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Ok => "ok",
+            Self::Fine => "ok",
             Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
@@ -26,97 +27,79 @@ impl Status {
     }
 }
 
-/// What was found about one thing.
-#[derive(Clone, Debug, Serialize)]
+/// The outcome of a check.
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Finding {
-    pub(super) name: &'static str,
-    pub(super) status: Status,
+    pub(super) name: String,
+    #[serde(rename = "status")]
+    pub(super) severity: Severity,
     pub(super) found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
 }
 
 impl Finding {
-    pub(super) fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, status: Status::Ok, found: found.into(), fix: None }
-    }
-
-    pub(super) fn note(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, status: Status::Note, found: found.into(), fix: Some(fix.into()) }
-    }
-
-    pub(super) fn warning(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, status: Status::Warning, found: found.into(), fix: Some(fix.into()) }
-    }
-
-    pub(super) fn error(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, status: Status::Error, found: found.into(), fix: Some(fix.into()) }
-    }
-
-    /// Status, name and what was found in columns; the fix and further lines below the last one.
+    /// Formats the finding in columns, with the fix and further lines below the last one.
     fn text(&self, width: usize) -> String {
         let margin = format!("\n{:indent$}", "", indent = 7 + 2 + width + 2);
-        let (status, name) = (self.status.as_str(), self.name);
-        let found = self.found.replace('\n', &margin);
         let fix = self.fix.as_ref().map(|fix| fix.replace('\n', &format!("{margin}     ")));
         let fix = fix.map(|fix| format!("{margin}fix: {fix}")).unwrap_or_default();
-        format!("{status:7}  {name:width$}  {found}{fix}\n")
+        let found = self.found.replace('\n', &margin);
+        format!("{:7}  {:width$}  {found}{fix}\n", self.severity.as_str(), self.name)
     }
 }
 
-/// The URLs to use, with `$PASSWORD` in place of the password.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Urls {
-    /// `DATABASE_URL` of the service.
-    pub(super) service: Option<String>,
-    /// `DATABASE_URL` of the diesel CLI, past a pooler and as libpq spells it.
-    pub(super) diesel_cli: Option<String>,
-}
-
-/// The page.
-#[derive(Clone, Debug, Default)]
+/// The findings of one run, and the URLs to use, with `$PASSWORD` in place of the password.
+#[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
-    pub(super) urls: Urls,
+    /// `DATABASE_URL` of the service.
+    pub(super) service_url: Option<String>,
+    /// `DATABASE_URL` of the diesel CLI: without a pooler and in libpq's spelling.
+    pub(super) diesel_cli_url: Option<String>,
 }
 
 impl Report {
-    pub(super) fn add(&mut self, finding: Finding) {
-        self.findings.push(finding);
+    /// Adds a finding; an empty fix is none.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        severity: Severity,
+        found: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let fix = Some(fix.into()).filter(|fix| !fix.is_empty());
+        self.findings.push(Finding { name: name.to_owned(), severity, found: found.into(), fix });
     }
 
-    /// The worst that was found.
-    pub(super) fn status(&self) -> Status {
-        self.findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok)
+    fn severity(&self) -> Severity {
+        self.findings.iter().map(|finding| finding.severity).max().unwrap_or_default()
     }
 
     pub(super) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.status() {
-            Status::Ok | Status::Note => 0,
-            Status::Warning => 1,
-            Status::Error => 2,
+        ExitCode::from(match self.severity() {
+            Severity::Fine | Severity::Note => 0,
+            Severity::Warning => 1,
+            Severity::Error => 2,
         })
     }
 
     pub(super) fn json(&self) -> serde_json::Value {
-        serde_json::json!({ "status": self.status(), "findings": self.findings, "urls": self.urls })
+        let urls = serde_json::json!({ "service": self.service_url, "dieselCli": self.diesel_cli_url });
+        serde_json::json!({ "status": self.severity(), "findings": self.findings, "urls": urls })
     }
 
     pub(super) fn text(&self) -> String {
         let width = self.findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
-        let mut parts: Vec<_> = self.findings.iter().map(|finding| finding.text(width)).collect();
-        let urls = [("the service", &self.urls.service), ("the diesel CLI", &self.urls.diesel_cli)];
-        for (whom, url) in urls.into_iter().filter_map(|(whom, url)| Some((whom, url.as_ref()?))) {
-            parts.push(format!("\nfor {whom}:\n  export DATABASE_URL=\"{url}\"\n"));
+        let mut text: String = self.findings.iter().map(|finding| finding.text(width)).collect();
+        for (user, url) in [("the service", &self.service_url), ("the diesel CLI", &self.diesel_cli_url)] {
+            if let Some(url) = url {
+                let _ = write!(text, "\nfor {user}:\n  export DATABASE_URL=\"{url}\"\n");
+            }
         }
-        if parts.iter().any(|part| part.contains("$PASSWORD")) {
-            parts.push(
-                "\n$PASSWORD stands for the password, which is not shown; in it %40 is written for @, %2F for /, ...\n"
-                    .into(),
-            );
+        if text.contains("$PASSWORD") {
+            text += "\n$PASSWORD stands for the password, which is not shown; in it, @ is written %40, / %2F, ...\n";
         }
-        parts.push(format!("\nthe worst of it: {}\n", self.status().as_str()));
-        parts.concat()
+        text + &format!("\noverall: {}\n", self.severity().as_str())
     }
 }

@@ -1,166 +1,140 @@
-//! How a URL is written, and what it should be.
+//! The spelling of a URL: repairs for this service, and libpq's form for the diesel CLI.
 
-use super::report::Finding;
+use super::report::{Report, Severity};
 use crate::db::{DatabaseUrl, SslMode};
-
-/// Parameters of libpq, and so of the diesel CLI, that have no meaning here.
-const LIBPQ_ONLY: [&str; 22] = [
-    "dbname",
-    "gssdelegation",
-    "gsslib",
-    "host",
-    "krbsrvname",
-    "max_protocol_version",
-    "min_protocol_version",
-    "passfile",
-    "password",
-    "port",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "service",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcert",
-    "sslcertmode",
-    "sslcompression",
-    "sslcrl",
-    "sslkey",
-    "user",
-];
-
-/// What to use for a URL that can't even be guessed at.
-const FORM: &str = "postgresql://user:$PASSWORD@host/database?sslmode=require";
-
-/// Reads a setting, and where its spelling is wrong tries what was probably meant.
-pub(super) fn read(setting: &'static str, text: &str) -> (Option<DatabaseUrl>, Finding) {
-    let text = text.trim();
-    let mut mistakes = Vec::new();
-    let meant = repair(text, &mut mistakes);
-    let host_part = meant.split('?').next().unwrap_or_default();
-    let unclear = host_part.matches('@').count() > 1;
-    let parsed = if unclear { Err("has more than one @".to_owned()) } else { DatabaseUrl::parse(&meant) };
-    match (parsed, DatabaseUrl::parse(text)) {
-        (Ok(url), Ok(_)) => {
-            let finding = Finding::ok(setting, service(&url));
-            (Some(url), finding)
-        }
-        (Ok(url), Err(_)) => {
-            let fix = format!("{setting}=\"{}\"", service(&url));
-            (Some(url), Finding::error(setting, mistakes.join("; "), fix))
-        }
-        (Err(reason), _) => {
-            let fix = format!(
-                "{setting}=\"{FORM}\", with %40 for @ in the password, %2F for /, %3F for ?, %23 for #"
-            );
-            (None, Finding::error(setting, reason, fix))
-        }
-    }
-}
-
-/// What was probably meant; a list of the differences, without values that may be secret.
-fn repair(text: &str, mistakes: &mut Vec<String>) -> String {
-    let bare = text.strip_prefix("psql ").unwrap_or(text).trim().trim_matches(['\'', '"']);
-    if bare != text {
-        mistakes.push("has quotes or a command around the URL".into());
-    }
-    let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
-    let scheme = match scheme {
-        "postgres" | "postgresql" => scheme,
-        _ if scheme.contains("postgres") => {
-            mistakes.push("must begin with postgresql:// alone".into());
-            "postgresql"
-        }
-        _ => return bare.to_owned(),
-    };
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    // What follows a question mark in a password is none of our parameters, and must not be shown.
-    if query.contains('@') {
-        return bare.to_owned();
-    }
-    let mut kept: Vec<String> = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match parameter(pair) {
-            Ok(pair) => kept.push(pair),
-            Err((mistake, instead)) => {
-                mistakes.push(mistake);
-                kept.extend(instead);
-            }
-        }
-    }
-    let question = if kept.is_empty() { "" } else { "?" };
-    format!("{scheme}://{place}{question}{}", kept.join("&"))
-}
-
-/// A parameter, or what is wrong with it and what to write instead.
-fn parameter(pair: &str) -> Result<String, (String, Option<String>)> {
-    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-    let readable = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !readable {
-        return Err(("has a parameter that is none".into(), None));
-    }
-    match key {
-        "sslmode" if !MODES.contains(&value) => {
-            let normal = value.to_ascii_lowercase().replace('_', "-");
-            let meant = MODES.into_iter().find(|mode| *mode == normal).unwrap_or("require");
-            Err((
-                format!("has a wrong sslmode: {} are allowed", MODES.join(", ")),
-                Some(format!("sslmode={meant}")),
-            ))
-        }
-        "ssl" => Err(("has ssl, which is called sslmode".into(), Some("sslmode=require".into()))),
-        _ if DatabaseUrl::takes(key) => Ok(pair.to_owned()),
-        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => Err((
-            format!("has the parameter {key}, which belongs to the role (ALTER ROLE ... SET {key})"),
-            None,
-        )),
-        "connection_limit" | "pool_timeout" | "pool_size" => Err((
-            format!("has the parameter {key}; DATABASE_POOL_SIZE and DATABASE_POOL_TIMEOUT set that"),
-            None,
-        )),
-        _ if LIBPQ_ONLY.contains(&key) => Err((
-            format!("has the parameter {key}, which libpq and the diesel CLI take and this service does not"),
-            None,
-        )),
-        _ => Err((format!("has the unknown parameter {key}"), None)),
-    }
-}
 
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// The URL for this service.
+pub(super) const FORM: &str = "\"postgresql://user:$PASSWORD@host/database?sslmode=require\"";
+
+/// Parameters that belong elsewhere, what is said of them and what replaces them.
+const MISPLACED: [(&str, &str, Option<&str>); 4] = [
+    ("ssl", "has ssl, which is called sslmode", Some("sslmode=require")),
+    (
+        "statement_timeout lock_timeout idle_in_transaction_session_timeout",
+        "has the parameter {key}, which belongs to the role (ALTER ROLE ... SET {key})",
+        None,
+    ),
+    (
+        "connection_limit pool_timeout pool_size",
+        "has the parameter {key}; use DATABASE_POOL_SIZE and DATABASE_POOL_TIMEOUT",
+        None,
+    ),
+    (
+        "dbname gssdelegation gsslib host krbsrvname max_protocol_version min_protocol_version passfile password port \
+         replication require_auth requirepeer service ssl_max_protocol_version ssl_min_protocol_version sslcert \
+         sslcertmode sslcompression sslcrl sslkey user",
+        "has the parameter {key}, which libpq and the diesel CLI accept but this service does not",
+        None,
+    ),
+];
+
+/// Parses a setting; if its spelling is wrong, parses what was probably meant.
+pub(super) fn read(setting: &str, text: &str, report: &mut Report) -> Option<DatabaseUrl> {
+    let text = text.trim();
+    let (repaired, mistakes) = repair(text);
+    let base = repaired.split('?').next().unwrap_or_default();
+    let is_ambiguous = base.matches('@').count() > 1;
+    let parsed =
+        if is_ambiguous { Err("has more than one @".to_owned()) } else { DatabaseUrl::parse(&repaired) };
+    match &parsed {
+        Ok(url) if DatabaseUrl::parse(text).is_ok() => report.add(setting, Severity::Fine, service(url), ""),
+        Ok(url) => {
+            let fix = format!("{setting}=\"{}\"", service(url));
+            report.add(setting, Severity::Error, mistakes.join("; "), fix);
+        }
+        Err(reason) => {
+            let fix =
+                format!("{setting}={FORM}, in the password with %40 for @, %2F for /, %3F for ?, %23 for #");
+            report.add(setting, Severity::Error, reason, fix);
+        }
+    }
+    parsed.ok()
+}
+
+/// Returns what was probably meant, and the mistakes, without values that may be secret.
+fn repair(text: &str) -> (String, Vec<String>) {
+    let mut mistakes = Vec::new();
+    let unquoted = text.strip_prefix("psql ").unwrap_or(text).trim().trim_matches(['\'', '"']);
+    if unquoted != text {
+        mistakes.push("has quotes or a command around the URL".into());
+    }
+    let Some((scheme, rest)) = unquoted.split_once("://").filter(|(scheme, _)| scheme.contains("postgres"))
+    else {
+        return (unquoted.to_owned(), mistakes);
+    };
+    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // Text after a question mark in a password is not a parameter, and must not be shown.
+    if query.contains('@') {
+        return (unquoted.to_owned(), mistakes);
+    }
+    let scheme = if ["postgres", "postgresql"].contains(&scheme) {
+        scheme
+    } else {
+        mistakes.push("must begin with postgresql:// alone".into());
+        "postgresql"
+    };
+    let parameters = query.split('&').filter(|pair| !pair.is_empty());
+    let parameters = parameters.filter_map(|pair| {
+        check_parameter(pair).map_or(Some(pair.to_owned()), |(mistake, replacement)| {
+            mistakes.push(mistake);
+            replacement
+        })
+    });
+    let parameters: Vec<_> = parameters.collect();
+    (join(&format!("{scheme}://{base}"), &parameters), mistakes)
+}
+
+/// Returns the mistake in a parameter, if there is one, and its replacement.
+fn check_parameter(pair: &str) -> Option<(String, Option<String>)> {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    if key == "sslmode" && !MODES.contains(&value) {
+        let normal = value.to_ascii_lowercase().replace('_', "-");
+        let mode = MODES.into_iter().find(|mode| *mode == normal).unwrap_or("require");
+        let mistake = format!("has an invalid sslmode: allowed are {}", MODES.join(", "));
+        return Some((mistake, Some(format!("sslmode={mode}"))));
+    }
+    if !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Some(("has an invalid parameter".into(), None));
+    }
+    if DatabaseUrl::takes(key) {
+        return None;
+    }
+    let row = MISPLACED.iter().find(|(keys, ..)| keys.split(' ').any(|misplaced| misplaced == key));
+    let (_, mistake, replacement) = row.unwrap_or(&("", "has the unknown parameter {key}", None));
+    Some((mistake.replace("{key}", key), replacement.map(str::to_owned)))
+}
+
+/// Returns the URL for this service, without the password.
 pub(super) fn service(url: &DatabaseUrl) -> String {
     let (base, parameters) = url.without_password();
     let parameters: Vec<_> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
     join(&base, &parameters)
 }
 
-/// The same URL in the words of libpq: some of the driver's parameters have other names or units there, and a mode
-/// that this service takes for more protection than libpq does is named outright.
+/// Returns the URL in libpq's spelling, without the password. Some of the driver's parameters have other names or units
+/// there, and `sslmode` is explicit, as libpq's `require` protects less than ours.
 pub(super) fn libpq(url: &DatabaseUrl) -> String {
     let (base, written) = url.without_password();
-    let authorities = written.iter().find(|(key, _)| *key == "sslrootcert").map(|(_, value)| *value);
-    let mut parameters = Vec::new();
-    for (key, value) in &written {
-        match *key {
-            "sslmode" | "pgbouncer" => {}
-            "keepalives_retries" => parameters.push(format!("keepalives_count={value}")),
-            "tcp_user_timeout" => parameters.push(format!("{key}={value}000")),
-            _ => parameters.push(format!("{key}={value}")),
-        }
-    }
+    let has_authorities = written.iter().any(|(key, _)| *key == "sslrootcert");
     let mode = match url.ssl_mode() {
         SslMode::Disable => "disable",
         SslMode::Prefer => "prefer",
         SslMode::VerifyCa => "verify-ca",
-        // libpq looks for a file of authorities that nobody has, and understands `system` from version 16.
-        SslMode::VerifyFull if authorities.is_none() && written.contains(&("sslmode", "verify-full")) => {
+        SslMode::VerifyFull if has_authorities => "verify-full",
+        // By default libpq reads a file of authorities that is rarely there; it knows `system` from version 16.
+        SslMode::VerifyFull if written.contains(&("sslmode", "verify-full")) => {
             "verify-full&sslrootcert=system"
         }
-        SslMode::VerifyFull if authorities.is_none() => "require",
-        SslMode::VerifyFull => "verify-full",
+        SslMode::VerifyFull => "require",
     };
-    parameters.insert(0, format!("sslmode={mode}"));
+    let parameters = written.iter().filter_map(|(key, value)| match *key {
+        "sslmode" | "pgbouncer" => None,
+        "keepalives_retries" => Some(format!("keepalives_count={value}")),
+        "tcp_user_timeout" => Some(format!("{key}={value}000")),
+        _ => Some(format!("{key}={value}")),
+    });
+    let parameters: Vec<_> = std::iter::once(format!("sslmode={mode}")).chain(parameters).collect();
     join(&base, &parameters)
 }
 
@@ -171,11 +145,10 @@ fn join(base: &str, parameters: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Status;
     use super::*;
 
     #[test]
-    fn what_was_meant_is_proposed_without_the_password() {
+    fn a_repaired_url_is_suggested_without_its_password() {
         for (text, expected) in [
             (
                 "postgres://u:hunter2@h/db?sslmode=verify_full",
@@ -191,8 +164,10 @@ mod tests {
             ("psql 'postgresql://u:hunter2@h/db'", "postgresql://u:$PASSWORD@h/db"),
             ("jdbc:postgresql://u:hunter2@h/db", "postgresql://u:$PASSWORD@h/db"),
         ] {
-            let (url, finding) = read("DATABASE_URL", text);
-            assert_eq!(finding.status, Status::Error, "{text}");
+            let mut report = Report::default();
+            let url = read("DATABASE_URL", text, &mut report);
+            let finding = report.findings.remove(0);
+            assert_eq!(finding.severity, Severity::Error, "{text}");
             assert_eq!(finding.fix.unwrap(), format!("DATABASE_URL=\"{expected}\""), "{text}");
             assert!(url.is_some() && !finding.found.contains("hunter2"), "{}", finding.found);
         }
@@ -207,14 +182,15 @@ mod tests {
             "hunter2",
             "mysql://u:hunter2@h/db",
         ] {
-            let (_, finding) = read("DATABASE_URL", text);
-            let shown = format!("{finding:?}");
+            let mut report = Report::default();
+            read("DATABASE_URL", text, &mut report);
+            let shown = format!("{report:?}");
             assert!(!shown.contains("hunter2"), "{text}: {shown}");
         }
     }
 
     #[test]
-    fn the_diesel_cli_gets_libpqs_words() {
+    fn the_diesel_cli_gets_the_url_in_libpqs_spelling() {
         let url = |query: &str| libpq(&DatabaseUrl::parse(&format!("postgres://u:p@h/db{query}")).unwrap());
         assert_eq!(url(""), "postgres://u:$PASSWORD@h/db?sslmode=require");
         assert_eq!(

@@ -19,6 +19,8 @@ const MAX_PAGE: usize = 100;
 /// Fields below `__schema` and `__type`, fragments in place. GraphiQL's and Apollo's introspection queries have some
 /// 200; each field is resolved for every type, and for every field of it.
 const MAX_INTROSPECTION_FIELDS: usize = 500;
+/// Nested lists of introspection. The queries of tools nest three (types, their fields, the arguments of these).
+const MAX_INTROSPECTION_DEPTH: usize = 3;
 /// Fields of introspection that are lists; each level of them multiplies the answer by the size of the schema.
 const INTROSPECTION_LISTS: [&str; 8] =
     ["args", "directives", "enumValues", "fields", "inputFields", "interfaces", "possibleTypes", "types"];
@@ -106,15 +108,15 @@ pub(super) fn check(plan: &Plan, limits: &Limits, introspection: bool) -> Result
     }
     let size = Size::of(&plan.selection);
     for (actual, limit, code, what) in [
-        (size.depth, limits.depth, Code::OperationTooDeep, "levels of fields"),
+        (size.depth, limits.max_depth, Code::OperationTooDeep, "levels of fields"),
         (
             size.introspection_depth,
-            limits.introspection_depth,
+            MAX_INTROSPECTION_DEPTH,
             Code::IntrospectionTooDeep,
             "nested lists in introspection",
         ),
-        (root.len(), limits.root_fields, Code::TooManyRootFields, "fields at its root"),
-        (size.aliases, limits.aliases, Code::TooManyAliases, "aliases"),
+        (root.len(), limits.max_root_fields, Code::TooManyRootFields, "fields at its root"),
+        (size.aliases, limits.max_aliases, Code::TooManyAliases, "aliases"),
         (size.introspected, MAX_INTROSPECTION_FIELDS, Code::OperationTooComplex, "fields of introspection"),
     ] {
         if actual > limit {
@@ -126,9 +128,9 @@ pub(super) fn check(plan: &Plan, limits: &Limits, introspection: bool) -> Result
 
 /// Checks the number of fields that run, those of lists once for each item.
 pub(super) fn check_complexity(fields: usize, limits: &Limits) -> Result<(), ServerError> {
-    if fields > limits.complexity {
+    if fields > limits.max_complexity {
         let what = "fields, counted for each item of a list";
-        return Err(exceeded(ErrorCode::OperationTooComplex, limits.complexity, what));
+        return Err(exceeded(ErrorCode::OperationTooComplex, limits.max_complexity, what));
     }
     Ok(())
 }

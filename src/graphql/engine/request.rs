@@ -80,8 +80,8 @@ impl GraphqlRequest {
         document_id: Option<String>,
         limits: &Limits,
     ) -> Result<Self, ServerError> {
-        if variables.is_some_and(|json| json.len() > limits.variables) {
-            return Err(exceeded(ErrorCode::VariablesTooLarge, limits.variables, "bytes of variables"));
+        if variables.is_some_and(|json| json.len() > limits.max_variables) {
+            return Err(exceeded(ErrorCode::VariablesTooLarge, limits.max_variables, "bytes of variables"));
         }
         let variables = object::<Variables>(variables, "variables")?.unwrap_or_default();
         let extensions = object::<Extensions>(extensions, "extensions")?.unwrap_or_default();

@@ -14,6 +14,9 @@ use crate::graphql::errors::wire_error;
 /// Nested brackets of any kind. apollo-compiler recurses as deep.
 const MAX_NESTING: usize = 60;
 
+/// Directives in a document. Clients use a few `@include` and `@skip`; thousands would make validation slow.
+const MAX_DIRECTIVES: usize = 50;
+
 /// The text of a document within the limits.
 pub(super) struct Source<'a> {
     /// Number of tokens, as the grammar counts them.
@@ -25,8 +28,8 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Checks length, tokens, nesting and directives.
     pub(super) fn check(text: &'a str, limits: &Limits) -> Result<Self, ServerError> {
-        if text.len() > limits.document {
-            return Err(exceeded(ErrorCode::DocumentTooLarge, limits.document, "bytes of GraphQL"));
+        if text.len() > limits.max_document {
+            return Err(exceeded(ErrorCode::DocumentTooLarge, limits.max_document, "bytes of GraphQL"));
         }
         let mut tokens = 0_usize;
         let mut nesting = 0_usize;
@@ -41,14 +44,14 @@ impl<'a> Source<'a> {
                 b'@' => directives += 1,
                 _ => {}
             }
-            if tokens > limits.tokens {
-                return Err(exceeded(ErrorCode::TooManyTokens, limits.tokens, "tokens"));
+            if tokens > limits.max_tokens {
+                return Err(exceeded(ErrorCode::TooManyTokens, limits.max_tokens, "tokens"));
             }
             if nesting > MAX_NESTING {
                 return Err(exceeded(ErrorCode::OperationTooDeep, MAX_NESTING, "levels of brackets"));
             }
-            if directives > limits.directives {
-                return Err(exceeded(ErrorCode::TooManyDirectives, limits.directives, "directives"));
+            if directives > MAX_DIRECTIVES {
+                return Err(exceeded(ErrorCode::TooManyDirectives, MAX_DIRECTIVES, "directives"));
             }
         }
         Ok(Self { tokens, text: descriptions.blank(text)? })

@@ -43,13 +43,15 @@ pub(super) fn check(
             let size = walk.set(&operation.selection_set)?;
             // An empty list of items costs nothing, but what is selected of its items is validated and planned.
             all = all.saturating_add(size.selections);
-            if size.selections > limits.complexity || all > limits.complexity.saturating_mul(OPERATIONS) {
-                let limit = limits.complexity;
+            if size.selections > limits.max_complexity
+                || all > limits.max_complexity.saturating_mul(OPERATIONS)
+            {
+                let limit = limits.max_complexity;
                 return Err(exceeded(ErrorCode::OperationTooComplex, limit, "fields and fragments"));
             }
             let selected = name.is_none_or(|name| operation.name.as_ref().is_some_and(|other| other == name));
-            if selected && size.depth > limits.depth {
-                return Err(exceeded(ErrorCode::OperationTooDeep, limits.depth, "levels of fields"));
+            if selected && size.depth > limits.max_depth {
+                return Err(exceeded(ErrorCode::OperationTooDeep, limits.max_depth, "levels of fields"));
             }
         }
     }

@@ -33,7 +33,7 @@ pub(super) async fn read(
         let error = wire_error(ErrorCode::UnsupportedMediaType, message);
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
-    let Ok(body) = timeout(time_limit, to_bytes(body, limits.body)).await else {
+    let Ok(body) = timeout(time_limit, to_bytes(body, limits.max_body)).await else {
         let error = wire_error(ErrorCode::RequestTimeout, "The body took too long to arrive.");
         return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error));
     };
@@ -41,7 +41,7 @@ pub(super) async fn read(
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
             Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                exceeded(ErrorCode::PayloadTooLarge, limits.body, "bytes"),
+                exceeded(ErrorCode::PayloadTooLarge, limits.max_body, "bytes"),
             )
         } else {
             wire_error(ErrorCode::BadRequest, "The body did not arrive whole.").into()
@@ -57,8 +57,8 @@ pub(super) async fn read(
     if batch.is_empty() {
         return Err(wire_error(ErrorCode::BadRequest, "The batch is empty.").into());
     }
-    if batch.len() > limits.batch {
-        return Err(exceeded(ErrorCode::BatchTooLarge, limits.batch, "operations in its batch").into());
+    if batch.len() > limits.max_batch {
+        return Err(exceeded(ErrorCode::BatchTooLarge, limits.max_batch, "operations in its batch").into());
     }
     Ok(Requests::Batch(batch.iter().map(|json| GraphqlRequest::from_json(json.get(), limits)).collect()))
 }

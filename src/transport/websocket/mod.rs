@@ -36,7 +36,7 @@ pub(crate) async fn upgrade<E: Executor>(
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "too many sockets\n")
             .into_response();
     };
-    let limit = transport.engine.limits().body;
+    let limit = transport.engine.limits().max_body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     let has_protocol = upgrade.selected_protocol().is_some();
     // Held from before the upgrade, so that a shutdown waits for the socket.

@@ -25,6 +25,12 @@ use crate::transport::sockets::SocketPermit;
 
 /// Results of all operations that wait to be sent; a full queue is back-pressure from a slow client.
 const QUEUE: usize = 16;
+/// Operations in progress on one socket. A client needs one per open view; more are a leak of the client.
+const MAX_OPERATIONS: usize = 50;
+/// Time limit for `connection_init`, which clients send at once; graphql-ws allows 3 seconds.
+const INIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for a client to accept a message before it is cut off as too slow.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Lifetime of a socket without a token: long enough to log in.
@@ -65,7 +71,7 @@ where
         permit: SocketPermit,
     ) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
-        let deadline = Instant::now() + transport.socket_settings.init_timeout;
+        let deadline = Instant::now() + INIT_TIMEOUT;
         let operations = HashMap::new();
         let open = transport.app.metrics.socket();
         Self {
@@ -105,7 +111,7 @@ where
 
     /// Runs the socket; returns the reason to close it, or `None` if the client has.
     async fn run(&mut self) -> Option<Close> {
-        let mut pings = interval(self.transport.socket_settings.ping_interval);
+        let mut pings = interval(self.transport.socket_settings.socket_ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
         let mut is_alive = true;
@@ -226,9 +232,9 @@ where
     }
 
     fn prepare(&self, request: GraphqlRequest) -> Result<Operation, InvalidRequest> {
-        let limit = self.transport.socket_settings.max_operations_per_socket;
-        if self.operations.len() >= limit {
-            return Err(exceeded(ErrorCode::TooManyOperations, limit, "operations on its socket").into());
+        if self.operations.len() >= MAX_OPERATIONS {
+            let what = "operations on its socket";
+            return Err(exceeded(ErrorCode::TooManyOperations, MAX_OPERATIONS, what).into());
         }
         self.transport.engine.prepare(request)
     }
@@ -262,8 +268,7 @@ where
 
     /// Sends a message; an error closes the socket, without a reason if the client is gone.
     async fn send(&mut self, text: &str) -> Result<(), Option<Close>> {
-        let limit = self.transport.socket_settings.send_timeout;
-        match timeout(limit, self.websocket.send(Message::Text(text.into()))).await {
+        match timeout(SEND_TIMEOUT, self.websocket.send(Message::Text(text.into()))).await {
             Ok(sent) => sent.map_err(|_| None),
             Err(_) => Err(Some(Close::TooSlow)),
         }

@@ -303,7 +303,7 @@ fn paths_are_read_from_groups_and_code_and_not_from_comments_texts_or_tests() {
             two::*, /* crate::commented::B */ three,
         };
         pub(crate) use super::four::E;
-        fn f<'a>(x: &'a str) -> char { crate::five::g("crate::text", r#"crate::"raw""#); x == '"'; '\'' }
+        fn f<'a>(x: &'a str) -> char { crate::five::g("crate::text", r#"crate::"raw"."#); x == '"'; '\'' }
         macro_rules! m { () => { $crate::six::h() } }
         #[cfg(test)]
         mod tests { use crate::tested::F; fn t() { crate::tested::g() } }
