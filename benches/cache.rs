@@ -114,9 +114,10 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, askers: Askers, u
     };
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(users.iter().map(|id| request(&state, *id)).collect());
     ask(address, &requests, askers, Duration::from_millis(500)).await;
-    let before = state.metrics.cache_count(CacheOutcome::Hit);
+    let before = state.metrics.cache_requests.get(CacheOutcome::Hit).get();
     let mut times = ask(address, &requests, askers, TIME).await;
-    let hits = (state.metrics.cache_count(CacheOutcome::Hit) - before) * 100 / times.len() as u64;
+    let hits =
+        (state.metrics.cache_requests.get(CacheOutcome::Hit).get() - before) * 100 / times.len() as u64;
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
     let redis = redis.map_or_else(|| "none".to_owned(), |(_, away)| format!("{away} ms"));

@@ -1,4 +1,4 @@
-//! Cost of preparing documents before anything is executed, unknown and known ones: `cargo bench --bench documents`.
+//! Time to prepare documents for execution, uncached and cached: `cargo bench --bench documents`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program to be read by its author")]
 
@@ -15,13 +15,13 @@ use proptest::test_runner::TestRunner;
 use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::config::Config;
 use todo_api::db::{Connector, Connectors, DatabaseUrl};
-use todo_api::graphql::{self, Engine, GraphqlRequest};
+use todo_api::graphql::{self, Engine, GraphqlRequest, Schema};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
 
-/// How long each document is measured.
+/// Measurement time per document.
 const TIME: Duration = Duration::from_millis(300);
-/// Random documents.
+/// Number of random documents.
 const RANDOM: usize = 50_000;
 
 #[tokio::main]
@@ -101,7 +101,7 @@ async fn main() {
         ),
         ("introspection", documents::INTROSPECTION.to_owned()),
     ] {
-        // A comment makes another document of it.
+        // A different comment makes it a different document.
         let (cold, outcome) = measure(&engine, |n| format!("{document}\n#{n}"));
         let (warm, _) = measure(&engine, |_| document.clone());
         println!("{what:<36} {:>6} bytes  {cold:>10.1?} {warm:>10.1?}  {outcome}", document.len());
@@ -109,8 +109,8 @@ async fn main() {
     random(&engine);
 }
 
-/// Returns how long it takes to prepare a document on average, and the verdict.
-fn measure(engine: &Engine, document: impl Fn(u32) -> String) -> (Duration, String) {
+/// Returns the average time to prepare a document, and the outcome.
+fn measure(engine: &Engine<Schema>, document: impl Fn(u32) -> String) -> (Duration, String) {
     let mut times = 0_u32;
     let mut took = Duration::ZERO;
     let mut outcome = "accepted".to_owned();
@@ -127,8 +127,8 @@ fn measure(engine: &Engine, document: impl Fn(u32) -> String) -> (Duration, Stri
     (took / times, outcome)
 }
 
-/// Prints the longest that any of many random documents with random variables takes.
-fn random(engine: &Engine) {
+/// Prints the longest time to prepare any of many random documents with random variables.
+fn random(engine: &Engine<Schema>) {
     let mut runner = TestRunner::deterministic();
     let strategy = (documents::document(), documents::variables());
     let mut longest = Duration::ZERO;
@@ -148,11 +148,11 @@ fn random(engine: &Engine) {
     println!("\nthe slowest of {RANDOM} random documents: {longest:.1?}\n{slowest:.200}");
 }
 
-fn engine() -> Engine {
+fn engine() -> Engine<Schema> {
     crypto::install_provider();
     let matches = Config::augment_args(clap::Command::new("documents")).get_matches_from(["documents"]);
     let config = Config::from_arg_matches(&matches).expect("the defaults are right");
-    // Nothing is executed, so nobody asks for a connection.
+    // Preparing a document never needs a connection.
     let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").expect("it is a URL");
     let connector = Connector::new(&url, TIME).expect("it needs no certificates");
     let first =

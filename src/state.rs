@@ -45,7 +45,7 @@ impl AppState {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let Connectors { primary, direct, replicas } = connectors;
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::default();
         let cache = Cache::new(config.cache.client()?, &primary, metrics.clone());
         let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
         let feed = Feed::new(database.clone(), direct);

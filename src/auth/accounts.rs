@@ -87,7 +87,7 @@ impl Auth {
         let attempt = match self.count_attempt(Attempt::login(client, email)).await? {
             Admission::Admitted(attempt) => attempt,
             Admission::Refused { wait, is_notable } => {
-                self.metrics.login(LoginOutcome::Throttled);
+                self.metrics.logins.get(LoginOutcome::Throttled).inc();
                 if is_notable {
                     self.record_failed_login(client, EventKind::LoginThrottled, email).await?;
                 }
@@ -98,14 +98,14 @@ impl Auth {
         for _ in 0..LOGIN_TRIES {
             match self.verify_and_open(client, email, password, &attempt).await? {
                 LoginTry::Opened(session) => {
-                    self.metrics.login(LoginOutcome::Succeeded);
+                    self.metrics.logins.get(LoginOutcome::Succeeded).inc();
                     return Ok(*session);
                 }
                 LoginTry::WrongPassword => break,
                 LoginTry::PasswordChanged => {}
             }
         }
-        self.metrics.login(LoginOutcome::Failed);
+        self.metrics.logins.get(LoginOutcome::Failed).inc();
         self.record_failed_login(client, EventKind::LoginFailed, email).await?;
         sleep_until(answer_at).await;
         Err(AppError::InvalidCredentials)

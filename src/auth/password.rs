@@ -141,11 +141,11 @@ impl PasswordHasher {
         kind: PasswordWork,
         work: impl FnOnce(&Self) -> R + Send + 'static,
     ) -> Result<R, AppError> {
-        let waiting = self.metrics.password_waits();
+        let waiting = self.metrics.track_password_wait();
         let permit = timeout(self.timeout, Arc::clone(&self.permits).acquire_owned()).await;
         drop(waiting);
         let Ok(Ok(permit)) = permit else {
-            self.metrics.password_refused();
+            self.metrics.password_refused.inc();
             return Err(AppError::Unavailable("too many passwords to hash".into()));
         };
         let hasher = self.clone();
@@ -154,7 +154,7 @@ impl PasswordHasher {
             let _permit = permit;
             let started = Instant::now();
             let result = span.in_scope(|| work(&hasher));
-            hasher.metrics.password_worked(kind, started.elapsed());
+            hasher.metrics.password_work.get(kind).observe(started.elapsed().as_secs_f64());
             result
         });
         done.await.map_err(AppError::internal)

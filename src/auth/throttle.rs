@@ -153,7 +153,7 @@ impl Auth {
                 Ok(Admission::Admitted(attempt))
             }
             Counted::Refused { wait, is_notable } => {
-                self.metrics.throttled(attempt.kind);
+                self.metrics.throttled.get(attempt.kind).inc();
                 Ok(Admission::Refused { wait, is_notable })
             }
         }

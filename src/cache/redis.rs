@@ -66,7 +66,7 @@ impl Redis {
     }
 
     pub(super) fn count(&self, outcome: CacheOutcome) {
-        self.shared.metrics.cache(outcome);
+        self.shared.metrics.cache_requests.get(outcome).inc();
     }
 
     /// Asks, unless Redis is out of use just now.
@@ -168,7 +168,7 @@ async fn open(client: Client, shared: Weak<Shared>) {
 fn fail(shared: &Shared, error: Option<&RedisError>) {
     let until = Instant::now() + REST;
     let mut first = false;
-    shared.metrics.cache(CacheOutcome::Error);
+    shared.metrics.cache_requests.get(CacheOutcome::Error).inc();
     shared.state.send_modify(|state| {
         first = !std::mem::replace(&mut state.logged, true);
         state.unread_until = until;

@@ -120,7 +120,7 @@ impl ConnectionPool {
                 Err((DatabaseFailure::Wait, "all connections are in use".to_owned()))
             }
         };
-        self.metrics.database_waited(began.elapsed());
+        self.metrics.database_wait.observe(began.elapsed().as_secs_f64());
         match got {
             Ok(connection) => Ok(Lease { connection: Some(connection), connector: self.connector.clone() }),
             // Nothing has been asked yet, so nothing is lost.
@@ -148,7 +148,7 @@ impl ConnectionPool {
 
     /// Counts a unit of work that failed.
     pub(super) fn failed(&self, failure: DatabaseFailure) {
-        self.metrics.database_failed(failure);
+        self.metrics.database_failures.get(failure).inc();
     }
 
     /// Whether the server is known to be away. If so it is tried, so that this becomes untrue by itself.

@@ -2,6 +2,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
+use crate::metrics::CONTENT_TYPE;
 use crate::state::AppState;
 
 /// Serves metrics in Prometheus's text format. Never queries the database, which would keep a suspended one awake.
@@ -11,6 +12,6 @@ pub(super) async fn metrics(State(state): State<AppState>) -> impl IntoResponse 
             tracing::error!(%error, "can't encode metrics");
             Err(StatusCode::INTERNAL_SERVER_ERROR)
         },
-        |text| Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text)),
+        |text| Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text)),
     )
 }

@@ -1,32 +1,64 @@
-//! The values of labels: closed sets, so that no client decides how many series there are.
+//! Values of labels: closed sets, so that no client decides how many series exist. docs/operations.md explains them.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use async_graphql::parser::types::OperationType;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::{Metric, Registry};
+use strum::{IntoStaticStr, VariantArray};
 
-/// A label whose values are known beforehand.
-pub(super) trait Label: Copy + 'static {
-    /// All values; their series are there from the start.
-    const ALL: &'static [Self];
+/// Name and value of a label.
+type Label = (&'static str, &'static str);
 
-    fn as_str(self) -> &'static str;
+/// A metric by the values of one label, all of which exist from the start.
+pub struct Labelled<L, M> {
+    label: &'static str,
+    family: Family<[Label; 1], M>,
+    values: PhantomData<L>,
 }
 
-/// What a GraphQL operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperationKind {
-    /// It reads.
+impl<L, M> Labelled<L, M>
+where
+    L: Copy + Into<&'static str> + VariantArray,
+    Family<[Label; 1], M>: Metric,
+{
+    pub(super) fn new(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        new_metric: fn() -> M,
+    ) -> Self {
+        let family = Family::new_with_constructor(new_metric);
+        registry.register(name, help, family.clone());
+        let labelled = Self { label, family, values: PhantomData };
+        for value in L::VARIANTS {
+            drop(labelled.get(*value));
+        }
+        labelled
+    }
+
+    /// Returns the metric of a value.
+    pub fn get(&self, value: L) -> impl Deref<Target = M> {
+        self.family.get_or_create(&[(self.label, value.into())])
+    }
+}
+
+/// Kind of a GraphQL operation.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum OperationKind {
     Query,
-    /// It writes.
     Mutation,
-    /// It listens.
     Subscription,
-    /// Not known: it was refused before that.
+    /// Refused before the kind was known.
     Unknown,
 }
 
 impl OperationKind {
-    /// As it stands in metrics, logs and traces.
-    pub fn as_str(self) -> &'static str {
-        Label::as_str(self)
+    pub(crate) fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -40,145 +72,63 @@ impl From<OperationType> for OperationKind {
     }
 }
 
-impl Label for OperationKind {
-    const ALL: &'static [Self] = &[Self::Query, Self::Mutation, Self::Subscription, Self::Unknown];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Query => "query",
-            Self::Mutation => "mutation",
-            Self::Subscription => "subscription",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// What is done with a password off the async threads.
-#[derive(Clone, Copy, Debug)]
-pub enum PasswordWork {
-    /// Guessing how easily it is guessed.
+/// Processing of a password: estimate how guessable it is, compute its hash, compare it with a stored hash.
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum PasswordWork {
     Judge,
-    /// Making the hash to be stored.
     Hash,
-    /// Comparing it with a stored hash.
     Verify,
 }
 
-impl Label for PasswordWork {
-    const ALL: &'static [Self] = &[Self::Judge, Self::Hash, Self::Verify];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Judge => "judge",
-            Self::Hash => "hash",
-            Self::Verify => "verify",
-        }
-    }
-}
-
-/// What is limited in number.
-#[derive(Clone, Copy, Debug)]
-pub enum Throttled {
-    /// A login.
+/// Attempts that have a rate limit.
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Throttled {
     Login,
-    /// A registration.
     Register,
-    /// A refresh of a session.
     Refresh,
-    /// A password that is asked for again within a session.
+    /// The password, asked for again within a session.
     Confirm,
 }
 
-impl Label for Throttled {
-    const ALL: &'static [Self] = &[Self::Login, Self::Register, Self::Refresh, Self::Confirm];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Register => "register",
-            Self::Refresh => "refresh",
-            Self::Confirm => "confirm",
-        }
-    }
-}
-
-/// How it went with a login.
-#[derive(Clone, Copy, Debug)]
-pub enum LoginOutcome {
-    /// A session began.
+/// Outcome of a login attempt.
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum LoginOutcome {
     Succeeded,
-    /// The address or the password was wrong.
     Failed,
-    /// Too many attempts.
     Throttled,
 }
 
-impl Label for LoginOutcome {
-    const ALL: &'static [Self] = &[Self::Succeeded, Self::Failed, Self::Throttled];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Throttled => "throttled",
-        }
-    }
-}
-
-/// What a unit of work on the database failed of.
-#[derive(Clone, Copy, Debug)]
-pub enum DatabaseFailure {
-    /// No connection was free in time.
+/// Reason why a unit of work on the database failed.
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum DatabaseFailure {
+    /// No connection became free in time.
     Wait,
     /// No connection could be opened.
     Connect,
-    /// It took longer than a unit of work may.
+    /// The unit of work timed out.
     Work,
-    /// The connection was lost, or the server could not work just then.
+    /// The connection was lost, or the server was temporarily unable to work.
     Lost,
-    /// The statement was refused, and nobody expected that.
+    /// A statement failed unexpectedly.
     Statement,
 }
 
-impl Label for DatabaseFailure {
-    const ALL: &'static [Self] = &[Self::Wait, Self::Connect, Self::Work, Self::Lost, Self::Statement];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Wait => "wait",
-            Self::Connect => "connect",
-            Self::Work => "work",
-            Self::Lost => "lost",
-            Self::Statement => "statement",
-        }
-    }
-}
-
-/// How it went with a look into the cache.
-#[derive(Clone, Copy, Debug)]
+/// Outcome of a cache lookup.
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum CacheOutcome {
-    /// What was looked for was there.
+    /// The cache had the entry.
     Hit,
-    /// It was not; the database answered, for the cache too.
+    /// The database answered, and the cache was filled.
     Miss,
-    /// Another look for the same was under way in this process, and was waited for.
+    /// A lookup of the same entry was in progress in this process; its result was shared.
     Joined,
-    /// The database answered instead, as the cache was out of use or another process took too long.
+    /// The database answered because the cache was unavailable or another process took too long to fill it.
     Bypassed,
-    /// Redis failed: too slow, lost, refused, or rubbish in it. Counts beside the others.
+    /// Redis timed out, was lost, refused the command, or held an invalid entry. Counted in addition to the others.
     Error,
-}
-
-impl Label for CacheOutcome {
-    const ALL: &'static [Self] = &[Self::Hit, Self::Miss, Self::Joined, Self::Bypassed, Self::Error];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Joined => "joined",
-            Self::Bypassed => "bypassed",
-            Self::Error => "error",
-        }
-    }
 }

@@ -1,262 +1,191 @@
-//! What the service counts and measures, in Prometheus's text format.
+//! Counters, gauges and histograms, in the text format of Prometheus.
 //!
-//! Each [`AppState`](crate::state::AppState) has its own. Counting costs a request some atomic additions; reading
-//! asks nobody, and least of all the database, which may be asleep.
+//! Recording costs a request some atomic additions; scraping does not query the database, which may be suspended.
 
-mod families;
+mod database;
 mod labels;
 mod operations;
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool::Status;
-use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    Result, TextEncoder,
-};
+use prometheus_client::encoding::prometheus_text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
 
-use self::families::{Families, opts};
-use self::labels::Label;
-pub use self::labels::{CacheOutcome, DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled};
-pub use self::operations::EndedOperation;
+pub use self::labels::{CacheOutcome, Labelled};
+pub(crate) use self::labels::{DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled};
+pub(crate) use self::operations::EndedOperation;
 use self::operations::Operations;
 
-/// What is counted; cheap to clone.
+/// Media type of the text format.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+
+const PREFIX: &str = "todo_api";
+
+/// Upper bounds of histogram buckets in seconds, from a read by primary key to the timeouts of requests.
+const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Metrics of one application state; cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(Arc<Parts>);
+pub struct Metrics(Arc<Handles>);
 
-struct Parts {
+/// Handles of all metrics; `Metrics::default` says what each counts.
+pub struct Handles {
     registry: Registry,
-    operations: Operations,
-    sockets: IntGauge,
-    socket_operations: IntGauge,
-    subscriptions: IntGauge,
-    passwords: Passwords,
-    logins: IntCounterVec,
-    throttled: IntCounterVec,
-    database: Pool,
-    database_wait: Histogram,
-    database_failures: IntCounterVec,
-    replica_up: IntGaugeVec,
-    replica_lag: GaugeVec,
-    cache: IntCounterVec,
+    pub(crate) operations: Operations,
+    pub(crate) sockets: Gauge,
+    pub(crate) socket_operations: Gauge,
+    pub(crate) subscriptions: Gauge,
+    pub(crate) logins: Labelled<LoginOutcome, Counter>,
+    pub(crate) throttled: Labelled<Throttled, Counter>,
+    password_waiting: Gauge,
+    password_wait: Histogram,
+    pub(crate) password_refused: Counter,
+    pub(crate) password_work: Labelled<PasswordWork, Histogram>,
+    pub(crate) database_wait: Histogram,
+    pub(crate) database_failures: Labelled<DatabaseFailure, Counter>,
+    /// Cache lookups by outcome.
+    pub cache_requests: Labelled<CacheOutcome, Counter>,
 }
 
-struct Passwords {
-    waiting: IntGauge,
-    wait: Histogram,
-    refused: IntCounter,
-    work: HistogramVec,
+impl Default for Metrics {
+    /// Creates all metrics at zero.
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let to = &mut registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("build", "Version of the service; always 1", build);
+        let work = "Time to judge, hash or verify a password, without the wait";
+        let failures = "Failed units of work on the database";
+        Self(Arc::new(Handles {
+            operations: Operations::new(to, new_seconds),
+            sockets: add(to, "sockets", "Open WebSockets"),
+            socket_operations: add(to, "socket_operations", "Operations running on WebSockets"),
+            subscriptions: add(to, "subscriptions", "Live subscriptions"),
+            logins: Labelled::new(to, "logins", "Login attempts", "outcome", Counter::default),
+            throttled: Labelled::new(to, "throttled", "Attempts over a rate limit", "kind", Counter::default),
+            password_waiting: add(to, "password_waiting", "Passwords waiting to be processed"),
+            password_wait: add_seconds(to, "password_wait_seconds", "Time that passwords waited"),
+            password_refused: add(to, "password_refused", "Passwords that waited too long"),
+            password_work: Labelled::new(to, "password_work_seconds", work, "work", new_seconds),
+            database_wait: add_seconds(
+                to,
+                "database_wait_seconds",
+                "Time that requests waited for a connection",
+            ),
+            database_failures: Labelled::new(to, "database_failures", failures, "kind", Counter::default),
+            cache_requests: Labelled::new(to, "cache_requests", "Cache lookups", "outcome", Counter::default),
+            registry,
+        }))
+    }
 }
 
-/// A pool's numbers, read when they are asked for.
-struct Pool {
-    connections: IntGaugeVec,
-    available: IntGaugeVec,
-    max: IntGaugeVec,
-    waiting: IntGaugeVec,
+fn add<M: Clone + Default + Metric>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn add_seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let histogram = new_seconds();
+    registry.register(name, help, histogram.clone());
+    histogram
+}
+
+fn new_seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Deref for Metrics {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
 }
 
 impl Metrics {
-    /// Everything at zero.
-    pub fn new() -> Result<Self> {
-        let families = Families(Registry::new());
-        let build = opts("build_info", "The version that runs; always 1.");
-        let build =
-            families.enter(Gauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?)?;
-        build.set(1.0);
-        Ok(Self(Arc::new(Parts {
-            operations: Operations::new(&families)?,
-            sockets: families.gauge("sockets", "WebSockets that are open.")?,
-            socket_operations: families
-                .gauge("socket_operations", "Operations under way on sockets, subscriptions among them.")?,
-            subscriptions: families.gauge("subscriptions", "Subscriptions that are live.")?,
-            passwords: Passwords::new(&families)?,
-            logins: families.counters_by::<LoginOutcome>(
-                "logins_total",
-                "Attempts to log in, by how they went.",
-                "outcome",
-            )?,
-            throttled: families.counters_by::<Throttled>(
-                "throttled_total",
-                "Attempts that were refused because there were too many.",
-                "kind",
-            )?,
-            database: Pool::new(&families)?,
-            database_wait: families
-                .seconds("database_wait_seconds", "How long requests waited for a connection.")?,
-            database_failures: families.counters_by::<DatabaseFailure>(
-                "database_failures_total",
-                "Units of work on the database that failed, by what they failed of.",
-                "kind",
-            )?,
-            replica_up: families.gauges(
-                "replica_up",
-                "Whether a read replica answered when it was last asked; by its place in the settings.",
-                &["replica"],
-            )?,
-            replica_lag: families.enter(GaugeVec::new(
-                opts("replica_lag_seconds", "How far a read replica is behind, as last seen."),
-                &["replica"],
-            )?)?,
-            cache: families.counters_by::<CacheOutcome>(
-                "cache_requests_total",
-                "Looks into the cache, by how they went.",
-                "outcome",
-            )?,
-            registry: families.0,
-        })))
+    /// Writes all metrics, with the state of the pool and the lag of each replica, `None` if it does not answer.
+    pub fn text(&self, pool: &Status, replicas: &[Option<Duration>]) -> Result<String, fmt::Error> {
+        let mut scraped = Registry::with_prefix(PREFIX);
+        database::register(&mut scraped, pool, replicas);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        encode(&mut text, &scraped)?;
+        Ok(text)
     }
 
-    /// Everything as text, with the numbers that the pool has just now, and how far the replicas are behind.
-    pub fn text(&self, database: &Status, replicas: &[Option<Duration>]) -> Result<String> {
-        self.0.database.set("primary", database);
-        for (replica, lag) in replicas.iter().enumerate() {
-            let label = [replica.to_string()];
-            self.0.replica_up.with_label_values(&label).set(lag.is_some().into());
-            self.0.replica_lag.with_label_values(&label).set(lag.unwrap_or_default().as_secs_f64());
-        }
-        TextEncoder::new().encode_to_string(&self.0.registry.gather())
-    }
-
-    /// An operation has ended, or was refused.
-    pub fn request(&self, operation: &EndedOperation<'_>) {
-        self.0.operations.count(operation);
-    }
-
-    /// A socket is open, until what is returned is dropped.
-    pub fn socket(&self) -> Held {
-        Held::new(&self.0.sockets)
-    }
-
-    /// An operation runs on a socket, until what is returned is dropped.
-    pub fn socket_operation(&self) -> Held {
-        Held::new(&self.0.socket_operations)
-    }
-
-    /// A subscription is live, until what is returned is dropped.
-    pub fn subscription(&self) -> Held {
-        Held::new(&self.0.subscriptions)
-    }
-
-    /// A password waits for its turn, until what is returned is dropped.
-    pub fn password_waits(&self) -> impl Drop + Send + use<> {
-        Waiting {
-            _held: Held::new(&self.0.passwords.waiting),
-            seconds: self.0.passwords.wait.clone(),
-            since: Instant::now(),
-        }
-    }
-
-    /// A password has waited in vain.
-    pub fn password_refused(&self) {
-        self.0.passwords.refused.inc();
-    }
-
-    /// Something was done with a password.
-    pub fn password_worked(&self, work: PasswordWork, took: Duration) {
-        self.0.passwords.work.with_label_values(&[work.as_str()]).observe(took.as_secs_f64());
-    }
-
-    /// Somebody tried to log in.
-    pub fn login(&self, outcome: LoginOutcome) {
-        self.0.logins.with_label_values(&[outcome.as_str()]).inc();
-    }
-
-    /// There were too many attempts at something.
-    pub fn throttled(&self, what: Throttled) {
-        self.0.throttled.with_label_values(&[what.as_str()]).inc();
-    }
-
-    /// A request has waited for a connection to the database, and has one or not.
-    pub fn database_waited(&self, time: Duration) {
-        self.0.database_wait.observe(time.as_secs_f64());
-    }
-
-    /// A unit of work on the database has failed.
-    pub fn database_failed(&self, failure: DatabaseFailure) {
-        self.0.database_failures.with_label_values(&[failure.as_str()]).inc();
-    }
-
-    /// Something was looked for in the cache.
-    pub fn cache(&self, outcome: CacheOutcome) {
-        self.0.cache.with_label_values(&[outcome.as_str()]).inc();
-    }
-
-    /// How often looks into the cache went so.
-    pub fn cache_count(&self, outcome: CacheOutcome) -> u64 {
-        self.0.cache.with_label_values(&[outcome.as_str()]).get()
+    /// Counts a password as waiting until the guard is dropped, which records the time that it waited.
+    pub(crate) fn track_password_wait(&self) -> impl Drop + Send + use<> {
+        let waiting = GaugeGuard::new(&self.password_waiting);
+        QueueGuard { _waiting: waiting, seconds: self.password_wait.clone(), since: Instant::now() }
     }
 }
 
-impl Passwords {
-    fn new(families: &Families) -> Result<Self> {
-        let work = families.seconds_by(
-            "password_work_seconds",
-            "How long judging, hashing and verifying a password took, without the wait for it.",
-            &["work"],
-        )?;
-        for kind in PasswordWork::ALL {
-            work.with_label_values(&[kind.as_str()]);
-        }
-        Ok(Self {
-            waiting: families.gauge("password_waiting", "Passwords that wait for their turn.")?,
-            wait: families.seconds("password_wait_seconds", "How long passwords waited for their turn.")?,
-            refused: families.counter("password_refused_total", "Passwords that waited in vain.")?,
-            work,
-        })
-    }
-}
+/// Keeps a gauge one higher until it is dropped.
+pub(crate) struct GaugeGuard(Gauge);
 
-impl Pool {
-    fn new(families: &Families) -> Result<Self> {
-        let gauges = |name, help| families.gauges(name, help, &["pool"]);
-        Ok(Self {
-            connections: gauges("database_connections", "Connections that are open.")?,
-            available: gauges("database_connections_available", "Connections that are open and free.")?,
-            max: gauges("database_connections_max", "Connections that there may be.")?,
-            waiting: gauges("database_waiting", "Requests that wait for a connection.")?,
-        })
-    }
-
-    fn set(&self, pool: &str, status: &Status) {
-        for (gauges, number) in [
-            (&self.connections, status.size),
-            (&self.available, status.available),
-            (&self.max, status.max_size),
-            (&self.waiting, status.waiting),
-        ] {
-            gauges.with_label_values(&[pool]).set(i64::try_from(number).unwrap_or(i64::MAX));
-        }
-    }
-}
-
-/// One more in a gauge for as long as it lives.
-pub struct Held(IntGauge);
-
-impl Held {
-    fn new(gauge: &IntGauge) -> Self {
+impl GaugeGuard {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-/// Something in a queue; how long it was there is measured when it leaves.
-struct Waiting {
-    _held: Held,
+/// A place in a queue; records the time spent there when it is dropped.
+struct QueueGuard {
+    _waiting: GaugeGuard,
     seconds: Histogram,
     since: Instant,
 }
 
-impl Drop for Waiting {
+impl Drop for QueueGuard {
     fn drop(&mut self) {
         self.seconds.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_names_and_types_of_the_dashboard() {
+        let pool = Status { max_size: 10, size: 3, available: 2, waiting: 1 };
+        let metrics = Metrics::default();
+        let text = metrics.text(&pool, &[]).unwrap();
+        for line in [
+            "# HELP todo_api_logins_total Login attempts.",
+            "# TYPE todo_api_logins_total counter",
+            r#"todo_api_logins_total{outcome="failed"} 0"#,
+            r#"todo_api_requests_total{code="OK",kind="query",operation="anonymous"} 0"#,
+            "# TYPE todo_api_request_duration_seconds histogram",
+            r#"todo_api_request_duration_seconds_bucket{kind="query",operation="other",le="1"} 0"#,
+            "# TYPE todo_api_build_info gauge",
+            concat!("todo_api_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            r#"todo_api_database_connections{pool="primary"} 3"#,
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("replica"), "{text}");
+        let text = metrics.text(&pool, &[None, Some(Duration::from_millis(1500))]).unwrap();
+        for line in
+            [r#"todo_api_replica_up{replica="0"} 0"#, r#"todo_api_replica_lag_seconds{replica="1"} 1.5"#]
+        {
+            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+        }
     }
 }

@@ -1,186 +1,147 @@
-//! GraphQL operations, by names that clients make up: so only so many names are told apart.
+//! Metrics of GraphQL operations. Clients choose the names, so the number of names with series of their own is bounded.
 
-use std::collections::HashMap;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::resolver_utils::EnumType;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Result};
+use parking_lot::RwLock;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use strum::VariantArray;
 
-use super::families::Families;
-use super::labels::{Label, OperationKind};
-use crate::error::ErrorCode;
+use super::labels::OperationKind;
 
-/// Names with series of their own, each counted once for each kind of operation that has it.
+/// Names with series of their own; a name counts once for each kind of operation that has it.
 const MAX_NAMES: usize = 100;
-/// The longest of them, in bytes.
-const MAX_NAME: usize = 64;
-/// The label of operations without a name.
+/// Longest name with series of its own, in bytes.
+const MAX_NAME_LENGTH: usize = 64;
+/// Label of operations without a name.
 const ANONYMOUS: &str = "anonymous";
-/// The label of all names beyond those that are told apart.
+/// Label of names without series of their own.
 const OTHER: &str = "other";
-/// The label of what went well.
+/// Series that exist from the start.
+const RESERVED: usize = OperationKind::VARIANTS.len() * 2;
+/// Code of operations without errors.
 const OK: &str = "OK";
 
-/// An operation that has ended.
+/// An operation that ended or was refused.
 #[derive(Clone, Copy, Debug)]
-pub struct EndedOperation<'a> {
-    /// Its name, made up by the client.
-    pub name: Option<&'a str>,
-    /// What it does.
-    pub kind: OperationKind,
-    /// The code of its first error; none if there was none.
-    pub code: Option<ErrorCode>,
-    /// Whether its document fits the schema: others could be anything.
-    pub valid: bool,
-    /// How long it took.
-    pub took: Duration,
+pub(crate) struct EndedOperation<'a> {
+    /// Name, chosen by the client.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) kind: OperationKind,
+    /// Code of the first error; `None` if there was none.
+    pub(crate) code: Option<&'static str>,
+    /// True if the name stands in a valid document; no other becomes a label.
+    pub(crate) valid: bool,
+    /// Time from the request's arrival to the answer.
+    pub(crate) took: Duration,
 }
 
-pub(super) struct Operations {
-    families: OperationFamilies,
-    anonymous: ByKind<Series>,
-    other: ByKind<Series>,
-    named: RwLock<ByKind<HashMap<Box<str>, Series>>>,
+pub(crate) struct Operations {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<OperationLabels, Histogram>,
+    series: RwLock<BTreeMap<OperationKind, HashMap<Box<str>, Series>>>,
 }
 
-struct OperationFamilies {
-    requests: IntCounterVec,
-    seconds: HistogramVec,
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OperationLabels {
+    kind: &'static str,
+    operation: Arc<str>,
 }
 
-/// One of something for each kind of operation.
-struct ByKind<T> {
-    query: T,
-    mutation: T,
-    subscription: T,
-    unknown: T,
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RequestLabels {
+    code: &'static str,
+    #[prometheus(flatten)]
+    operation: OperationLabels,
 }
 
-impl<T> ByKind<T> {
-    fn of(mut make: impl FnMut(OperationKind) -> T) -> Self {
-        Self {
-            query: make(OperationKind::Query),
-            mutation: make(OperationKind::Mutation),
-            subscription: make(OperationKind::Subscription),
-            unknown: make(OperationKind::Unknown),
-        }
-    }
-
-    fn get(&self, kind: OperationKind) -> &T {
-        match kind {
-            OperationKind::Query => &self.query,
-            OperationKind::Mutation => &self.mutation,
-            OperationKind::Subscription => &self.subscription,
-            OperationKind::Unknown => &self.unknown,
-        }
-    }
-
-    fn get_mut(&mut self, kind: OperationKind) -> &mut T {
-        match kind {
-            OperationKind::Query => &mut self.query,
-            OperationKind::Mutation => &mut self.mutation,
-            OperationKind::Subscription => &mut self.subscription,
-            OperationKind::Unknown => &mut self.unknown,
-        }
-    }
-}
-
-/// The series of one name and kind. Looking them up by their labels would cost each request some hashes.
+/// Handles of one name and kind, resolved once: recording a success hashes its name only.
 struct Series {
-    /// By code: first that of success, then those of errors.
-    requests: Box<[OnceLock<IntCounter>]>,
-    /// None for subscriptions: how long they last is for clients to say.
-    seconds: Option<Histogram>,
-}
-
-impl Series {
-    fn new(families: &OperationFamilies, name: &str, kind: OperationKind) -> Self {
-        let codes = 1 + ErrorCode::items().len();
-        let timed = kind != OperationKind::Subscription;
-        let seconds = timed.then(|| families.seconds.with_label_values(&[name, kind.as_str()]));
-        Self { requests: std::iter::repeat_with(OnceLock::new).take(codes).collect(), seconds }
-    }
-
-    fn count(&self, families: &OperationFamilies, name: &str, operation: &EndedOperation<'_>) {
-        let EndedOperation { kind, code, took, .. } = operation;
-        let place = code.map_or(0, |code| 1 + code as usize);
-        if let Some(requests) = self.requests.get(place) {
-            let new = || {
-                let code = code.map_or(OK, ErrorCode::as_str);
-                families.requests.with_label_values(&[name, kind.as_str(), code])
-            };
-            requests.get_or_init(new).inc();
-        }
-        if let Some(seconds) = &self.seconds {
-            seconds.observe(took.as_secs_f64());
-        }
-    }
+    labels: OperationLabels,
+    /// `None` for the unknown kind, which only refused requests have.
+    ok: Option<Counter>,
+    /// `None` for subscriptions, whose clients decide how long they last.
+    duration: Option<Histogram>,
 }
 
 impl Operations {
-    pub(super) fn new(families: &Families) -> Result<Self> {
-        let families = OperationFamilies {
-            requests: families.counters(
-                "requests_total",
-                "GraphQL operations that have ended, by whatever way they came; OK or the code of the first error.",
-                &["operation", "kind", "code"],
-            )?,
-            seconds: families.seconds_by(
-                "request_duration_seconds",
-                "How long queries, mutations and refusals took.",
-                &["operation", "kind"],
-            )?,
+    pub(super) fn new(registry: &mut Registry, new_duration: fn() -> Histogram) -> Self {
+        let operations = Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(new_duration),
+            series: RwLock::default(),
         };
-        for kind in [OperationKind::Query, OperationKind::Mutation, OperationKind::Subscription] {
-            for name in [ANONYMOUS, OTHER] {
-                families.requests.with_label_values(&[name, kind.as_str(), OK]);
-            }
+        let help = "GraphQL operations that ended, over any transport; code is OK or that of the first error";
+        registry.register("requests", help, operations.requests.clone());
+        let help = "Durations of queries, mutations and refused requests";
+        registry.register("request_duration_seconds", help, operations.durations.clone());
+        for kind in OperationKind::VARIANTS {
+            operations.add_series(ANONYMOUS, *kind, RESERVED);
+            operations.add_series(OTHER, *kind, RESERVED);
         }
-        let series = |name| ByKind::of(|kind| Series::new(&families, name, kind));
-        let (anonymous, other) = (series(ANONYMOUS), series(OTHER));
-        Ok(Self { families, anonymous, other, named: RwLock::new(ByKind::of(|_| HashMap::new())) })
+        operations
     }
 
-    pub(super) fn count(&self, operation: &EndedOperation<'_>) {
-        let kind = operation.kind;
-        let Some(name) = operation.name else {
-            return self.anonymous.get(kind).count(&self.families, ANONYMOUS, operation);
+    /// Records an operation under its name if that has series or gets them, otherwise under [`OTHER`].
+    pub(crate) fn record(&self, operation: &EndedOperation<'_>) {
+        let name = match operation.name {
+            None => ANONYMOUS,
+            Some(ANONYMOUS) => OTHER,
+            Some(name) => name,
         };
-        if self.count_known(name, operation) {
-            return;
-        }
-        if operation.valid && is_admissible(name) && self.admit(name, kind) {
-            self.count_known(name, operation);
-        } else {
-            self.other.get(kind).count(&self.families, OTHER, operation);
+        if !self.record_as(name, operation) {
+            let may_add = operation.valid && name.len() <= MAX_NAME_LENGTH;
+            let added = may_add && self.add_series(name, operation.kind, RESERVED + MAX_NAMES);
+            self.record_as(if added { name } else { OTHER }, operation);
         }
     }
 
-    /// Counts an operation whose name has series; whether it has.
-    fn count_known(&self, name: &str, operation: &EndedOperation<'_>) -> bool {
-        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
-        let series = named.get(operation.kind).get(name);
-        series.inspect(|series| series.count(&self.families, name, operation)).is_some()
+    /// Records an operation under a name. Returns false if that has no series.
+    fn record_as(&self, name: &str, operation: &EndedOperation<'_>) -> bool {
+        let all = self.series.read();
+        let Some(series) = all.get(&operation.kind).and_then(|names| names.get(name)) else {
+            return false;
+        };
+        match (&series.ok, operation.code) {
+            (Some(ok), None) => ok.inc(),
+            (_, code) => self.requests.get_or_create(&series.labels.with_code(code.unwrap_or(OK))).inc(),
+        };
+        if let Some(duration) = &series.duration {
+            duration.observe(operation.took.as_secs_f64());
+        }
+        true
     }
 
-    /// Gives a name series of its own; whether there was room.
-    fn admit(&self, name: &str, kind: OperationKind) -> bool {
-        let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-        let taken: usize = OperationKind::ALL.iter().map(|kind| named.get(*kind).len()).sum();
-        let free = taken < MAX_NAMES;
-        if free {
-            let series = || Series::new(&self.families, name, kind);
-            named.get_mut(kind).entry(name.into()).or_insert_with(series);
+    /// Gives a name series of its own. Returns false if there are `limit` already.
+    fn add_series(&self, name: &str, kind: OperationKind, limit: usize) -> bool {
+        let mut series = self.series.write();
+        let has_room = series.values().map(HashMap::len).sum::<usize>() < limit;
+        if has_room {
+            let names = series.entry(kind).or_default();
+            names.entry(name.into()).or_insert_with(|| self.create_series(name, kind));
         }
-        free
+        has_room
+    }
+
+    fn create_series(&self, name: &str, kind: OperationKind) -> Series {
+        let labels = OperationLabels { kind: kind.as_str(), operation: name.into() };
+        let ok = || self.requests.get_or_create_owned(&labels.with_code(OK));
+        let duration = || self.durations.get_or_create_owned(&labels);
+        Series {
+            ok: (kind != OperationKind::Unknown).then(ok),
+            duration: (kind != OperationKind::Subscription).then(duration),
+            labels,
+        }
     }
 }
 
-/// Whether a name is one by GraphQL's grammar, not too long, and none that means something else here.
-fn is_admissible(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let begins = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
-    let goes_on = bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    begins && goes_on && name.len() <= MAX_NAME && ![ANONYMOUS, OTHER].contains(&name)
+impl OperationLabels {
+    fn with_code(&self, code: &'static str) -> RequestLabels {
+        RequestLabels { code, operation: self.clone() }
+    }
 }

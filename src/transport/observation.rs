@@ -128,10 +128,10 @@ const TARGET: &str = "todo_api::operation";
 impl Drop for Observation {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.metrics.request(&EndedOperation {
+        self.metrics.operations.record(&EndedOperation {
             name: self.name.as_deref(),
             kind: self.kind,
-            code: self.code,
+            code: self.code.map(ErrorCode::as_str),
             valid: self.valid,
             took,
         });

@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Metrics as Prometheus scrapes them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, PASSWORD, SECRET, Service, TestApp, TestDatabase};
 
-/// Series by name and labels, as they are written; of times the whole seconds.
+/// Returns the series by name and labels; values are truncated to integers.
 async fn scrape(app: &TestApp) -> HashMap<String, u64> {
     let response = app.http.get(app.url("/metrics")).send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -23,10 +23,10 @@ fn requests(operation: &str, kind: &str, code: &str) -> String {
     format!(r#"todo_api_requests_total{{code="{code}",kind="{kind}",operation="{operation}"}}"#)
 }
 
-/// Those of replicas are there where there is one.
+/// A replica that never answers: without one, its metrics are absent.
 const REPLICA: &str = "--database-replica-urls=postgresql://nobody@127.0.0.1:1/nothing";
 
-/// The name and type of each metric.
+/// Returns the name and type of each metric.
 async fn families(app: &TestApp) -> Vec<(String, String)> {
     let text = app.http.get(app.url("/metrics")).send().await.unwrap().text().await.unwrap();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
@@ -53,7 +53,7 @@ async fn names_follow_the_rules_of_prometheus() {
 }
 
 #[tokio::test]
-async fn operations_are_counted_by_name_kind_and_code_whatever_way_they_come() {
+async fn operations_are_counted_by_name_kind_and_code_over_every_transport() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
     app.ask_as(&token, "query Me { me { id } }", Value::Null).await;
@@ -91,7 +91,7 @@ async fn operations_are_counted_by_name_kind_and_code_whatever_way_they_come() {
 }
 
 #[tokio::test]
-async fn made_up_names_do_not_make_more_series() {
+async fn invented_names_do_not_create_more_series() {
     let app = TestApp::start().await;
     let ask = async |numbers: std::ops::Range<usize>| {
         for number in numbers.step_by(10) {
@@ -110,7 +110,7 @@ async fn made_up_names_do_not_make_more_series() {
     let body = json!({ "query": "{ __typename }", "operationName": "a\"b\n{}" });
     Answer::of(app.http.post(app.url("/graphql")).json(&body)).await;
     let series = scrape(&app).await;
-    // The last two failed in ways that have not been there before.
+    // The last two failed with codes that had no series before.
     assert!(series.len() <= before + 3, "{before} {}", series.len());
     let names: BTreeSet<_> =
         series.keys().filter_map(|name| name.split_once("operation=\"")?.1.split('"').next()).collect();
@@ -141,7 +141,7 @@ async fn logins_and_throttling_are_counted() {
 }
 
 #[tokio::test]
-async fn reading_metrics_asks_the_database_nothing() {
+async fn a_scrape_does_not_query_the_database() {
     let app = TestApp::start().await;
     for _ in 0..3 {
         let series = scrape(&app).await;
@@ -151,7 +151,7 @@ async fn reading_metrics_asks_the_database_nothing() {
 }
 
 #[tokio::test]
-async fn metrics_can_be_switched_off() {
+async fn metrics_can_be_disabled() {
     let app = TestApp::with(&["--metrics=off"]).await;
     assert_eq!(app.http.get(app.url("/metrics")).send().await.unwrap().status(), 404);
 }
@@ -188,7 +188,7 @@ async fn the_dashboard_uses_only_metrics_that_exist() {
     assert_eq!(
         exposed.difference(&used).collect::<Vec<_>>(),
         Vec::<&String>::new(),
-        "nobody would see these"
+        "metrics missing from the dashboard"
     );
 }
 
@@ -221,7 +221,7 @@ async fn sockets_and_subscriptions_are_counted_while_they_are_open() {
     until(&app, |series| series["todo_api_sockets"] == 0).await;
 }
 
-/// Waits until the metrics are as they should be.
+/// Scrapes until the metrics satisfy a condition.
 async fn until(app: &TestApp, expected: impl Fn(&HashMap<String, u64>) -> bool) {
     while !expected(&scrape(app).await) {
         tokio::task::yield_now().await;

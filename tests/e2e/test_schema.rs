@@ -1,4 +1,4 @@
-//! Serves the schema of the tests, which has subscriptions, on the service's real transports.
+//! Serves the tests' schema, which has subscriptions, over the service's real transports.
 
 #[path = "../support/test_schema.rs"]
 mod test_schema;
@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
     crypto::install_provider();
     let matches = Config::augment_args(clap::Command::new("test_schema")).get_matches();
     let config = Config::from_arg_matches(&matches)?;
-    // No field of the schema asks for a connection.
+    // No field of the schema needs a connection.
     let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").map_err(anyhow::Error::msg)?;
     let first = SigningKey::from_secret(&b"a secret of the tests, 32 bytes or more".to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };

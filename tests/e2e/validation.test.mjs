@@ -57,7 +57,7 @@ function reference(schema, document) {
   try {
     [error] = validate(schema, parsed);
   } catch (thrown) {
-    // Its rule for subscriptions decides @skip and @include, without variables.
+    // The subscription rule of graphql-js evaluates @skip and @include, but without variables.
     error = thrown;
   }
   return error

@@ -1,4 +1,4 @@
-//! Values of apollo-compiler as values of the executor.
+//! Conversion of apollo-compiler's values into async-graphql's.
 
 use apollo_compiler::ast::{self, Type};
 use async_graphql::{Name, Number, Value, Variables};
@@ -9,13 +9,13 @@ use super::type_system::TypeSystem;
 ///
 /// Returns `None` for a variable without a value. Inside an input object its field is absent then, inside a list it is
 /// null, as in graphql-js.
-pub(super) fn value(
+pub(super) fn convert_value(
     types: &TypeSystem,
     value: &ast::Value,
     ty: &Type,
     variables: &Variables,
 ) -> Option<Value> {
-    let item = |item: &ast::Value| self::value(types, item, ty.item_type(), variables);
+    let item = |item: &ast::Value| convert_value(types, item, ty.item_type(), variables);
     Some(match value {
         ast::Value::Variable(name) => return variables.get(name.as_str()).cloned(),
         ast::Value::Null => Value::Null,
@@ -26,20 +26,20 @@ pub(super) fn value(
         ast::Value::Boolean(value) => Value::Boolean(*value),
         // Identifiers may have more digits than any number.
         ast::Value::Int(int) if ty.inner_named_type() == "ID" => Value::String(int.as_str().to_owned()),
-        ast::Value::Int(int) => number(int.as_str()),
-        ast::Value::Float(float) => number(float.as_str()),
+        ast::Value::Int(int) => parse_number(int.as_str()),
+        ast::Value::Float(float) => parse_number(float.as_str()),
         ast::Value::Object(fields) => {
             let definition = types.input_object(ty);
             let fields = fields.iter().filter_map(|(name, field)| {
                 let ty = &definition?.fields.get(name)?.ty;
-                Some((Name::new(name), self::value(types, field, ty, variables)?))
+                Some((Name::new(name), convert_value(types, field, ty, variables)?))
             });
             Value::Object(fields.collect())
         }
     })
 }
 
-fn number(text: &str) -> Value {
+fn parse_number(text: &str) -> Value {
     let number = match (text.parse::<i64>(), text.parse::<f64>()) {
         (Ok(int), _) => Some(Number::from(int)),
         (_, Ok(float)) => Number::from_f64(float),

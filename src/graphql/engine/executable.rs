@@ -1,4 +1,4 @@
-//! A plan as the executor takes it: nothing in it can be read in two ways.
+//! Plans as documents for the executor, without any construct that it could misread.
 
 use std::collections::HashMap;
 
@@ -8,22 +8,22 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Pos, Positioned, Value, Variables};
 
-use super::complexity::{Page, longest_list};
 use super::convert;
+use super::page::{Page, measure_longest_list};
 use super::plan::{ArgumentValue, Plan, PlannedField, Selected};
 use super::response::TYPE_NAME_KEY;
 use super::type_system::TypeSystem;
 
-/// A document for the executor, and what it costs.
+/// A document for the executor, and its cost.
 pub(super) struct Executable {
     pub(super) document: ExecutableDocument,
-    /// Number of fields that run, those of lists once for each item.
+    /// Number of fields that run; those of lists count once for each item.
     pub(super) complexity: usize,
 }
 
 /// Writes coerced variables into a plan.
 pub(super) fn write(types: &TypeSystem, plan: &Plan, variables: &Variables) -> Executable {
-    let (set, complexity) = Writer { types, variables }.selected(&plan.selection, 1);
+    let (set, complexity) = Writer { types, variables }.write_selected(&plan.selection, 1);
     let operation = OperationDefinition {
         ty: plan.kind,
         variable_definitions: Vec::new(),
@@ -42,14 +42,14 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Returns the selection set and the number of fields that run; `page` is the number of items of the
     /// connection or payload.
-    fn selected(&self, selected: &Selected, page: usize) -> (SelectionSet, usize) {
+    fn write_selected(&self, selected: &Selected, page: usize) -> (SelectionSet, usize) {
         match selected {
             Selected::Leaf => (SelectionSet::default(), 0),
-            Selected::Object(fields) => self.fields(fields, page),
+            Selected::Object(fields) => self.write_fields(fields, page),
             Selected::Abstract(types) => {
                 let mut most = 0;
                 let fragment = |(ty, fields): &(Name, Vec<PlannedField>)| {
-                    let (set, fields) = self.fields(fields, page);
+                    let (set, fields) = self.write_fields(fields, page);
                     most = most.max(fields);
                     let on = Positioned::new(ty.clone(), Pos::default());
                     let inline = InlineFragment {
@@ -60,33 +60,33 @@ impl Writer<'_> {
                     let inline = Selection::InlineFragment(Positioned::new(inline, Pos::default()));
                     Positioned::new(inline, Pos::default())
                 };
-                let items = std::iter::once(type_name()).chain(types.iter().map(fragment)).collect();
+                let items = std::iter::once(select_type_name()).chain(types.iter().map(fragment)).collect();
                 (SelectionSet { items }, most)
             }
         }
     }
 
-    fn fields(&self, fields: &[PlannedField], page: usize) -> (SelectionSet, usize) {
+    fn write_fields(&self, fields: &[PlannedField], page: usize) -> (SelectionSet, usize) {
         let mut complexity = 0_usize;
         let write = |field: &PlannedField| {
-            let (field, fields) = self.field(field, page);
+            let (field, fields) = self.write_field(field, page);
             complexity = complexity.saturating_add(fields);
             field
         };
         let mut items: Vec<_> = fields.iter().map(write).collect();
         if items.is_empty() {
-            // The executor answers null for an object without fields.
-            items.push(type_name());
+            // async-graphql answers null for an object without fields.
+            items.push(select_type_name());
         }
         (SelectionSet { items }, complexity)
     }
 
-    fn field(&self, planned: &PlannedField, page: usize) -> (Positioned<Selection>, usize) {
+    fn write_field(&self, planned: &PlannedField, page: usize) -> (Positioned<Selection>, usize) {
         let arguments = planned.arguments.iter().filter_map(|argument| {
             let value = match &argument.value {
                 ArgumentValue::Constant(value) => value.clone(),
                 ArgumentValue::Template { value, ty } => {
-                    convert::value(self.types, value, ty, self.variables)?
+                    convert::convert_value(self.types, value, ty, self.variables)?
                 }
             };
             Some((argument.name.clone(), value))
@@ -94,26 +94,26 @@ impl Writer<'_> {
         let arguments: Vec<_> = arguments.collect();
         let (times, page) = match &planned.page {
             Page::Once => (1, 1),
-            Page::List(size) => (size.items(&arguments), 1),
-            Page::Connection(size) => (1, size.items(&arguments)),
-            Page::Payload => (1, longest_list(&arguments)),
+            Page::List(size) => (size.count_items(&arguments), 1),
+            Page::Connection(size) => (1, size.count_items(&arguments)),
+            Page::Payload => (1, measure_longest_list(&arguments)),
             Page::OfParent => (page, 1),
         };
-        let (children, fields) = self.selected(&planned.selected, page);
+        let (children, fields) = self.write_selected(&planned.selected, page);
         let complexity = fields.saturating_mul(times).saturating_add(1);
         let alias = planned.has_alias().then(|| planned.key.clone());
         let name = Positioned::new(planned.name.clone(), planned.position);
-        (field(name, alias, arguments, children), complexity)
+        (build_field(name, alias, arguments, children), complexity)
     }
 }
 
 /// Selects `__typename` under a key that no document can contain; `response::complete` takes it out again.
-fn type_name() -> Positioned<Selection> {
+fn select_type_name() -> Positioned<Selection> {
     let name = Positioned::new(Name::new("__typename"), Pos::default());
-    field(name, Some(Name::new(TYPE_NAME_KEY)), Vec::new(), SelectionSet::default())
+    build_field(name, Some(Name::new(TYPE_NAME_KEY)), Vec::new(), SelectionSet::default())
 }
 
-fn field(
+fn build_field(
     name: Positioned<Name>,
     alias: Option<Name>,
     arguments: Vec<(Name, Value)>,

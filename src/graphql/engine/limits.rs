@@ -3,7 +3,7 @@ use async_graphql::ServerError;
 use crate::error::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// Sets of fields and fragments within each other. apollo-compiler and the executor recurse as deep.
+/// Largest number of nested selection sets. apollo-compiler and async-graphql recurse as deep.
 pub(in crate::graphql) const MAX_RECURSION: usize = 60;
 
 /// Returns the error for a request that exceeds a limit, which `extensions.limit` names.

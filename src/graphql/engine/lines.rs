@@ -1,7 +1,7 @@
 use apollo_compiler::parser::SourceSpan;
 use async_graphql::Pos;
 
-/// Lines of a document, for the `locations` of errors.
+/// Line index of a document, for the `locations` of errors.
 pub(super) struct Lines {
     text: String,
     /// Offset of each line's first byte.
@@ -20,17 +20,16 @@ impl Lines {
         Self { text, starts }
     }
 
-    /// Returns the document.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Returns the line and the column, in characters, of a place in the document; both start at 1.
+    /// Returns the line and the column, in characters, of a span's start; both start at 1.
     pub(super) fn position(&self, span: Option<SourceSpan>) -> Pos {
         self.position_at(span.map_or(0, |span| span.offset()))
     }
 
-    /// Does the same for an offset in bytes.
+    /// Like `position`, for an offset in bytes.
     pub(super) fn position_at(&self, offset: usize) -> Pos {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);

@@ -1,26 +1,27 @@
-//! Reads requests by the specification of September 2025 and has them executed.
+//! Prepares requests by the specification of September 2025 and passes them to async-graphql for execution.
 //!
 //! | step | section | module |
 //! | --- | --- | --- |
-//! | limits on the text and the structure | | `source`, `structure` |
-//! | parsing and validation, by apollo-compiler | 2, 5 | `validation`, `values`, `overlaps` |
+//! | limits on text and structure | | `source`, `structure` |
+//! | parsing and validation, by apollo-compiler | 2, 5 | `validation`, `values`, `overlaps`, `suggestions` |
 //! | coercion of variables | 6.1.2 | `variables` |
-//! | fields in order, without fragments, directives and repetitions | 6.3.2 | `planner`, `plan` |
-//! | arguments with variables in place | 6.4.1 | `executable` |
-//! | limits on what will run | | `complexity` |
+//! | collection of fields: fragments, `@skip` and `@include`, merging | 6.3.2 | `planner`, `plan` |
+//! | arguments with the variables' values | 6.4.1 | `executable` |
+//! | limits on the fields that run | | `complexity`, `page` |
 //! | order and nulls of the response | 6.3.2, 6.4.4 | `response` |
 //!
-//! async-graphql executes what comes out: one operation without variables, directives, fragments on objects or keys
-//! that occur twice. docs/graphql.md lists the faults of
-//! async-graphql and apollo-compiler that are worked around here.
+//! async-graphql executes the result: one operation without variables, directives, fragments on objects or repeated
+//! response keys. docs/graphql.md lists the bugs of async-graphql and apollo-compiler that this works around.
 
 mod complexity;
 mod convert;
-mod documents;
+mod document;
+mod document_cache;
 mod executable;
 mod limits;
 mod lines;
 mod overlaps;
+mod page;
 mod plan;
 mod planner;
 mod request;
@@ -42,23 +43,22 @@ use async_graphql::futures_util::stream::{BoxStream, Stream, StreamExt};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Name, Request, Response, ServerError, Variables};
 
-use self::documents::{Document, DocumentCache};
+use self::document_cache::{Document, DocumentCache};
 pub(super) use self::limits::MAX_RECURSION;
 pub(crate) use self::limits::exceeded;
 use self::plan::Plan;
 use self::planner::{Conditions, Planner};
-pub use self::request::GraphqlRequest;
+pub use self::request::{GraphqlRequest, InvalidRequest};
 pub use self::trusted::TrustedDocuments;
 use self::type_system::TypeSystem;
+use super::context::{Caller, RequestId};
 use super::errors::{self, request_error, wire_error};
-use super::{Caller, RequestId, Schema};
 use crate::config::{Config, Limits};
 use crate::crypto;
-use crate::domain::Problem;
-use crate::error::{AppError, ErrorCode, FieldProblem};
+use crate::error::ErrorCode;
 
-/// Prepares and executes requests of all transports.
-pub struct Engine<E = Schema> {
+/// Preparation and execution of requests, for all transports.
+pub struct Engine<E> {
     executor: E,
     types: TypeSystem,
     limits: Limits,
@@ -71,26 +71,6 @@ pub struct Engine<E = Schema> {
 pub struct Operation {
     request: Request,
     plan: Arc<Plan>,
-}
-
-/// A request that cannot be executed.
-pub struct InvalidRequest {
-    /// Reasons, at least one.
-    pub errors: Vec<ServerError>,
-    /// Kind of its operation, if the document could be parsed.
-    pub kind: Option<OperationType>,
-}
-
-impl From<Vec<ServerError>> for InvalidRequest {
-    fn from(errors: Vec<ServerError>) -> Self {
-        Self { errors, kind: None }
-    }
-}
-
-impl From<ServerError> for InvalidRequest {
-    fn from(error: ServerError) -> Self {
-        vec![error].into()
-    }
 }
 
 impl Operation {
@@ -128,11 +108,11 @@ impl<E: Executor> Engine<E> {
         &self.limits
     }
 
-    /// Validates a request and plans its operation. Nothing has been executed when it fails.
+    /// Validates a request and plans its operation. Executes nothing.
     pub fn prepare(&self, request: GraphqlRequest) -> Result<Operation, InvalidRequest> {
         let GraphqlRequest { query, operation_name, variables, document_id } = request;
         let name = operation_name.as_deref().filter(|name| !name.is_empty());
-        let document = self.document(query, document_id.as_deref(), name)?;
+        let document = self.find_document(query, document_id.as_deref(), name)?;
         let definition = select(&document.valid.executable, name)?;
         let operation = self.plan_operation(&document, definition, variables);
         let kind = Some(plan::operation_type(definition.operation_type));
@@ -147,11 +127,8 @@ impl<E: Executor> Engine<E> {
     ) -> Result<Operation, ServerError> {
         let variables = variables::coerce(&self.types, &document.valid.executable, definition, variables);
         let variables = variables.map_err(request_error)?;
-        let plan = self.plan(document, definition, &variables)?;
-        let nulls: Vec<_> = plan.forbidden_nulls(&variables).map(<[String]>::to_vec).collect();
-        if !nulls.is_empty() {
-            return Err(null_not_allowed(nulls));
-        }
+        let plan = self.find_plan(document, definition, &variables)?;
+        plan.check_nulls(&variables)?;
         let executable = executable::write(&self.types, &plan, &variables);
         complexity::check_complexity(executable.complexity, &self.limits)?;
         let mut request = Request::new(String::new());
@@ -159,8 +136,8 @@ impl<E: Executor> Engine<E> {
         Ok(Operation { request, plan })
     }
 
-    /// Returns the plan of an operation within the limits; that of a document's only operation is kept.
-    fn plan(
+    /// Returns the plan of an operation within the limits. Caches it if it fits later requests too.
+    fn find_plan(
         &self,
         document: &Document,
         definition: &Definition,
@@ -171,10 +148,10 @@ impl<E: Executor> Engine<E> {
         }
         let conditions = Conditions::Variables(variables);
         let plan = Planner::new(&self.types, &document.valid, definition, conditions, &self.limits).plan()?;
-        complexity::check(&plan, &self.limits, self.introspection)?;
+        complexity::check_plan(&plan, &self.limits, self.introspection)?;
         let plan = Arc::new(plan);
         if plan.reusable && document.valid.executable.operations.len() == 1 {
-            self.known.keep_plan(document, &plan);
+            self.known.insert_plan(document, &plan);
         }
         Ok(plan)
     }
@@ -186,7 +163,7 @@ impl<E: Executor> Engine<E> {
         response
     }
 
-    /// Executes an operation of any kind; a subscription answers many times.
+    /// Executes an operation of any kind; a subscription yields one response per event.
     pub fn stream(
         self: Arc<Self>,
         operation: Operation,
@@ -201,8 +178,8 @@ impl<E: Executor> Engine<E> {
         })
     }
 
-    /// Returns the valid document that a request names or contains.
-    fn document(
+    /// Returns the valid document that a request contains or identifies.
+    fn find_document(
         &self,
         query: Option<String>,
         id: Option<&str>,
@@ -212,10 +189,10 @@ impl<E: Executor> Engine<E> {
             Some(trusted) => Some(trusted.resolve(query, id)?),
             None => query,
         };
-        let claimed = id.and_then(documents::parse_hash);
+        let claimed = id.and_then(document_cache::parse_hash);
         let Some(text) = text else {
             let document = claimed.and_then(|hash| self.known.get(&hash));
-            // The message is what Apollo's clients look for.
+            // Apollo's clients look for this message.
             return document.ok_or_else(|| {
                 wire_error(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound").into()
             });
@@ -227,14 +204,14 @@ impl<E: Executor> Engine<E> {
         if let Some(document) = self.known.get(&hash) {
             return Ok(document);
         }
-        // Where introspection is off, errors name nothing that the request did not.
+        // Without introspection, errors must not reveal names of the schema either.
         let suggest = self.introspection;
         let valid = validation::validate(&self.types, &text, operation, &self.limits, suggest)?;
-        Ok(self.known.keep(hash, valid))
+        Ok(self.known.insert(hash, valid))
     }
 }
 
-/// Returns the operation that a request means (6.1, `GetOperation`).
+/// Returns the operation that a request selects (6.1, `GetOperation`).
 fn select<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
@@ -246,16 +223,6 @@ fn select<'a>(
         };
         wire_error(ErrorCode::OperationResolutionFailure, message)
     })
-}
-
-/// Returns the error for variables that are null where null is not allowed.
-fn null_not_allowed(paths: Vec<Vec<String>>) -> ServerError {
-    let problem = Problem { code: "REQUIRED", message: "This value is required.".into() };
-    let problems = paths.into_iter().map(|path| {
-        let path = path.into_iter().map(Into::into).collect();
-        FieldProblem { path, problem: problem.clone() }
-    });
-    request_error(AppError::BadUserInput(problems.collect()))
 }
 
 fn finish(plan: &Plan, response: &mut Response, request_id: &RequestId) {

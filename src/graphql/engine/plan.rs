@@ -4,9 +4,12 @@
 use apollo_compiler::Node;
 use apollo_compiler::ast::{FieldDefinition, OperationType as Kind};
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Name, Pos, Value, Variables};
+use async_graphql::{Name, Pos, ServerError, Value, Variables};
 
-use super::complexity::Page;
+use super::page::Page;
+use crate::domain::Problem;
+use crate::error::{AppError, FieldProblem};
+use crate::graphql::errors::request_error;
 
 /// The fields that an operation runs.
 pub(super) struct Plan {
@@ -14,7 +17,8 @@ pub(super) struct Plan {
     /// Name of the operation in the document.
     pub(super) name: Option<Name>,
     pub(super) selection: Selected,
-    /// Variables that may be null and stand where null is not allowed, because they or the place have a default.
+    /// Paths to nullable variables in non-null positions, which are valid because the variable or the position has a
+    /// default (5.8.5).
     pub(super) never_null: Vec<(Name, Vec<String>)>,
     /// False if `@skip` or `@include` depend on variables, so that the next request may need another plan.
     pub(super) reusable: bool,
@@ -26,9 +30,9 @@ pub(super) struct Plan {
 pub(super) enum Selected {
     /// No fields: the value is a scalar or an enum.
     Leaf,
-    /// Fields of an object; none if all are skipped.
+    /// Fields of an object; empty if all are skipped.
     Object(Vec<PlannedField>),
-    /// Fields of an interface or union, for each object type that it stands for.
+    /// Fields of an interface or union, for each of its possible object types.
     Abstract(Vec<(Name, Vec<PlannedField>)>),
 }
 
@@ -70,14 +74,22 @@ impl PlannedField {
 }
 
 impl Plan {
-    /// Returns the paths where a null variable stands although null is not allowed there.
-    pub(super) fn forbidden_nulls<'a>(
-        &'a self,
-        variables: &'a Variables,
-    ) -> impl Iterator<Item = &'a [String]> {
+    /// Fails if a variable in a non-null position is null.
+    pub(super) fn check_nulls(&self, variables: &Variables) -> Result<(), ServerError> {
         let null = |(name, _): &&(Name, Vec<String>)| variables.get(name.as_str()) == Some(&Value::Null);
-        self.never_null.iter().filter(null).map(|(_, path)| path.as_slice())
+        let paths: Vec<_> = self.never_null.iter().filter(null).map(|(_, path)| path.clone()).collect();
+        if paths.is_empty() { Ok(()) } else { Err(null_not_allowed(paths)) }
     }
+}
+
+/// Returns the error for null in non-null positions.
+pub(super) fn null_not_allowed(paths: Vec<Vec<String>>) -> ServerError {
+    let problem = Problem { code: "REQUIRED", message: "This value is required.".into() };
+    let problems = paths.into_iter().map(|path| {
+        let path = path.into_iter().map(Into::into).collect();
+        FieldProblem { path, problem: problem.clone() }
+    });
+    request_error(AppError::BadUserInput(problems.collect()))
 }
 
 pub(super) fn operation_type(kind: Kind) -> OperationType {

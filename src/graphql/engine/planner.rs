@@ -6,13 +6,15 @@ use apollo_compiler::executable::{Field, Operation, Selection, SelectionSet};
 use apollo_compiler::{Name as SchemaName, Node};
 use async_graphql::{Name, ServerError, Value, Variables};
 
-use super::complexity::Page;
 use super::convert;
+use super::document::ValidDocument;
 use super::limits::exceeded;
-use super::overlaps::same_arguments;
-use super::plan::{ArgumentValue, Plan, PlannedArgument, PlannedField, Selected, operation_type};
+use super::overlaps::have_same_arguments;
+use super::page::Page;
+use super::plan::{
+    ArgumentValue, Plan, PlannedArgument, PlannedField, Selected, null_not_allowed, operation_type,
+};
 use super::type_system::TypeSystem;
-use super::validation::ValidDocument;
 use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::errors::wire_error;
@@ -21,14 +23,14 @@ use crate::graphql::errors::wire_error;
 /// the arguments of many would be slow.
 const MAX_DUPLICATE_FIELDS: usize = 10;
 
-/// Collects the fields of an operation (6.3.2).
+/// Builds the plan of an operation by collecting its fields (6.3.2).
 pub(super) struct Planner<'a> {
     types: &'a TypeSystem,
     document: &'a ValidDocument,
     operation: &'a Operation,
     conditions: Conditions<'a>,
     limits: &'a Limits,
-    /// Selections that have been visited, fragments anew wherever they are spread.
+    /// Number of visited selections; those of a fragment count wherever it is spread.
     visited: usize,
     size: usize,
     reusable: bool,
@@ -37,12 +39,12 @@ pub(super) struct Planner<'a> {
     path: Vec<String>,
 }
 
-/// How `@skip` and `@include` are decided.
+/// Inputs to the decision of `@skip` and `@include`.
 #[derive(Clone, Copy)]
 pub(super) enum Conditions<'a> {
-    /// Decided by coerced variables.
+    /// Coerced variables.
     Variables(&'a Variables),
-    /// Everything is included, for validation.
+    /// None: every selection is included, for validation.
     Ignored,
 }
 
@@ -71,10 +73,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Plans the operation.
     pub(super) fn plan(mut self) -> Result<Plan, ServerError> {
         let set = &self.operation.selection_set;
-        let selection = Selected::Object(self.object(&set.ty, &[set])?);
+        let selection = Selected::Object(self.plan_object(&set.ty, &[set])?);
         Ok(Plan {
             kind: operation_type(self.operation.operation_type),
             name: self.operation.name.as_deref().map(Name::new),
@@ -86,7 +87,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Plans the fields of an object from all selection sets that apply to it.
-    fn object(
+    fn plan_object(
         &mut self,
         ty: &SchemaName,
         sets: &[&'a SelectionSet],
@@ -96,7 +97,7 @@ impl<'a> Planner<'a> {
         for set in sets {
             self.collect(ty, set, &mut fragments, &mut groups)?;
         }
-        groups.into_iter().map(|(key, fields)| self.field(ty, key, &fields)).collect()
+        groups.into_iter().map(|(key, fields)| self.plan_field(ty, key, &fields)).collect()
     }
 
     fn collect(
@@ -122,7 +123,7 @@ impl<'a> Planner<'a> {
                 Selection::Field(field) => {
                     let group = groups.entry(field.response_key()).or_default();
                     let conflict =
-                        group.first().is_some_and(|first: &&Node<Field>| !same_arguments(first, field));
+                        group.first().is_some_and(|first: &&Node<Field>| !have_same_arguments(first, field));
                     group.push(field);
                     if conflict {
                         return Err(self.conflict(field));
@@ -139,7 +140,7 @@ impl<'a> Planner<'a> {
                     if inline
                         .type_condition
                         .as_ref()
-                        .is_none_or(|condition| self.types.applies(condition, ty))
+                        .is_none_or(|condition| self.types.is_applicable(condition, ty))
                     {
                         self.collect(ty, &inline.selection_set, fragments, groups)?;
                     }
@@ -148,7 +149,7 @@ impl<'a> Planner<'a> {
                     let fragment = self.document.executable.fragments.get(&spread.fragment_name);
                     if let Some(fragment) = fragment
                         && fragments.insert(&spread.fragment_name)
-                        && self.types.applies(fragment.type_condition(), ty)
+                        && self.types.is_applicable(fragment.type_condition(), ty)
                     {
                         self.collect(ty, &fragment.selection_set, fragments, groups)?;
                     }
@@ -158,12 +159,12 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Returns true if the plan is to be run: limits count nothing else.
+    /// Returns true if the plan will be executed; limits apply to no other.
     fn is_limited(&self) -> bool {
         matches!(self.conditions, Conditions::Variables(_))
     }
 
-    /// Decides `@skip` and `@include`.
+    /// Returns false if `@skip` or `@include` excludes a selection.
     fn includes(&mut self, directives: &DirectiveList) -> Result<bool, ServerError> {
         let Conditions::Variables(variables) = self.conditions else { return Ok(true) };
         for (name, included) in [("skip", false), ("include", true)] {
@@ -175,7 +176,7 @@ impl<'a> Planner<'a> {
                     self.reusable = false;
                     match variables.get(variable.as_str()) {
                         Some(Value::Boolean(value)) => *value,
-                        _ => return Err(super::null_not_allowed(vec![vec![variable.to_string()]])),
+                        _ => return Err(null_not_allowed(vec![vec![variable.to_string()]])),
                     }
                 }
                 _ => continue,
@@ -187,7 +188,7 @@ impl<'a> Planner<'a> {
         Ok(true)
     }
 
-    fn field(
+    fn plan_field(
         &mut self,
         parent: &SchemaName,
         key: &SchemaName,
@@ -201,9 +202,9 @@ impl<'a> Planner<'a> {
         };
         self.size += 1;
         self.path.push(key.to_string());
-        let arguments = self.arguments(first);
+        let arguments = self.plan_arguments(first);
         let sets: Vec<_> = fields.iter().map(|field| &field.selection_set).collect();
-        let selected = self.selected(first.definition.ty.inner_named_type(), &sets)?;
+        let selected = self.plan_selected(first.definition.ty.inner_named_type(), &sets)?;
         self.path.pop();
         Ok(PlannedField {
             key: Name::new(key),
@@ -211,26 +212,26 @@ impl<'a> Planner<'a> {
             position: self.document.lines.position(first.location()),
             definition: first.definition.clone(),
             arguments,
-            page: Page::of(self.types, parent, first),
+            page: Page::new(self.types, parent, first),
             is_introspection: parent.starts_with("__")
                 || matches!(first.name.as_str(), "__schema" | "__type"),
             selected,
         })
     }
 
-    fn selected(&mut self, ty: &SchemaName, sets: &[&'a SelectionSet]) -> Result<Selected, ServerError> {
+    fn plan_selected(&mut self, ty: &SchemaName, sets: &[&'a SelectionSet]) -> Result<Selected, ServerError> {
         if let Some(possible) = self.types.possible_types(ty) {
-            let types = possible.iter().map(|ty| Ok((Name::new(ty), self.object(ty, sets)?)));
+            let types = possible.iter().map(|ty| Ok((Name::new(ty), self.plan_object(ty, sets)?)));
             return Ok(Selected::Abstract(types.collect::<Result<_, ServerError>>()?));
         }
         Ok(if self.types.is_composite(ty) {
-            Selected::Object(self.object(ty, sets)?)
+            Selected::Object(self.plan_object(ty, sets)?)
         } else {
             Selected::Leaf
         })
     }
 
-    fn arguments(&mut self, field: &'a Field) -> Vec<PlannedArgument> {
+    fn plan_arguments(&mut self, field: &'a Field) -> Vec<PlannedArgument> {
         let arguments = field.arguments.iter().filter_map(|argument| {
             let definition = field.definition.argument_by_name(&argument.name)?;
             self.path.push(argument.name.to_string());
@@ -240,7 +241,7 @@ impl<'a> Planner<'a> {
                 ArgumentValue::Template { value: argument.value.clone(), ty: definition.ty.clone() }
             } else {
                 let none = Variables::default();
-                let value = convert::value(self.types, &argument.value, &definition.ty, &none);
+                let value = convert::convert_value(self.types, &argument.value, &definition.ty, &none);
                 ArgumentValue::Constant(value.unwrap_or_default())
             };
             Some(PlannedArgument { name: Name::new(&argument.name), value })
@@ -248,7 +249,7 @@ impl<'a> Planner<'a> {
         arguments.collect()
     }
 
-    /// Notes nullable variables in non-null positions.
+    /// Records nullable variables in non-null positions.
     fn find_never_null(&mut self, value: &'a Literal, ty: &Type) {
         match value {
             Literal::Variable(name) if ty.is_non_null() => {

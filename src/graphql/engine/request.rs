@@ -1,5 +1,7 @@
 use std::borrow::Cow;
+use std::fmt;
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{ServerError, Variables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,20 +11,20 @@ use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// A request as GraphQL over HTTP and `graphql-transport-ws` have it.
-#[derive(Debug, Default)]
+/// A request of GraphQL over HTTP or a WebSocket.
+#[derive(Default)]
 pub struct GraphqlRequest {
-    /// The document, unless it is named by a hash.
+    /// Document, unless `document_id` identifies it.
     pub query: Option<String>,
-    /// Which operation of the document is meant.
+    /// Name of the operation to execute.
     pub operation_name: Option<String>,
     /// Values of the operation's variables.
     pub variables: Variables,
-    /// SHA-256 of the document, in hexadecimal, or another identifier that a list of trusted documents has.
+    /// SHA-256 of the document in hexadecimal, or its identifier in the list of trusted documents.
     pub document_id: Option<String>,
 }
 
-/// The parameters as they stand in JSON; those that are objects are looked at later.
+/// JSON parameters of a request; objects are parsed later.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Parameters<'a> {
@@ -38,7 +40,7 @@ struct Parameters<'a> {
     document_id: Option<Cow<'a, str>>,
 }
 
-/// What we read of `extensions`: Apollo's automatic persisted queries.
+/// The part of `extensions` in use: Apollo's automatic persisted queries.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Extensions {
@@ -53,11 +55,11 @@ struct PersistedQuery {
 }
 
 impl GraphqlRequest {
-    /// Reads a request from a JSON object.
+    /// Parses a request from a JSON object.
     pub fn from_json(json: &str, limits: &Limits) -> Result<Self, ServerError> {
         const FORM: &str = "The request must be {\"query\": \"...\", \"operationName\": \"...\", \"variables\": {...}, \
             \"extensions\": {...}}, all but the query optional.";
-        // serde would take an array of the fields, too.
+        // serde would accept an array of the fields, too.
         let parameters =
             json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten();
         let parameters: Parameters<'_> = parameters.ok_or_else(|| wire_error(ErrorCode::BadRequest, FORM))?;
@@ -71,7 +73,7 @@ impl GraphqlRequest {
         )
     }
 
-    /// Makes a request from its parameters; `variables` and `extensions` are JSON.
+    /// Creates a request from its parameters; `variables` and `extensions` are JSON.
     pub fn new(
         query: Option<String>,
         operation_name: Option<String>,
@@ -83,8 +85,8 @@ impl GraphqlRequest {
         if variables.is_some_and(|json| json.len() > limits.max_variables) {
             return Err(exceeded(ErrorCode::VariablesTooLarge, limits.max_variables, "bytes of variables"));
         }
-        let variables = object::<Variables>(variables, "variables")?.unwrap_or_default();
-        let extensions = object::<Extensions>(extensions, "extensions")?.unwrap_or_default();
+        let variables = parse_object::<Variables>(variables, "variables")?.unwrap_or_default();
+        let extensions = parse_object::<Extensions>(extensions, "extensions")?.unwrap_or_default();
         let hash = extensions.persisted_query.map(|persisted| match persisted.version {
             1 => Ok(persisted.sha256_hash.to_ascii_lowercase()),
             _ => Err(wire_error(ErrorCode::BadRequest, "Persisted queries must be of version 1.")),
@@ -97,8 +99,38 @@ impl GraphqlRequest {
     }
 }
 
-/// Reads a parameter that must be a JSON object or null.
-fn object<'de, T: Deserialize<'de>>(json: Option<&'de str>, name: &str) -> Result<Option<T>, ServerError> {
+impl fmt::Debug for GraphqlRequest {
+    /// Prints the operation's name alone: variables and literals may be passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphqlRequest").field("operation_name", &self.operation_name).finish_non_exhaustive()
+    }
+}
+
+/// A request that cannot be executed.
+pub struct InvalidRequest {
+    /// Reasons, at least one.
+    pub errors: Vec<ServerError>,
+    /// Kind of its operation, if the document could be parsed.
+    pub kind: Option<OperationType>,
+}
+
+impl From<Vec<ServerError>> for InvalidRequest {
+    fn from(errors: Vec<ServerError>) -> Self {
+        Self { errors, kind: None }
+    }
+}
+
+impl From<ServerError> for InvalidRequest {
+    fn from(error: ServerError) -> Self {
+        vec![error].into()
+    }
+}
+
+/// Parses a parameter that must be a JSON object or null.
+fn parse_object<'de, T: Deserialize<'de>>(
+    json: Option<&'de str>,
+    name: &str,
+) -> Result<Option<T>, ServerError> {
     let Some(json) = json.map(str::trim_ascii).filter(|json| *json != "null") else {
         return Ok(None);
     };
@@ -107,4 +139,22 @@ fn object<'de, T: Deserialize<'de>>(json: Option<&'de str>, name: &str) -> Resul
         return Err(wrong("must be a JSON object"));
     }
     serde_json::from_str(json).map(Some).map_err(|_| wrong("has a value that can't be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_contains_no_values_of_a_request() {
+        let query = "query Me { me(password: \"hunter2\") }";
+        let variables = Variables::from_json(serde_json::json!({ "input": { "password": "hunter2" } }));
+        let request = GraphqlRequest {
+            query: Some(query.into()),
+            operation_name: Some("Me".into()),
+            variables,
+            document_id: Some("hunter2".into()),
+        };
+        assert_eq!(format!("{request:?}"), "GraphqlRequest { operation_name: Some(\"Me\"), .. }");
+    }
 }

@@ -6,7 +6,7 @@ use async_graphql::{Name, Value};
 
 use super::plan::{Plan, PlannedField, Selected};
 
-/// Key of the `__typename` that the engine itself asks for.
+/// Key of the `__typename` that the engine adds to selections.
 pub(super) const TYPE_NAME_KEY: &str = " type";
 
 /// Completes the data of a response to a plan.
@@ -15,26 +15,25 @@ pub(super) const TYPE_NAME_KEY: &str = " type";
 /// null for objects without fields.
 pub(super) fn complete(plan: &Plan, data: &mut Value) {
     if let Selected::Object(fields) = &plan.selection
-        && let Err(Failed) = object(fields, data)
+        && let Err(Failed) = complete_object(fields, data)
     {
         *data = Value::Null;
     }
 }
 
-/// A failed field in a place that can't be null: its parent has to be null instead.
+/// Failure of a field in a non-null position, which its parent has to absorb.
 struct Failed;
 
-/// Completes a value of any type.
-fn value(ty: &Type, selected: &Selected, data: &mut Value) -> Result<(), Failed> {
+fn complete_value(ty: &Type, selected: &Selected, data: &mut Value) -> Result<(), Failed> {
     let completed = match (ty, &mut *data) {
         (_, Value::Null) => Err(Failed),
         (Type::List(item) | Type::NonNullList(item), Value::List(items)) => {
-            items.iter_mut().try_for_each(|it| value(item, selected, it))
+            items.iter_mut().try_for_each(|it| complete_value(item, selected, it))
         }
         _ => match selected {
             Selected::Leaf => Ok(()),
-            Selected::Object(fields) => object(fields, data),
-            Selected::Abstract(types) => object(matching(types, data), data),
+            Selected::Object(fields) => complete_object(fields, data),
+            Selected::Abstract(types) => complete_object(find_fields(types, data), data),
         },
     };
     match completed {
@@ -46,9 +45,9 @@ fn value(ty: &Type, selected: &Selected, data: &mut Value) -> Result<(), Failed>
     }
 }
 
-fn object(fields: &[PlannedField], data: &mut Value) -> Result<(), Failed> {
+fn complete_object(fields: &[PlannedField], data: &mut Value) -> Result<(), Failed> {
     let Value::Object(values) = data else {
-        // None of its fields is there: all have failed.
+        // All fields of the object have failed.
         let mut values = IndexMap::new();
         let completed = arrange(fields, &mut values);
         *data = Value::Object(values);
@@ -61,7 +60,7 @@ fn object(fields: &[PlannedField], data: &mut Value) -> Result<(), Failed> {
     }
     for (field, data) in fields.iter().zip(values.values_mut()) {
         if !matches!(field.selected, Selected::Leaf) {
-            value(&field.definition.ty, &field.selected, data)?;
+            complete_value(&field.definition.ty, &field.selected, data)?;
         }
     }
     Ok(())
@@ -72,7 +71,7 @@ fn arrange(fields: &[PlannedField], values: &mut IndexMap<Name, Value>) -> Resul
     let mut arranged = IndexMap::with_capacity(fields.len());
     for field in fields {
         let mut data = values.swap_remove(&field.key).unwrap_or_default();
-        value(&field.definition.ty, &field.selected, &mut data)?;
+        complete_value(&field.definition.ty, &field.selected, &mut data)?;
         arranged.insert(field.key.clone(), data);
     }
     *values = arranged;
@@ -80,7 +79,7 @@ fn arrange(fields: &[PlannedField], values: &mut IndexMap<Name, Value>) -> Resul
 }
 
 /// Returns the fields of the object type that the data is of.
-fn matching<'a>(types: &'a [(Name, Vec<PlannedField>)], data: &Value) -> &'a [PlannedField] {
+fn find_fields<'a>(types: &'a [(Name, Vec<PlannedField>)], data: &Value) -> &'a [PlannedField] {
     let Value::Object(values) = data else { return &[] };
     let Some(Value::String(name)) = values.get(TYPE_NAME_KEY) else { return &[] };
     types.iter().find(|(ty, _)| ty == name).map_or(&[], |(_, fields)| fields.as_slice())

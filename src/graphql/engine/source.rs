@@ -1,5 +1,5 @@
-//! Limits on a document's text, checked without recursion and in linear time, so that the parser meets nothing large
-//! or deep.
+//! Limits on a document's text, checked without recursion and in linear time, so that the parser never sees a large or
+//! deeply nested one.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// Nested brackets of any kind. apollo-compiler recurses as deep.
+/// Largest number of nested brackets. apollo-compiler recurses as deep.
 const MAX_NESTING: usize = 60;
 
 /// Directives in a document. Clients use a few `@include` and `@skip`; thousands would make validation slow.
@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
         let mut descriptions = Descriptions::default();
         for token in Tokens::new(text) {
             tokens += 1;
-            descriptions.see(token, nesting);
+            descriptions.observe(token, nesting);
             match token.first {
                 b'{' | b'[' | b'(' => nesting += 1,
                 b'}' | b']' | b')' => nesting = nesting.saturating_sub(1),
@@ -62,8 +62,8 @@ impl<'a> Source<'a> {
 ///
 /// apollo-parser 0.8 leaves out names without a value, as in `f(a b: 1)` and `{ a b: 1 }`, without an error.
 pub(super) fn find_dropped(text: &str, printed: &str) -> Option<usize> {
-    let mut printed = significant(printed);
-    for token in significant(text) {
+    let mut printed = significant_tokens(printed);
+    for token in significant_tokens(text) {
         // A string may be printed in its other form.
         let same =
             |other: Token<'_>| token.text == other.text || (token.first == b'"' && other.first == b'"');
@@ -75,7 +75,7 @@ pub(super) fn find_dropped(text: &str, printed: &str) -> Option<usize> {
 }
 
 /// Returns the tokens that the printed form of a document keeps: `query { a }` is printed as `{ a }`.
-fn significant(text: &str) -> impl Iterator<Item = Token<'_>> {
+fn significant_tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut nesting = 0_usize;
     let mut tokens = Tokens::new(text).filter(|token| token.text != "\u{feff}").peekable();
     std::iter::from_fn(move || {
@@ -103,8 +103,8 @@ struct Descriptions<'a> {
 }
 
 impl<'a> Descriptions<'a> {
-    /// Takes the next token, which stands inside `nesting` brackets.
-    fn see(&mut self, token: Token<'a>, nesting: usize) {
+    /// Reads the next token, which is inside `nesting` brackets.
+    fn observe(&mut self, token: Token<'a>, nesting: usize) {
         let candidate = self.candidate.take();
         if let Some(candidate) = candidate {
             let keyword = matches!(token.text, "query" | "mutation" | "subscription" | "fragment");
@@ -148,7 +148,7 @@ impl<'a> Descriptions<'a> {
     }
 }
 
-/// A token of a document. Text that is not GraphQL is cut somewhere; the parser reports it.
+/// A token of a document. Text that is not GraphQL is split at arbitrary places; the parser reports it.
 #[derive(Clone, Copy)]
 struct Token<'a> {
     first: u8,
@@ -178,13 +178,13 @@ impl<'a> Iterator for Tokens<'a> {
             let (&first, rest) = bytes.split_first()?;
             let rest = match first {
                 b' ' | b'\t' | b'\n' | b'\r' | b',' => rest,
-                b'#' => after(rest, |byte| byte != b'\n' && byte != b'\r'),
-                b'"' => after_string(rest),
-                b'.' => after(rest, |byte| byte == b'.'),
-                b'-' | b'0'..=b'9' => after_number(rest),
-                _ if is_word(first) => after(rest, is_word),
+                b'#' => skip_while(rest, |byte| byte != b'\n' && byte != b'\r'),
+                b'"' => skip_string(rest),
+                b'.' => skip_while(rest, |byte| byte == b'.'),
+                b'-' | b'0'..=b'9' => skip_number(rest),
+                _ if is_word(first) => skip_while(rest, is_word),
                 // One token for a whole character, so that slices end between characters.
-                128.. => after(rest, |byte| byte & 0xC0 == 0x80),
+                128.. => skip_while(rest, |byte| byte & 0xC0 == 0x80),
                 _ => rest,
             };
             self.at = self.text.len() - rest.len();
@@ -199,8 +199,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Returns the text after a number whose first byte has been read; a sign belongs to it after an `e` alone.
-fn after_number(text: &[u8]) -> &[u8] {
+/// Returns the text after a number whose first byte has been read. A sign belongs to the number only after an `e`.
+fn skip_number(text: &[u8]) -> &[u8] {
     let mut previous = 0;
     let end = text.iter().position(|&byte| {
         let sign = matches!(byte, b'+' | b'-') && matches!(previous, b'e' | b'E');
@@ -210,14 +210,14 @@ fn after_number(text: &[u8]) -> &[u8] {
     text.get(end.unwrap_or(text.len())..).unwrap_or_default()
 }
 
-fn after(text: &[u8], inside: impl Fn(u8) -> bool) -> &[u8] {
+fn skip_while(text: &[u8], inside: impl Fn(u8) -> bool) -> &[u8] {
     let end = text.iter().position(|byte| !inside(*byte)).unwrap_or(text.len());
     text.get(end..).unwrap_or_default()
 }
 
-/// Returns the text after a string whose opening quote has been read. A string in single quotes ends with its line, as
-/// the parser has it: what follows must not escape the limits.
-fn after_string(text: &[u8]) -> &[u8] {
+/// Returns the text after a string whose opening quote has been read. An unterminated string ends with its line, as in
+/// the parser, so that the text after it cannot escape the limits.
+fn skip_string(text: &[u8]) -> &[u8] {
     let (mut rest, quotes): (_, &[u8]) = match text.strip_prefix(b"\"\"") {
         Some(block) => (block, b"\"\"\""),
         None => (text, b"\""),
@@ -270,7 +270,7 @@ mod tests {
         let mut descriptions = Descriptions::default();
         let mut nesting = 0_usize;
         for token in Tokens::new(source) {
-            descriptions.see(token, nesting);
+            descriptions.observe(token, nesting);
             match token.first {
                 b'{' | b'[' | b'(' => nesting += 1,
                 b'}' | b']' | b')' => nesting -= 1,

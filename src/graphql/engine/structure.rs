@@ -1,4 +1,4 @@
-//! Limits on the structure of a document, checked before validation, which would walk fragments again and again.
+//! Limits on the structure of a document, checked before validation, which walks a fragment wherever it is spread.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// Selections and values of all operations together, as a multiple of those that one may have: validation walks the
-/// fragments of each operation anew.
-const OPERATIONS: usize = 4;
+/// Limit for all operations of a document together, as a multiple of the limit for one: validation walks the fragments
+/// once for each operation.
+const OPERATIONS_FACTOR: usize = 4;
 
-/// Checks a document's fragments and operations; depth only of the operation that `name` selects.
+/// Checks a document's fragments and operations; the depth only of the operation that `name` selects.
 ///
 /// Each fragment is walked once, so the time grows with the document's length alone.
 pub(super) fn check(
@@ -35,16 +35,16 @@ pub(super) fn check(
     }
     let mut walk = Walk { lines, fragments, level: 0 };
     for fragment in names {
-        walk.fragment(fragment)?;
+        walk.measure_fragment(fragment)?;
     }
     let mut all = 0_usize;
     for definition in &document.definitions {
         if let Definition::OperationDefinition(operation) = definition {
-            let size = walk.set(&operation.selection_set)?;
-            // An empty list of items costs nothing, but what is selected of its items is validated and planned.
+            let size = walk.measure_selections(&operation.selection_set)?;
+            // Counts fields below empty lists too: they do not run, but are validated and planned.
             all = all.saturating_add(size.selections);
             if size.selections > limits.max_complexity
-                || all > limits.max_complexity.saturating_mul(OPERATIONS)
+                || all > limits.max_complexity.saturating_mul(OPERATIONS_FACTOR)
             {
                 let limit = limits.max_complexity;
                 return Err(exceeded(ErrorCode::OperationTooComplex, limit, "fields and fragments"));
@@ -91,7 +91,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn set(&mut self, selections: &'a [Selection]) -> Result<Size, ServerError> {
+    fn measure_selections(&mut self, selections: &'a [Selection]) -> Result<Size, ServerError> {
         let too_deep =
             || exceeded(ErrorCode::OperationTooDeep, MAX_RECURSION, "levels of fields and fragments");
         self.level += 1;
@@ -102,13 +102,14 @@ impl<'a> Walk<'a> {
         for selection in selections {
             size.add(match selection {
                 Selection::Field(field) => {
-                    let children = self.set(&field.selection_set)?;
+                    let children = self.measure_selections(&field.selection_set)?;
                     let depth = if field.name.starts_with("__") { 0 } else { children.depth + 1 };
-                    let values: usize = field.arguments.iter().map(|argument| values(&argument.value)).sum();
+                    let values: usize =
+                        field.arguments.iter().map(|argument| count_values(&argument.value)).sum();
                     Size { depth, selections: children.selections.saturating_add(values), ..children }
                 }
-                Selection::InlineFragment(inline) => self.set(&inline.selection_set)?,
-                Selection::FragmentSpread(spread) => self.fragment(&spread.fragment_name)?,
+                Selection::InlineFragment(inline) => self.measure_selections(&inline.selection_set)?,
+                Selection::FragmentSpread(spread) => self.measure_fragment(&spread.fragment_name)?,
             });
         }
         self.level -= 1;
@@ -120,7 +121,7 @@ impl<'a> Walk<'a> {
         Ok(size)
     }
 
-    fn fragment(&mut self, name: &'a Name) -> Result<Size, ServerError> {
+    fn measure_fragment(&mut self, name: &'a Name) -> Result<Size, ServerError> {
         let invalid = |message| {
             let locations = vec![self.lines.position(name.location())];
             Err(ServerError { locations, ..wire_error(ErrorCode::GraphqlValidationFailed, message) })
@@ -131,7 +132,7 @@ impl<'a> Walk<'a> {
             None => invalid(format!("Unknown fragment \"{name}\".")),
             Some(Fragment::Unvisited(selections)) => {
                 self.fragments.insert(name, Fragment::Visiting);
-                let size = self.set(selections)?;
+                let size = self.measure_selections(selections)?;
                 self.fragments.insert(name, Fragment::Visited(size));
                 Ok(size)
             }
@@ -140,10 +141,10 @@ impl<'a> Walk<'a> {
 }
 
 /// Counts the values inside a value.
-fn values(value: &Value) -> usize {
+fn count_values(value: &Value) -> usize {
     match value {
-        Value::List(items) => items.iter().map(|item| values(item) + 1).sum(),
-        Value::Object(fields) => fields.iter().map(|(_, field)| values(field) + 1).sum(),
+        Value::List(items) => items.iter().map(|item| count_values(item) + 1).sum(),
+        Value::Object(fields) => fields.iter().map(|(_, field)| count_values(field) + 1).sum(),
         _ => 0,
     }
 }

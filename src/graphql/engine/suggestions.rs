@@ -1,4 +1,4 @@
-//! "Did you mean": names of the schema that are like the misspelt ones of an invalid document.
+//! "Did you mean": names of the schema that resemble the misspelt ones of an invalid document.
 
 use apollo_compiler::ast::{
     Argument, Definition, Document, FieldDefinition, InputValueDefinition, Selection, Type, Value,
@@ -11,11 +11,11 @@ use async_graphql::{Pos, ServerError};
 use super::lines::Lines;
 use super::type_system::TypeSystem;
 
-/// Names that are suggested for one misspelt name.
+/// Largest number of suggestions for a name.
 const MAX_SUGGESTIONS: usize = 3;
-/// Longest name for which others are looked up, in bytes.
+/// Longest name that gets suggestions, in bytes.
 const MAX_LENGTH: usize = 64;
-/// Least Jaro-Winkler similarity of a suggestion, of at most 1.
+/// Least Jaro-Winkler similarity of a suggestion; 1 is equality.
 const SIMILARITY: f64 = 0.8;
 
 /// Suggestions by the position of the misspelt name.
@@ -28,7 +28,7 @@ pub(super) struct Suggestions<'a> {
 }
 
 impl<'a> Suggestions<'a> {
-    /// Looks through a document for names that the schema does not have, at the offsets of errors.
+    /// Searches a document for unknown names at the offsets of errors.
     pub(super) fn find(
         types: &'a TypeSystem,
         document: &Document,
@@ -40,10 +40,10 @@ impl<'a> Suggestions<'a> {
             match definition {
                 Definition::OperationDefinition(operation) => {
                     let root = types.schema().root_operation(operation.operation_type);
-                    suggestions.set(root, &operation.selection_set);
+                    suggestions.visit_selections(root, &operation.selection_set);
                 }
                 Definition::FragmentDefinition(fragment) => {
-                    suggestions.set(Some(&fragment.type_condition), &fragment.selection_set);
+                    suggestions.visit_selections(Some(&fragment.type_condition), &fragment.selection_set);
                 }
                 _ => {}
             }
@@ -61,7 +61,7 @@ impl<'a> Suggestions<'a> {
         }
     }
 
-    fn set(&mut self, parent: Option<&Name>, selections: &[Selection]) {
+    fn visit_selections(&mut self, parent: Option<&Name>, selections: &[Selection]) {
         for selection in selections {
             match selection {
                 Selection::Field(field) => {
@@ -69,21 +69,21 @@ impl<'a> Suggestions<'a> {
                         parent.and_then(|parent| self.types.schema().type_field(parent, &field.name).ok());
                     let definition: Option<Node<FieldDefinition>> = definition.map(|it| it.node.clone());
                     match &definition {
-                        Some(definition) => self.arguments(&field.arguments, &definition.arguments),
-                        None => self.suggest(field.name.location(), &field.name, self.fields(parent)),
+                        Some(definition) => self.visit_arguments(&field.arguments, &definition.arguments),
+                        None => self.suggest(field.name.location(), &field.name, self.field_names(parent)),
                     }
                     let ty = definition.as_ref().map(|definition| definition.ty.inner_named_type());
-                    self.set(ty, &field.selection_set);
+                    self.visit_selections(ty, &field.selection_set);
                 }
                 Selection::InlineFragment(inline) => {
-                    self.set(inline.type_condition.as_ref().or(parent), &inline.selection_set);
+                    self.visit_selections(inline.type_condition.as_ref().or(parent), &inline.selection_set);
                 }
                 Selection::FragmentSpread(_) => {}
             }
         }
     }
 
-    fn fields(&self, parent: Option<&Name>) -> Vec<Name> {
+    fn field_names(&self, parent: Option<&Name>) -> Vec<Name> {
         match parent.and_then(|parent| self.types.schema().types.get(parent)) {
             Some(ExtendedType::Object(ty)) => ty.fields.keys().cloned().collect(),
             Some(ExtendedType::Interface(ty)) => ty.fields.keys().cloned().collect(),
@@ -91,10 +91,10 @@ impl<'a> Suggestions<'a> {
         }
     }
 
-    fn arguments(&mut self, given: &[Node<Argument>], definitions: &[Node<InputValueDefinition>]) {
+    fn visit_arguments(&mut self, given: &[Node<Argument>], definitions: &[Node<InputValueDefinition>]) {
         for argument in given {
             if let Some(definition) = definitions.iter().find(|definition| definition.name == argument.name) {
-                self.value(&argument.value, &definition.ty);
+                self.visit_value(&argument.value, &definition.ty);
             } else {
                 let names = definitions.iter().map(|definition| definition.name.clone()).collect();
                 self.suggest(argument.location(), &argument.name, names);
@@ -102,16 +102,16 @@ impl<'a> Suggestions<'a> {
         }
     }
 
-    fn value(&mut self, value: &Node<Value>, ty: &Type) {
+    fn visit_value(&mut self, value: &Node<Value>, ty: &Type) {
         match (&**value, self.types.schema().types.get(ty.inner_named_type())) {
-            (Value::List(items), _) => items.iter().for_each(|item| self.value(item, ty.item_type())),
+            (Value::List(items), _) => items.iter().for_each(|item| self.visit_value(item, ty.item_type())),
             (Value::Enum(name), Some(ExtendedType::Enum(ty))) if !ty.values.contains_key(name) => {
                 self.suggest(name.location(), name, ty.values.keys().cloned().collect());
             }
             (Value::Object(fields), Some(ExtendedType::InputObject(ty))) => {
                 for (name, field) in fields {
                     match ty.fields.get(name) {
-                        Some(definition) => self.value(field, &definition.ty),
+                        Some(definition) => self.visit_value(field, &definition.ty),
                         None => self.suggest(field.location(), name, ty.fields.keys().cloned().collect()),
                     }
                 }

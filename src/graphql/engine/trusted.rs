@@ -5,20 +5,20 @@ use anyhow::{Context, bail};
 use async_graphql::ServerError;
 use serde_json::Value;
 
-use super::documents::Hash;
+use super::document_cache::Hash;
 use crate::config::GraphqlSettings;
 use crate::crypto;
 use crate::error::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// The documents that may be run, where only listed ones do.
+/// Allow-list of documents.
 pub struct TrustedDocuments {
     by_id: HashMap<String, String>,
     texts: HashSet<Hash>,
 }
 
 impl TrustedDocuments {
-    /// Reads the list that the settings name, if any.
+    /// Reads the manifest that the settings name, if any.
     pub fn from_settings(settings: &GraphqlSettings) -> anyhow::Result<Option<Self>> {
         settings.trusted_documents.as_deref().map(Self::read).transpose()
     }
@@ -27,7 +27,7 @@ impl TrustedDocuments {
     /// tools write it, or `{"<hash>": "<document>"}` as GraphQL Code Generator's do.
     fn read(path: &Path) -> anyhow::Result<Self> {
         let read = || Self::parse(&serde_json::from_str(&std::fs::read_to_string(path)?)?);
-        read().with_context(|| format!("TRUSTED_DOCUMENTS={} is no manifest of documents", path.display()))
+        read().with_context(|| format!("TRUSTED_DOCUMENTS={} is not a manifest of documents", path.display()))
     }
 
     fn parse(manifest: &Value) -> anyhow::Result<Self> {

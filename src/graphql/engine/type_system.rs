@@ -6,10 +6,10 @@ use apollo_compiler::schema::{Component, ExtendedType, InputObjectType};
 use apollo_compiler::validation::Valid;
 use apollo_compiler::{Name, Node, Schema, name};
 
-/// The schema's types as validation, coercion and planning need them.
+/// The schema's types, indexed for validation, coercion and planning.
 pub(super) struct TypeSystem {
     schema: Valid<Schema>,
-    /// Object types that an interface or union stands for, by its name.
+    /// Possible object types of each interface and union.
     possible: HashMap<Name, Vec<Name>>,
 }
 
@@ -35,17 +35,16 @@ impl TypeSystem {
         Ok(Self { schema: Valid::assume_valid(schema), possible })
     }
 
-    /// The schema itself, for apollo-compiler.
     pub(super) fn schema(&self) -> &Valid<Schema> {
         &self.schema
     }
 
     /// Returns true if a fragment on `condition` applies to objects of type `object`.
-    pub(super) fn applies(&self, condition: &Name, object: &Name) -> bool {
+    pub(super) fn is_applicable(&self, condition: &Name, object: &Name) -> bool {
         condition == object || self.schema.is_subtype(condition, object)
     }
 
-    /// Returns the object types that an interface or union stands for; `None` for any other type.
+    /// Returns the possible object types of an interface or union; `None` for any other type.
     pub(super) fn possible_types(&self, name: &Name) -> Option<&[Name]> {
         match self.schema.types.get(name)? {
             ExtendedType::Interface(_) | ExtendedType::Union(_) => {

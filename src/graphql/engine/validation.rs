@@ -1,32 +1,25 @@
 use apollo_compiler::ast::{Definition, Document};
 use apollo_compiler::diagnostic::ToCliReport;
-use apollo_compiler::executable::ExecutableDocument;
 use apollo_compiler::parser::Parser;
-use apollo_compiler::validation::{DiagnosticList, Valid};
+use apollo_compiler::validation::DiagnosticList;
 use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
 
+use super::document::ValidDocument;
 use super::lines::Lines;
 use super::plan::operation_type;
+use super::planner::{Conditions, Planner};
+use super::request::InvalidRequest;
 use super::source::{self, Source};
 use super::suggestions::Suggestions;
 use super::type_system::TypeSystem;
-use super::values;
-use super::{InvalidRequest, overlaps, structure};
+use super::{structure, values};
 use crate::config::Limits;
 use crate::error::ErrorCode;
 use crate::graphql::errors::coded;
 
-/// Errors of one document that are reported; apollo-compiler finds any number.
+/// Largest number of errors reported for a document; apollo-compiler finds any number.
 const MAX_ERRORS: usize = 10;
-
-/// A document that is valid by chapter 5 of the specification.
-pub(super) struct ValidDocument {
-    pub(super) executable: Valid<ExecutableDocument>,
-    pub(super) lines: Lines,
-    /// Number of tokens, as the grammar counts them.
-    pub(super) tokens: usize,
-}
 
 /// Parses and validates a document. `operation` is the `operationName` of the request.
 pub(super) fn validate(
@@ -39,8 +32,11 @@ pub(super) fn validate(
     let source = Source::check(text, limits)?;
     let lines = Lines::new(source.text.into_owned());
     let ast = Parser::new().parse_ast(lines.text(), "document").map_err(|invalid| {
-        // After the first error the parser guesses.
-        errors(&invalid.errors, &lines, ErrorCode::GraphqlParseFailed).into_iter().take(1).collect::<Vec<_>>()
+        // Errors after the first are follow-ups: the parser guesses how to go on.
+        to_errors(&invalid.errors, &lines, ErrorCode::GraphqlParseFailed)
+            .into_iter()
+            .take(1)
+            .collect::<Vec<_>>()
     })?;
     if let Some(offset) = source::find_dropped(lines.text(), &ast.serialize().no_indent().to_string())
         && ast.definitions.iter().all(Definition::is_executable_definition)
@@ -49,13 +45,13 @@ pub(super) fn validate(
             ServerError::new("Syntax error: a name without a value.", Some(lines.position_at(offset)));
         return Err(coded(error, ErrorCode::GraphqlParseFailed).into());
     }
-    let invalid = |errors| InvalidRequest { errors, kind: kind(&ast, operation) };
+    let invalid = |errors| InvalidRequest { errors, kind: find_kind(&ast, operation) };
     structure::check(&ast, &lines, operation, limits).map_err(|error| invalid(vec![error]))?;
-    // What does not exist is reported alone: without it, the rest would look invalid in places where it is not.
+    // Unknown names end validation: rules that see the document without them would report follow-up errors.
     let refuse = |found: &DiagnosticList| {
         let offsets: Vec<_> =
             found.iter().take(MAX_ERRORS).filter_map(|it| Some(it.error.location()?.offset())).collect();
-        let mut found = errors(found, &lines, ErrorCode::GraphqlValidationFailed);
+        let mut found = to_errors(found, &lines, ErrorCode::GraphqlValidationFailed);
         if suggest {
             Suggestions::find(types, &ast, &lines, &offsets).add_to(&mut found);
         }
@@ -65,24 +61,32 @@ pub(super) fn validate(
     let executable = built.validate(types.schema()).map_err(|found| refuse(&found.errors))?;
     let document = ValidDocument { executable, lines, tokens: source.tokens };
     let mut found = values::check(types, &document);
-    found.extend(overlaps::check(types, &document, limits));
+    found.extend(find_conflicts(types, &document, limits));
     found.truncate(MAX_ERRORS);
     if found.is_empty() { Ok(document) } else { Err(invalid(found)) }
 }
 
-/// Returns the kind of the operation that an invalid document means, for the log.
-fn kind(document: &Document, name: Option<&str>) -> Option<OperationType> {
+/// Finds fields with one response key but different arguments (5.3.2), as planning reports them.
+fn find_conflicts(types: &TypeSystem, document: &ValidDocument, limits: &Limits) -> Vec<ServerError> {
+    let operations = document.executable.operations.iter();
+    let plans = operations
+        .map(|operation| Planner::new(types, document, operation, Conditions::Ignored, limits).plan());
+    plans.filter_map(Result::err).collect()
+}
+
+/// Returns the kind of the operation that an invalid document selects, for the log.
+fn find_kind(document: &Document, name: Option<&str>) -> Option<OperationType> {
     let operations = document.definitions.iter().filter_map(Definition::as_operation_definition);
     let mut meant =
         operations.filter(|operation| name.is_none_or(|name| operation.name.as_deref() == Some(name)));
     meant.next().map(|operation| operation_type(operation.operation_type))
 }
 
-fn errors(found: &DiagnosticList, lines: &Lines, code: ErrorCode) -> Vec<ServerError> {
+fn to_errors(found: &DiagnosticList, lines: &Lines, code: ErrorCode) -> Vec<ServerError> {
     let wire = found.iter().take(MAX_ERRORS).map(|found| {
         coded(
             ServerError::new(
-                sentence(&found.error.to_string()),
+                to_sentence(&found.error.to_string()),
                 Some(lines.position(found.error.location())),
             ),
             code,
@@ -91,8 +95,8 @@ fn errors(found: &DiagnosticList, lines: &Lines, code: ErrorCode) -> Vec<ServerE
     wire.collect()
 }
 
-/// Returns a message of apollo-compiler as a sentence in the words of GraphQL.
-fn sentence(message: &str) -> String {
+/// Turns a message of apollo-compiler into a sentence in GraphQL's words.
+fn to_sentence(message: &str) -> String {
     let words = [
         ("R_CURLY", "}"),
         ("L_CURLY", "{"),

@@ -8,8 +8,8 @@ use apollo_compiler::schema::InputObjectType;
 use apollo_compiler::{Name, Node};
 use async_graphql::{Pos, ServerError};
 
+use super::document::ValidDocument;
 use super::type_system::TypeSystem;
-use super::validation::ValidDocument;
 use super::variables;
 use crate::domain::Problem;
 use crate::error::{AppError, ErrorCode, FieldProblem};
@@ -31,15 +31,15 @@ pub(super) fn check(types: &TypeSystem, document: &ValidDocument) -> Vec<ServerE
             problems: Vec::new(),
         };
         for variable in &operation.variables {
-            walk.directives(&variable.directives);
+            walk.check_directives(&variable.directives);
             if let Some(default) = &variable.default_value {
-                walk.path = variables::first_use(&document.executable, operation, &variable.name);
-                walk.value(default, &variable.ty, false);
+                walk.path = variables::find_first_use(&document.executable, operation, &variable.name);
+                walk.check_value(default, &variable.ty, false);
                 walk.path.clear();
             }
         }
-        walk.directives(&operation.directives);
-        walk.set(&operation.selection_set);
+        walk.check_directives(&operation.directives);
+        walk.check_selections(&operation.selection_set);
         errors.extend(walk.errors);
         problems.extend(walk.problems);
     }
@@ -63,81 +63,83 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn within(&mut self, part: &str, inner: impl FnOnce(&mut Self)) {
+    fn descend(&mut self, part: &str, inner: impl FnOnce(&mut Self)) {
         self.path.push(part.to_owned());
         inner(self);
         self.path.pop();
     }
 
-    fn set(&mut self, set: &'a SelectionSet) {
+    fn check_selections(&mut self, set: &'a SelectionSet) {
         for selection in &set.selections {
-            self.directives(selection.directives());
+            self.check_directives(selection.directives());
             match selection {
-                Selection::Field(field) => self.within(field.response_key(), |walk| {
-                    walk.arguments(&field.arguments, &field.definition.arguments);
-                    walk.set(&field.selection_set);
+                Selection::Field(field) => self.descend(field.response_key(), |walk| {
+                    walk.check_arguments(&field.arguments, &field.definition.arguments);
+                    walk.check_selections(&field.selection_set);
                 }),
-                Selection::InlineFragment(inline) => self.set(&inline.selection_set),
+                Selection::InlineFragment(inline) => self.check_selections(&inline.selection_set),
                 Selection::FragmentSpread(spread) => {
                     if let Some(fragment) = self.document.executable.fragments.get(&spread.fragment_name)
                         && self.fragments.insert(&spread.fragment_name)
                     {
-                        self.directives(&fragment.directives);
-                        self.set(&fragment.selection_set);
+                        self.check_directives(&fragment.directives);
+                        self.check_selections(&fragment.selection_set);
                     }
                 }
             }
         }
     }
 
-    fn directives(&mut self, directives: &'a DirectiveList) {
+    fn check_directives(&mut self, directives: &'a DirectiveList) {
         for directive in directives {
             if let Some(definition) = self.types.schema().directive_definitions.get(&directive.name) {
-                self.arguments(&directive.arguments, &definition.arguments);
+                self.check_arguments(&directive.arguments, &definition.arguments);
             }
         }
     }
 
-    fn arguments(&mut self, given: &'a [Node<Argument>], definitions: &[Node<InputValueDefinition>]) {
+    fn check_arguments(&mut self, given: &'a [Node<Argument>], definitions: &[Node<InputValueDefinition>]) {
         for argument in given {
             if let Some(definition) = definitions.iter().find(|definition| definition.name == argument.name) {
                 let has_default = definition.default_value.is_some();
-                self.within(&argument.name, |walk| walk.value(&argument.value, &definition.ty, has_default));
+                self.descend(&argument.name, |walk| {
+                    walk.check_value(&argument.value, &definition.ty, has_default);
+                });
             }
         }
     }
 
-    fn value(&mut self, value: &'a Node<Value>, ty: &Type, has_default: bool) {
+    fn check_value(&mut self, value: &'a Node<Value>, ty: &Type, has_default: bool) {
         match &**value {
-            Value::Variable(name) => self.variable(value, name, ty, has_default),
+            Value::Variable(name) => self.check_variable(value, name, ty, has_default),
             Value::List(items) if ty.is_list() => {
                 for (index, item) in items.iter().enumerate() {
-                    self.within(&index.to_string(), |walk| walk.value(item, ty.item_type(), false));
+                    self.descend(&index.to_string(), |walk| walk.check_value(item, ty.item_type(), false));
                 }
             }
             Value::Object(fields) => match self.types.input_object(ty) {
-                Some(definition) => self.object(fields, definition),
-                None => self.scalar(value, ty),
+                Some(definition) => self.check_object(fields, definition),
+                None => self.check_scalar(value, ty),
             },
             Value::Null => {}
-            _ => self.scalar(value, ty),
+            _ => self.check_scalar(value, ty),
         }
     }
 
-    fn object(&mut self, fields: &'a [(Name, Node<Value>)], definition: &InputObjectType) {
+    fn check_object(&mut self, fields: &'a [(Name, Node<Value>)], definition: &InputObjectType) {
         let mut seen = HashSet::new();
         for (name, field) in fields {
             if !seen.insert(name.as_str()) {
-                self.error(field, format!("There can be only one input field named \"{name}\"."));
+                self.report(field, format!("There can be only one input field named \"{name}\"."));
             }
             if let Some(definition) = definition.fields.get(name) {
                 let has_default = definition.default_value.is_some();
-                self.within(name, |walk| walk.value(field, &definition.ty, has_default));
+                self.descend(name, |walk| walk.check_value(field, &definition.ty, has_default));
             }
         }
     }
 
-    fn scalar(&mut self, value: &Node<Value>, ty: &Type) {
+    fn check_scalar(&mut self, value: &Node<Value>, ty: &Type) {
         let text = if let Value::String(text) = &**value { Some(text.as_str()) } else { None };
         if let Err(message) = scalars::check(ty.inner_named_type(), text) {
             let path = self.path.iter().cloned().map(Into::into).collect();
@@ -147,7 +149,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Checks `IsVariableUsageAllowed` (5.8.5).
-    fn variable(&mut self, value: &Node<Value>, name: &str, ty: &Type, has_default: bool) {
+    fn check_variable(&mut self, value: &Node<Value>, name: &str, ty: &Type, has_default: bool) {
         let Some(definition) = self.variables.iter().find(|definition| definition.name == name) else {
             return;
         };
@@ -162,11 +164,11 @@ impl<'a> Walk<'a> {
             let message = format!(
                 "Variable \"${name}\" of type \"{declared}\" cannot be used where \"{ty}\" is expected."
             );
-            self.error(value, message);
+            self.report(value, message);
         }
     }
 
-    fn error(&mut self, value: &Node<Value>, message: String) {
+    fn report(&mut self, value: &Node<Value>, message: String) {
         let position = self.document.lines.position(value.location());
         self.errors
             .push(coded(ServerError::new(message, Some(position)), ErrorCode::GraphqlValidationFailed));

@@ -1,6 +1,7 @@
 //! Coercion of variables (6.1.2) before anything is executed.
 //!
-//! apollo-compiler has this, too, but reports the first problem only and not where it is, and does not coerce defaults.
+//! apollo-compiler has its own coercion, but that reports only the first problem, without a path, and does not coerce
+//! defaults.
 
 use std::collections::HashSet;
 
@@ -16,10 +17,10 @@ use crate::domain::Problem;
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::scalars;
 
-/// Problems that are reported of one request.
+/// Largest number of problems reported for a request.
 const MAX_PROBLEMS: usize = 100;
 
-/// Returns the coerced variables of an operation; those without a value and a default are absent.
+/// Coerces the variables of an operation; those without a value and a default are absent.
 ///
 /// Fails with up to [`MAX_PROBLEMS`] problems, each with its path from the first field that uses the variable.
 pub(super) fn coerce(
@@ -33,9 +34,9 @@ pub(super) fn coerce(
     for definition in &operation.variables {
         let mut coercion = Coercion { types, path: Vec::new(), problems: Vec::new() };
         let value = if let Some(value) = given.remove(definition.name.as_str()) {
-            Some(coercion.value(&definition.ty, value))
+            Some(coercion.coerce_value(&definition.ty, value))
         } else if let Some(default) = &definition.default_value {
-            convert::value(types, default, &definition.ty, &Variables::default())
+            convert::convert_value(types, default, &definition.ty, &Variables::default())
         } else {
             if definition.ty.is_non_null() {
                 coercion.report("REQUIRED", "This value is required.");
@@ -43,7 +44,7 @@ pub(super) fn coerce(
             None
         };
         if !coercion.problems.is_empty() {
-            let path = first_use(document, operation, &definition.name);
+            let path = find_first_use(document, operation, &definition.name);
             problems.extend(coercion.problems.into_iter().map(|(inner, problem)| {
                 let path = path.iter().cloned().chain(inner).map(Into::into).collect();
                 FieldProblem { path, problem }
@@ -71,15 +72,15 @@ impl Coercion<'_> {
         }
     }
 
-    fn within(&mut self, part: String, inner: impl FnOnce(&mut Self) -> Value) -> Value {
+    fn descend(&mut self, part: String, inner: impl FnOnce(&mut Self) -> Value) -> Value {
         self.path.push(part);
         let value = inner(self);
         self.path.pop();
         value
     }
 
-    /// Coerces a value from JSON; what is wrong with it is reported.
-    fn value(&mut self, ty: &Type, value: Value) -> Value {
+    /// Coerces a value from JSON, and reports its problems.
+    fn coerce_value(&mut self, ty: &Type, value: Value) -> Value {
         match (ty, value) {
             (Type::Named(_) | Type::List(_), Value::Null) => Value::Null,
             (_, Value::Null) => {
@@ -90,18 +91,22 @@ impl Coercion<'_> {
                 let values = values.into_iter().enumerate();
                 Value::List(
                     values
-                        .map(|(index, value)| self.within(index.to_string(), |it| it.value(item, value)))
+                        .map(|(index, value)| {
+                            self.descend(index.to_string(), |it| it.coerce_value(item, value))
+                        })
                         .collect(),
                 )
             }
-            (Type::List(item) | Type::NonNullList(item), value) => Value::List(vec![self.value(item, value)]),
-            (Type::Named(name) | Type::NonNullNamed(name), value) => self.named(name, value),
+            (Type::List(item) | Type::NonNullList(item), value) => {
+                Value::List(vec![self.coerce_value(item, value)])
+            }
+            (Type::Named(name) | Type::NonNullNamed(name), value) => self.coerce_named(name, value),
         }
     }
 
-    fn named(&mut self, name: &SchemaName, value: Value) -> Value {
+    fn coerce_named(&mut self, name: &SchemaName, value: Value) -> Value {
         match self.types.schema().types.get(name) {
-            Some(ExtendedType::InputObject(_)) => self.input_object(name, value),
+            Some(ExtendedType::InputObject(_)) => self.coerce_input_object(name, value),
             Some(ExtendedType::Enum(definition)) => match value {
                 Value::String(text) if definition.values.contains_key(text.as_str()) => {
                     Value::Enum(Name::new(text))
@@ -112,13 +117,13 @@ impl Coercion<'_> {
                     value
                 }
             },
-            _ => self.scalar(name, value),
+            _ => self.coerce_scalar(name, value),
         }
     }
 
-    fn scalar(&mut self, name: &str, value: Value) -> Value {
+    fn coerce_scalar(&mut self, name: &str, value: Value) -> Value {
         let expected = match (name, &value) {
-            ("Int", Value::Number(number)) => match int(number) {
+            ("Int", Value::Number(number)) => match parse_int(number) {
                 Some(int) => return Value::from(int),
                 None => "Enter a whole number from -2147483648 to 2147483647.",
             },
@@ -145,7 +150,7 @@ impl Coercion<'_> {
         value
     }
 
-    fn input_object(&mut self, name: &SchemaName, value: Value) -> Value {
+    fn coerce_input_object(&mut self, name: &SchemaName, value: Value) -> Value {
         let Some(definition) = self.types.schema().get_input_object(name) else { return value };
         let Value::Object(mut given) = value else {
             self.report("INVALID", format!("Send an object of type {name}."));
@@ -154,9 +159,9 @@ impl Coercion<'_> {
         for field in definition.fields.values() {
             if let Some(value) = given.get_mut(field.name.as_str()) {
                 let given = std::mem::take(value);
-                *value = self.within(field.name.to_string(), |it| it.value(&field.ty, given));
+                *value = self.descend(field.name.to_string(), |it| it.coerce_value(&field.ty, given));
             } else if field.is_required() {
-                self.within(field.name.to_string(), |it| {
+                self.descend(field.name.to_string(), |it| {
                     it.report("REQUIRED", "This value is required.");
                     Value::Null
                 });
@@ -164,7 +169,7 @@ impl Coercion<'_> {
         }
         let unknown = given.keys().filter(|key| !definition.fields.contains_key(key.as_str()));
         for key in unknown.cloned().collect::<Vec<_>>() {
-            self.within(key.to_string(), |it| {
+            self.descend(key.to_string(), |it| {
                 it.report("INVALID", format!("{name} has no field of this name."));
                 Value::Null
             });
@@ -173,18 +178,23 @@ impl Coercion<'_> {
     }
 }
 
-/// JSON does not tell 1 from 1.0, and some clients write all numbers in the second way.
-fn int(number: &async_graphql::Number) -> Option<i32> {
+/// Reads a 32-bit integer, also from 1.0: JSON has one type of numbers, and some clients write all with a fraction.
+fn parse_int(number: &async_graphql::Number) -> Option<i32> {
     let whole = number.as_f64().filter(|float| float.fract() == 0.0);
     #[expect(clippy::cast_possible_truncation, reason = "a float out of range becomes one that i32 refuses")]
     number.as_i64().or(whole.map(|float| float as i64)).and_then(|int| int.try_into().ok())
 }
 
-/// Returns the path of the first argument or input field that a variable stands for: response keys, then the argument
-/// and what is inside it. A variable that only directives use has its own name as path.
-pub(super) fn first_use(document: &ExecutableDocument, operation: &Operation, variable: &str) -> Vec<String> {
+/// Returns the path to a variable's first use in an argument: response keys, the argument, input fields and indexes.
+///
+/// The path of a variable that only directives use is its name.
+pub(super) fn find_first_use(
+    document: &ExecutableDocument,
+    operation: &Operation,
+    variable: &str,
+) -> Vec<String> {
     let mut search = Search { document, variable, fragments: HashSet::new(), path: Vec::new() };
-    if search.set(&operation.selection_set) { search.path } else { vec![variable.to_owned()] }
+    if search.search_selections(&operation.selection_set) { search.path } else { vec![variable.to_owned()] }
 }
 
 struct Search<'a> {
@@ -195,8 +205,8 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Returns true if the variable was found; `path` leads to it then.
-    fn within(&mut self, part: &str, inner: impl FnOnce(&mut Self) -> bool) -> bool {
+    /// Searches one level deeper. Returns true if the variable was found; `path` leads to it then.
+    fn descend(&mut self, part: &str, inner: impl FnOnce(&mut Self) -> bool) -> bool {
         self.path.push(part.to_owned());
         let found = inner(self);
         if !found {
@@ -205,32 +215,33 @@ impl<'a> Search<'a> {
         found
     }
 
-    fn set(&mut self, set: &'a SelectionSet) -> bool {
+    fn search_selections(&mut self, set: &'a SelectionSet) -> bool {
         set.selections.iter().any(|selection| match selection {
-            Selection::Field(field) => self.within(field.response_key(), |it| {
+            Selection::Field(field) => self.descend(field.response_key(), |it| {
                 let mut arguments = field.arguments.iter();
-                arguments.any(|argument| it.within(&argument.name, |it| it.value(&argument.value)))
-                    || it.set(&field.selection_set)
+                arguments.any(|argument| it.descend(&argument.name, |it| it.search_value(&argument.value)))
+                    || it.search_selections(&field.selection_set)
             }),
-            Selection::InlineFragment(inline) => self.set(&inline.selection_set),
+            Selection::InlineFragment(inline) => self.search_selections(&inline.selection_set),
             Selection::FragmentSpread(spread) => {
                 let fragment = self.document.fragments.get(&spread.fragment_name);
                 fragment.is_some_and(|fragment| {
-                    self.fragments.insert(&spread.fragment_name) && self.set(&fragment.selection_set)
+                    self.fragments.insert(&spread.fragment_name)
+                        && self.search_selections(&fragment.selection_set)
                 })
             }
         })
     }
 
-    fn value(&mut self, value: &ast::Value) -> bool {
+    fn search_value(&mut self, value: &ast::Value) -> bool {
         match value {
             ast::Value::Variable(name) => name == self.variable,
             ast::Value::List(items) => {
                 let mut items = items.iter().enumerate();
-                items.any(|(index, item)| self.within(&index.to_string(), |it| it.value(item)))
+                items.any(|(index, item)| self.descend(&index.to_string(), |it| it.search_value(item)))
             }
             ast::Value::Object(fields) => {
-                fields.iter().any(|(name, value)| self.within(name, |it| it.value(value)))
+                fields.iter().any(|(name, value)| self.descend(name, |it| it.search_value(value)))
             }
             _ => false,
         }

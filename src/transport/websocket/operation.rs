@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::message::{complete, errors, result};
 use crate::auth::{Client, Requester};
 use crate::graphql::{Caller, Operation, RefreshCookie, RequestId};
-use crate::metrics::Held;
+use crate::metrics::GaugeGuard;
 use crate::telemetry;
 use crate::transport::Transport;
 use crate::transport::errors::internal;
@@ -22,7 +22,7 @@ use crate::transport::observation::Observation;
 /// that.
 pub(super) struct Running {
     number: u64,
-    _in_progress: Held,
+    _in_progress: GaugeGuard,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -70,7 +70,7 @@ impl Running {
         let cookie = if browser_mode { RefreshCookie::Unavailable } else { RefreshCookie::Off };
         let span = telemetry::begin_operation(Some(&request_id.0));
         let number = outlet.number;
-        let in_progress = transport.app.metrics.socket_operation();
+        let in_progress = GaugeGuard::new(&transport.app.metrics.socket_operations);
         let work = async move {
             let observation = observation.with_operation(&operation);
             // The session may have ended since the socket was opened.
@@ -126,7 +126,7 @@ async fn subscribe<E: Executor>(
     let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id.clone());
     // A panic in the stream ends this operation, not the socket.
     let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
-    let _live = transport.app.metrics.subscription();
+    let _live = GaugeGuard::new(&transport.app.metrics.subscriptions);
     while let Some(response) = stream.next().await {
         let Ok(response) = response else {
             let error = internal(&request_id);

@@ -17,7 +17,7 @@ use super::operation::{Event, OperationContext, Outlet, Running};
 use crate::auth::{Client, Requester};
 use crate::error::ErrorCode;
 use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId, exceeded};
-use crate::metrics::Held;
+use crate::metrics::GaugeGuard;
 use crate::transport::Transport;
 use crate::transport::bearer::bearer_token;
 use crate::transport::observation::Observation;
@@ -44,7 +44,7 @@ pub(super) struct Socket<W, E> {
     client: Arc<Client>,
     request_id: RequestId,
     permit: SocketPermit,
-    _open: Held,
+    _open: GaugeGuard,
     /// Set once the connection has been acknowledged.
     requester: Option<Requester>,
     /// Expiry of the token, or before initialisation the time limit of that.
@@ -73,7 +73,7 @@ where
         let (sender, events) = mpsc::channel(QUEUE);
         let deadline = Instant::now() + INIT_TIMEOUT;
         let operations = HashMap::new();
-        let open = transport.app.metrics.socket();
+        let open = GaugeGuard::new(&transport.app.metrics.sockets);
         Self {
             websocket,
             transport,

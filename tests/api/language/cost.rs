@@ -4,7 +4,7 @@ use super::Asker;
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn cost_counts_what_will_run() {
+async fn cost_counts_the_fields_that_will_run() {
     let app = TestApp::with(&["--max-complexity=500"]).await;
     let ada = Asker::new(&app).await;
     let variables = "query($n: Int = 10, $h: Int = 5) { todos(first: $n) { nodes { id history(first: $h) { nodes { id } } } } }";
@@ -15,7 +15,7 @@ async fn cost_counts_what_will_run() {
         (variables, json!({}), true),
         (variables, json!({ "n": 10, "h": 5 }), true),
         (variables, json!({ "n": 100 }), false),
-        // Null is as absent: the default of the field counts.
+        // Null counts as absent: the field's default applies.
         (variables, json!({ "n": null }), true),
         ("query($n: Int) { todos(first: $n) { nodes { id } } }", json!({}), true),
         (&format!("query A {{ __typename }} query B {{ {expensive} }}"), json!({}), true),
@@ -50,7 +50,7 @@ async fn cost_counts_what_will_run() {
 }
 
 #[tokio::test]
-async fn limits_on_fields_and_aliases_do_not_count_what_does_not_run() {
+async fn limits_on_fields_and_aliases_ignore_skipped_fields() {
     let app = TestApp::with(&["--max-aliases=1", "--max-root-fields=2"]).await;
     let ada = Asker::new(&app).await;
     for query in [
@@ -70,7 +70,7 @@ async fn limits_on_fields_and_aliases_do_not_count_what_does_not_run() {
 }
 
 #[tokio::test]
-async fn histories_of_a_default_page_are_affordable() {
+async fn a_default_page_with_histories_is_within_the_limit() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.create("a").await;

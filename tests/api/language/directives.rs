@@ -36,7 +36,7 @@ async fn a_skipped_mutation_does_not_run() {
 }
 
 #[tokio::test]
-async fn conditions_are_decided_wherever_they_stand() {
+async fn skip_and_include_apply_to_fields_and_fragments_at_every_level() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.create("a").await;
@@ -55,7 +55,7 @@ async fn conditions_are_decided_wherever_they_stand() {
             "todos { edges { node { title history @include(if: $no) { nodes { id @skip(if: $yes) } } } } }",
             json!({ "todos": { "edges": [{ "node": { "title": "a" } }] } }),
         ),
-        // Included once is included, even if another occurrence of the field is skipped.
+        // One included occurrence suffices, even if another one is skipped.
         ("me { name @skip(if: $yes) name }", json!({ "me": { "name": "Ada Lovelace" } })),
     ] {
         let fragment = if selection.contains("...F") { "fragment F on User { name }" } else { "" };
@@ -76,7 +76,7 @@ async fn conditions_are_decided_wherever_they_stand() {
 }
 
 #[tokio::test]
-async fn a_known_document_is_decided_anew_for_each_request() {
+async fn conditions_of_a_cached_document_are_evaluated_for_each_request() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "query($x: Boolean!) { me { name @include(if: $x) __typename } }";
@@ -89,7 +89,7 @@ async fn a_known_document_is_decided_anew_for_each_request() {
 }
 
 #[tokio::test]
-async fn a_condition_that_is_no_boolean_is_refused() {
+async fn a_condition_that_is_not_a_boolean_is_refused() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     for (query, variables, code) in [

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::Asker;
 use crate::support::{Owner, TestApp};
 
-/// The title of a todo that is made with a literal.
+/// Creates a todo with a literal title and returns the title.
 async fn title(owner: &Owner<'_>, literal: &str) -> Value {
     let query = format!(
         "mutation {{ createTodo(input: {{ title: \"t\", description: {literal} }}) {{ todo {{ description }} }} }}"
@@ -12,7 +12,7 @@ async fn title(owner: &Owner<'_>, literal: &str) -> Value {
 }
 
 #[tokio::test]
-async fn strings_mean_what_their_escapes_say() {
+async fn escapes_in_strings_are_decoded() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     for (literal, expected) in [
@@ -52,7 +52,7 @@ async fn strings_mean_what_their_escapes_say() {
 }
 
 #[tokio::test]
-async fn what_the_grammar_ignores_is_ignored() {
+async fn ignored_tokens_are_ignored() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     for query in [
@@ -70,7 +70,7 @@ async fn what_the_grammar_ignores_is_ignored() {
 }
 
 #[tokio::test]
-async fn descriptions_stand_before_operations_fragments_and_variables() {
+async fn descriptions_are_accepted_before_operations_fragments_and_variables() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "\"\"\"\nCounts.\n\"\"\"\nquery Count(\"How many\" $n: Int = 1 \"\"\"Which\"\"\" $s: String = \"x\") {
@@ -92,13 +92,13 @@ async fn descriptions_stand_before_operations_fragments_and_variables() {
 }
 
 #[tokio::test]
-async fn numbers_and_directives_on_variables_are_read() {
+async fn numbers_and_directives_on_variables_are_parsed() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.create("a").await;
     let data = ada.answered("{ todos(first: -0) { nodes { id } } }", &json!({})).await;
     assert_eq!(data, json!({ "todos": { "nodes": [] } }));
-    // Two values: a sign begins the second one.
+    // Two values: the sign starts the second one.
     let query = "{ todos(filter: { tags: { any: [1-2] } }) { nodes { id } } }";
     ada.refused(query, &Value::Null, "GRAPHQL_VALIDATION_FAILED").await;
     for (query, code) in [

@@ -1,11 +1,11 @@
-//! Arguments as resolvers receive them, shown by a schema with inputs of every kind.
+//! Arguments as resolvers receive them, tested with a schema that has every kind of input.
 
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn resolvers_receive_what_the_specification_says() {
+async fn resolvers_receive_coerced_arguments() {
     let app = TestApp::with_test_schema(&[]).await;
     let absent = json!({ "required": 1, "defaulted": 7, "text": null, "float": null, "id": null, "color": null,
         "numbers": null, "matrix": null, "inner": null });
@@ -64,7 +64,7 @@ async fn resolvers_receive_what_the_specification_says() {
 }
 
 #[tokio::test]
-async fn fields_of_interfaces_and_unions_are_those_of_the_object() {
+async fn fields_of_interfaces_and_unions_are_resolved_on_the_object() {
     let app = TestApp::with_test_schema(&[]).await;
     let text = async |query: &str| {
         let request = app.http.post(app.url("/graphql")).json(&json!({ "query": query }));

@@ -4,7 +4,7 @@ use super::Asker;
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn instants_keep_their_microseconds_and_have_one_form() {
+async fn instants_keep_microseconds_and_are_written_in_one_form() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "mutation($d: DateTime) { createTodo(input: { title: \"a\", dueAt: $d }) { todo { dueAt createdAt } } }";
@@ -16,7 +16,7 @@ async fn instants_keep_their_microseconds_and_have_one_form() {
         let made = ada.ask(query, json!({ "d": given })).await.data("createTodo")["todo"].clone();
         assert_eq!(made["dueAt"], expected);
         assert_eq!(made["createdAt"].as_str().unwrap().len(), expected.len());
-        // What is answered can be given back.
+        // Output is valid input.
         let filter = "query($d: DateTime) { todos(filter: { dueAfter: $d }, first: 1, orderBy: { field: DUE_AT }) { nodes { dueAt } } }";
         let found = ada.answered(filter, &json!({ "d": expected })).await;
         assert_eq!(found["todos"]["nodes"][0]["dueAt"], expected);
@@ -42,7 +42,7 @@ async fn instants_keep_their_microseconds_and_have_one_form() {
 }
 
 #[tokio::test]
-async fn the_schema_says_which_definition_of_instants_holds() {
+async fn the_schema_links_the_definition_of_date_time() {
     let app = TestApp::start().await;
     let answer = app.ask("{ __type(name: \"DateTime\") { specifiedByURL } }", Value::Null).await;
     let url = "https://scalars.graphql.org/chillicream/date-time.html";
@@ -50,7 +50,7 @@ async fn the_schema_says_which_definition_of_instants_holds() {
 }
 
 #[tokio::test]
-async fn a_literal_that_is_no_instant_is_refused_wherever_it_stands() {
+async fn an_invalid_instant_literal_is_refused_in_every_position() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let create = "{ a: createTodo(input: { title: \"A\" }) { todo { id } } b: createTodo(input: { title: \"B\", dueAt: _ }) { todo { id } } }";

@@ -4,7 +4,7 @@ use super::{Asker, data_text};
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn a_key_that_occurs_twice_runs_once() {
+async fn a_repeated_response_key_runs_once() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "mutation { createTodo(input: { title: \"d\" }) { todo { id } }
@@ -20,7 +20,7 @@ async fn a_key_that_occurs_twice_runs_once() {
 }
 
 #[tokio::test]
-async fn selections_of_one_key_are_merged_at_every_level() {
+async fn selections_of_one_response_key_are_merged_at_every_level() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.create("a").await;
@@ -32,17 +32,17 @@ async fn selections_of_one_key_are_merged_at_every_level() {
 }
 
 #[tokio::test]
-async fn fields_are_answered_in_the_order_of_the_specification() {
+async fn fields_of_a_response_have_the_order_of_the_selection() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.create("a").await;
     for (query, expected) in [
-        // Those that take longer come where they were asked for.
+        // Slow fields keep their position.
         (
             "{ todos { nodes { title } } b: __typename me { name } a: __typename }",
             r#"{"todos":{"nodes":[{"title":"a"}]},"b":"Query","me":{"name":"Ada Lovelace"},"a":"Query"}"#,
         ),
-        // A key stands where it occurs first, its fragments in place.
+        // A response key has the position of its first occurrence, with fragments in place.
         (
             "{ me { ...F name } a: __typename ...G me { __typename } } fragment F on User { e: __typename }
              fragment G on Query { b: __typename a: __typename me { email } }",
@@ -52,7 +52,7 @@ async fn fields_are_answered_in_the_order_of_the_specification() {
             "{ todos { nodes { history { nodes { kind } } title } totalCount } }",
             r#"{"todos":{"nodes":[{"history":{"nodes":[{"kind":"CREATED"}]},"title":"a"}],"totalCount":1}}"#,
         ),
-        // What is skipped has no place.
+        // Skipped occurrences do not count.
         (
             "{ me { name @skip(if: true) email name } }",
             r#"{"me":{"email":"ada@example.com","name":"Ada Lovelace"}}"#,
@@ -63,14 +63,14 @@ async fn fields_are_answered_in_the_order_of_the_specification() {
 }
 
 #[tokio::test]
-async fn fields_that_differ_under_one_key_are_refused() {
+async fn different_fields_under_one_response_key_are_refused() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     for query in [
         "{ me { a: id a: name } }",
         "{ todos(first: 1) { nodes { id } } todos(first: 2) { nodes { id } } }",
         "{ todos(first: 1) { nodes { id } } todos { nodes { id } } }",
-        // apollo-compiler takes the longer list for the same.
+        // apollo-compiler considers the longer list the same.
         "{ todos(filter: { priority: [HIGH] }) { nodes { id } } todos(filter: { priority: [HIGH, LOW] }) { nodes { id } } }",
         "{ ...A ...B } fragment A on Query { todos(filter: { tags: { any: [] } }) { nodes { id } } }
          fragment B on Query { todos(filter: { tags: { any: [\"a\"] } }) { nodes { id } } }",

@@ -1,4 +1,4 @@
-//! GraphQL by its specification of September 2025: what a client means is what runs, and nothing else.
+//! Conformance to the GraphQL specification of September 2025.
 
 mod cost;
 mod directives;
@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 use crate::support::{Client, Owner, TestApp};
 
-/// A user who sends each request by HTTP and over a socket, which is opened when it is needed.
+/// A user who sends each request over HTTP and over a WebSocket, which opens on first use.
 struct Asker<'a> {
     owner: Owner<'a>,
     socket: Mutex<Option<Client>>,
@@ -32,7 +32,7 @@ impl<'a> Asker<'a> {
     async fn open(&self) -> Client {
         let payload = json!({ "Authorization": format!("Bearer {}", self.owner.token) });
         let socket = Client::ready(self.owner.app, payload).await;
-        // PostgreSQL does not drop the database of a test while the listener of its socket logs in.
+        // Wait for the feed's LISTEN connection: PostgreSQL cannot drop the test's database while it logs in.
         let mut listener = self.owner.app.state.feed.hear();
         while !listener.heard().live {
             listener.more().await;
@@ -40,7 +40,7 @@ impl<'a> Asker<'a> {
         socket
     }
 
-    /// Sends a faulty request: it is refused with a code, and there is no data.
+    /// Sends an invalid request, and checks that it is refused with a code and without data.
     async fn refused(&self, query: &str, variables: &Value, code: &str) -> Value {
         let headers = HeaderMap::from_iter([
             (AUTHORIZATION, format!("Bearer {}", self.owner.token).parse().unwrap()),
@@ -59,7 +59,7 @@ impl<'a> Asker<'a> {
         errors
     }
 
-    /// Sends a query: it is answered with the same data both ways.
+    /// Sends a query, and checks that both transports return the same data.
     async fn answered(&self, query: &str, variables: &Value) -> Value {
         let answer = self.owner.ask(query, variables.clone()).await;
         assert!(answer.body.get("errors").is_none(), "{query}: {:#}", answer.body);
@@ -68,7 +68,7 @@ impl<'a> Asker<'a> {
         answer.body["data"].clone()
     }
 
-    /// The first message that answers an operation.
+    /// Returns the first message in response to an operation.
     async fn by_socket(&self, query: &str, variables: &Value) -> Value {
         let mut socket = self.socket.lock().await;
         let socket = match &mut *socket {

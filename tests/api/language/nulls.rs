@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::support::{Owner, TestApp};
 
 #[tokio::test]
-async fn a_failed_field_that_cannot_be_null_makes_its_parent_null() {
+async fn a_failed_non_null_field_makes_its_parent_null() {
     let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;
     ada.create("a").await;

@@ -4,7 +4,7 @@ use super::Asker;
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn every_wrong_value_is_named_with_its_path_and_a_sentence() {
+async fn every_invalid_value_is_reported_with_its_path_and_a_message() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let create = "mutation M($input: CreateTodosInput!) { createTodos(input: $input) { todos { id } } }";
@@ -59,7 +59,7 @@ async fn every_wrong_value_is_named_with_its_path_and_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_flood_of_wrong_values_has_a_short_answer() {
+async fn many_invalid_values_have_a_short_response() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "query($f: TodoFilter) { todos(filter: $f) { nodes { id } } }";
@@ -72,7 +72,7 @@ async fn a_flood_of_wrong_values_has_a_short_answer() {
 }
 
 #[tokio::test]
-async fn what_a_programmer_wrote_wrongly_is_a_validation_error_at_its_place() {
+async fn errors_in_a_document_are_validation_errors_with_locations() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     for (query, line, column) in [
@@ -114,7 +114,7 @@ async fn what_a_programmer_wrote_wrongly_is_a_validation_error_at_its_place() {
 }
 
 #[tokio::test]
-async fn introspection_takes_no_null_where_the_specification_has_none() {
+async fn introspection_refuses_null_for_include_deprecated() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "query($d: Boolean) { __type(name: \"TodoPriority\") { enumValues(includeDeprecated: $d) { name } isOneOf } }";

@@ -1,5 +1,5 @@
-//! Faults of our libraries that the engine works around (docs/graphql.md). A test that fails here says that a
-//! work-around can go.
+//! Bugs of libraries that the engine works around (docs/graphql.md). A failing test means that a workaround is no longer
+//! needed.
 
 use apollo_compiler::{ExecutableDocument, Schema};
 use async_graphql::{Request, Variables};
@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::support::strict_schema;
 
 #[tokio::test]
-async fn async_graphql_reads_documents_and_variables_loosely() {
+async fn async_graphql_deviates_from_the_specification() {
     let schema = strict_schema();
     let nested = "{ items(first: 1) { a: id } items(first: 1) { a: __typename } }";
     for (query, variables, faulty) in [
         // An absent variable is null in an input object.
         ("query($d: Int) { echo(everything: { required: 1, defaulted: $d }) }", json!({}), "null"),
-        // @skip and @include do not know the defaults of variables, and are not looked at on __typename.
+        // @skip and @include ignore the defaults of variables; on __typename they are not validated.
         ("query($x: Boolean = true) { hello @skip(if: $x) }", json!({}), r#"{"hello":"world"}"#),
         ("{ __typename @skip(if: $undefined) }", json!({}), r#"{"__typename":"Query"}"#),
         // Invalid documents are executed.
@@ -34,7 +34,7 @@ async fn async_graphql_reads_documents_and_variables_loosely() {
             json!({}),
             r#"{"echo":{"colors":["RED"],"everything":null,"flag":true,"ids":null}}"#,
         ),
-        // Fields come in the order in which they were resolved, empty objects as null, failed fields not at all.
+        // Fields have the order of their resolution, empty objects are null, failed fields are missing.
         ("{ late hello }", json!({}), r#"{"hello":"world","late":"late"}"#),
         ("{ named { name @skip(if: true) } }", json!({}), r#"{"named":null}"#),
         ("{ hello failure }", json!({}), r#"{"hello":"world"}"#),
@@ -50,7 +50,7 @@ async fn async_graphql_reads_documents_and_variables_loosely() {
 }
 
 #[test]
-fn apollo_compiler_accepts_what_is_invalid_and_refuses_what_is_valid() {
+fn apollo_compiler_accepts_invalid_and_refuses_valid_documents() {
     let schema = strict_schema().sdl();
     let schema = Schema::parse_and_validate(schema, "schema.graphql").unwrap();
     for (query, accepted) in [

@@ -1,4 +1,4 @@
-//! Variables mean what literals mean; an omitted one is as if its argument or input field were not there.
+//! Variables are equivalent to literals; an omitted variable is equivalent to an omitted argument or input field.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::Asker;
 use crate::support::{Introspected, Owner, PASSWORD, TestApp, rows};
 
 #[tokio::test]
-async fn an_omitted_variable_in_an_input_object_leaves_its_field_as_it_is() {
+async fn an_omitted_variable_in_an_input_object_keeps_the_field() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let made = ada.todo("createTodo", json!({ "title": "old", "tags": ["home"], "description": "d" })).await;
@@ -24,7 +24,7 @@ async fn an_omitted_variable_in_an_input_object_leaves_its_field_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_default_of_a_variable_stands_in_for_an_omitted_one_only() {
+async fn the_default_of_a_variable_replaces_only_an_omitted_value() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     for title in ["a", "b", "c"] {
@@ -38,7 +38,7 @@ async fn the_default_of_a_variable_stands_in_for_an_omitted_one_only() {
     };
     assert_eq!(titles(json!({})).await, 2);
     assert_eq!(titles(json!({ "n": 1 })).await, 1);
-    // Null is a value: the field's own default counts then.
+    // Null is a value, so the variable's default does not apply; the field's own default does.
     assert_eq!(titles(json!({ "n": null })).await, 3);
     assert_eq!(titles(json!({ "trash": true })).await, 0);
     ada.refused(query, &json!({ "trash": null }), "BAD_USER_INPUT").await;
@@ -48,7 +48,7 @@ async fn the_default_of_a_variable_stands_in_for_an_omitted_one_only() {
 }
 
 #[tokio::test]
-async fn a_nullable_variable_may_stand_where_the_place_has_a_default() {
+async fn a_nullable_variable_is_allowed_in_a_position_with_a_default() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.create("a").await;
@@ -61,7 +61,7 @@ async fn a_nullable_variable_may_stand_where_the_place_has_a_default() {
 }
 
 #[tokio::test]
-async fn values_are_coerced_as_the_specification_says() {
+async fn values_are_coerced_by_the_specification() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     ada.todo("createTodo", json!({ "title": "a", "tags": ["x"], "priority": "HIGH" })).await;
@@ -79,7 +79,7 @@ async fn values_are_coerced_as_the_specification_says() {
         assert_eq!(data["todos"]["nodes"], json!([{ "title": "a" }]), "{variables}");
     }
     let id = "query($id: ID!) { todo(id: $id) { title } }";
-    // An integer is an identifier, though of nothing here.
+    // An integer is a valid ID, though none of a todo.
     assert_eq!(ada.ask(id, json!({ "id": 7 })).await.code(), "NOT_FOUND");
     for (query, variables) in [
         (id, json!({ "id": 1.5 })),
@@ -110,7 +110,7 @@ async fn values_are_coerced_as_the_specification_says() {
 }
 
 #[tokio::test]
-async fn nothing_runs_when_a_variable_is_wrong() {
+async fn an_invalid_variable_executes_nothing() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
     let query = "mutation($d: DateTime) { a: createTodo(input: { title: \"A\" }) { todo { id } }
@@ -123,22 +123,22 @@ async fn nothing_runs_when_a_variable_is_wrong() {
     assert!(ada.titles("").await.is_empty());
 }
 
-/// A place in the arguments of a field that takes a value.
+/// A position in the arguments of a field.
 struct Place {
     path: Vec<String>,
-    /// Type as the grammar writes it.
+    /// Type in GraphQL's notation.
     ty: String,
     has_default: bool,
 }
 
-/// A field with arguments, and the values that are sent unless a case says otherwise.
+/// A field with arguments and their default values in these tests.
 struct Call<'a> {
     schema: &'a Introspected,
     operation: &'a str,
     field: &'a Value,
 }
 
-/// Value at the place in question.
+/// Value at the position under test.
 #[derive(Clone, Copy)]
 enum Put<'a> {
     Variable,
@@ -173,11 +173,11 @@ impl Call<'_> {
         self.schema.value(&input["type"], "", id, &mut BTreeSet::new())
     }
 
-    /// The document, with `put` at one place and literals everywhere else.
+    /// Returns the document, with `put` at one position and literals at all others.
     fn document(&self, place: &Place, put: Put<'_>, id: &str) -> String {
         let arguments = self.field["args"].as_array().unwrap().iter();
         let arguments = arguments.filter_map(|argument| {
-            // `first` and `last` can't be had both.
+            // `first` and `last` exclude each other.
             let other = ["last", "before", "after"].contains(&argument["name"].as_str().unwrap());
             if other && place.path[0] != argument["name"].as_str().unwrap() {
                 return None;
@@ -199,7 +199,7 @@ impl Call<'_> {
         format!("{} {declared} {{ {}{arguments} {selection} }}", self.operation, self.name())
     }
 
-    /// `name: value`, unless nothing is put there.
+    /// Returns `name: value`, or nothing if the value is omitted.
     fn literal(
         &self,
         input: &Value,
@@ -241,7 +241,7 @@ impl Call<'_> {
         }
     }
 
-    /// The value that stands at a place unless a case says otherwise.
+    /// Returns the default value of a position in these tests.
     fn default(&self, place: &Place, id: &str) -> Value {
         let argument =
             self.field["args"].as_array().unwrap().iter().find(|it| it["name"] == place.path[0]).unwrap();
@@ -256,14 +256,14 @@ impl Call<'_> {
     }
 }
 
-/// A user with one todo like that of the other twin.
+/// A user with one todo, the same as that of the other twin.
 struct Twin<'a> {
     owner: Owner<'a>,
     email: &'static str,
 }
 
 impl Twin<'_> {
-    /// Begins anew with one todo; returns its identifier.
+    /// Resets the user to one todo and returns its identifier.
     async fn begin(&mut self) -> String {
         if self.owner.app.me(&self.owner.token).await.body.get("errors").is_some() {
             self.owner.token = self.owner.app.login(self.email, PASSWORD).await.token();
@@ -272,7 +272,7 @@ impl Twin<'_> {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// Returns the answer of an operation and the state afterwards.
+    /// Returns the response of an operation and the state afterwards.
     async fn outcome(&self, document: &str, variables: Value) -> Value {
         let answer = self.owner.ask(document, variables).await.body;
         let after = format!(
@@ -286,7 +286,7 @@ impl Twin<'_> {
     }
 }
 
-/// Puts placeholders in place of what differs between any two answers.
+/// Replaces values that differ between any two responses by placeholders.
 fn level(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -320,7 +320,7 @@ fn level(value: &mut Value) {
 }
 
 #[tokio::test]
-async fn every_argument_and_input_field_takes_variables_as_it_takes_literals() {
+async fn every_argument_and_input_field_treats_variables_like_literals() {
     let app = TestApp::with(&["--rate-limits=off"]).await;
     let schema = Introspected::of(&app).await;
     let mut twins = [
@@ -332,7 +332,7 @@ async fn every_argument_and_input_field_takes_variables_as_it_takes_literals() {
         let root = schema.find(schema.0[root]["name"].as_str().unwrap());
         for field in root["fields"].as_array().unwrap() {
             let call = Call { schema: &schema, operation, field };
-            // Hashes a password each time, and takes no optional value.
+            // Skipped: hashes a password each time, and has no optional values.
             if ["login", "register", "changePassword", "changeEmail", "deleteAccount"].contains(&call.name())
             {
                 assert!(call.places().iter().all(|place| place.ty.ends_with('!')), "{}", call.name());

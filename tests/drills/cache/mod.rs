@@ -79,7 +79,7 @@ struct CacheStats {
 }
 
 fn stats(app: &TestApp) -> CacheStats {
-    let count = |outcome| app.state.metrics.cache_count(outcome);
+    let count = |outcome| app.state.metrics.cache_requests.get(outcome).get();
     CacheStats {
         hits: count(CacheOutcome::Hit),
         misses: count(CacheOutcome::Miss),

@@ -1,41 +1,35 @@
-//! Valid documents that are kept for the next request.
+//! Cache of valid documents.
 
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::document::ValidDocument;
 use super::plan::Plan;
-use super::validation::ValidDocument;
 
-/// Memory for documents, in bytes.
+/// Memory of the cache, in bytes.
 const CAPACITY: u64 = 32 << 20;
-/// Memory of a valid document for each token, in bytes; measured are some 210 with fields without aliases, which cost most.
+/// Memory of a valid document per token, in bytes. Measured: some 210 for fields without aliases, the costliest.
 const TOKEN_BYTES: usize = 256;
 /// Copies of a document's text: for positions, and apollo-compiler's own. Comments have no tokens.
 const TEXTS: usize = 2;
-/// Memory of a plan for each field, in bytes.
+/// Memory of a plan per field, in bytes.
 const FIELD_BYTES: usize = 512;
-/// Documents that are expected; the cache sizes its tables by it.
+/// Expected number of documents, which sizes the cache's tables.
 const EXPECTED: usize = 1024;
 
 /// SHA-256 of a document's text.
 pub(super) type Hash = [u8; 32];
 
-/// Reads a hash in hexadecimal.
+/// Parses a hexadecimal hash.
 pub(super) fn parse_hash(text: &str) -> Option<Hash> {
-    let text = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();
-    if text.len() != 64 {
-        return None;
-    }
     let mut hash = Hash::default();
-    for (byte, pair) in hash.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    hex::decode_to_slice(digits, &mut hash).is_ok().then_some(hash)
 }
 
-/// A valid document, and the plan of its only operation once that is known.
+/// A valid document, and the plan of its only operation after its first use.
 pub(super) struct Document {
     hash: Hash,
     pub(super) valid: Arc<ValidDocument>,
@@ -53,8 +47,7 @@ impl Weighter<Hash, Arc<Document>> for Memory {
     }
 }
 
-/// Recently used documents, also for requests that name one by its hash. A hash stands for its document alone, so it
-/// does not matter which client sent it.
+/// Recently used documents by hash, shared by all clients: a hash identifies one document, whoever sent it.
 pub(super) struct DocumentCache(Cache<Hash, Arc<Document>, Memory>);
 
 impl DocumentCache {
@@ -66,14 +59,14 @@ impl DocumentCache {
         self.0.get(hash)
     }
 
-    pub(super) fn keep(&self, hash: Hash, valid: ValidDocument) -> Arc<Document> {
+    pub(super) fn insert(&self, hash: Hash, valid: ValidDocument) -> Arc<Document> {
         let document = Arc::new(Document { hash, valid: Arc::new(valid), plan: None });
         self.0.insert(hash, Arc::clone(&document));
         document
     }
 
-    /// Keeps a document with its plan.
-    pub(super) fn keep_plan(&self, document: &Document, plan: &Arc<Plan>) {
+    /// Replaces a document by one with its plan.
+    pub(super) fn insert_plan(&self, document: &Document, plan: &Arc<Plan>) {
         let hash = document.hash;
         let valid = Arc::clone(&document.valid);
         self.0.insert(hash, Arc::new(Document { hash, valid, plan: Some(Arc::clone(plan)) }));
