@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Client;
-use crate::models::{EventKind, NewSecurityEvent};
+use crate::models::{EventKind, NewSecurityEvent, Stored};
 
 /// A security event that is about to be recorded.
 pub(super) struct Event<'a> {
@@ -37,7 +37,7 @@ impl<'a> Event<'a> {
     pub(super) async fn record(self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
         let event = NewSecurityEvent {
             user_id: self.user_id,
-            kind: self.kind,
+            kind: Stored(self.kind),
             created_at: now,
             ip_address: self.client.address(),
             user_agent: self.client.user_agent(),

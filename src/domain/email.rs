@@ -5,15 +5,15 @@ use super::Problem;
 
 /// An email address: trimmed, NFKC-normalised, at most 254 bytes.
 ///
-/// The case is kept as it was entered; the database compares addresses without it.
+/// Keeps the case of the input; the database compares addresses case-insensitively.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
 impl Email {
-    /// The longest address that SMTP can carry, in bytes (RFC 5321, section 4.5.3.1.3, less the brackets).
+    /// Maximum length that SMTP can carry, in bytes (RFC 5321, section 4.5.3.1.3, less the brackets).
     pub const MAX_BYTES: usize = 254;
 
-    /// Parses what somebody typed.
+    /// Parses user input.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         if text.len() > 4 * Self::MAX_BYTES {
             return Err(Self::too_long());
@@ -33,7 +33,7 @@ impl Email {
         Ok(Self(address))
     }
 
-    /// The address as text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,23 +48,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_trimmed_and_normalised_and_keeps_its_case() {
+    fn trims_and_normalises_but_keeps_the_case() {
         let typed = " \u{FF21}da@Example.COM\n";
         assert_eq!(Email::parse(typed).unwrap().as_str(), "Ada@Example.COM");
     }
 
     #[test]
-    fn refuses_what_is_no_address() {
+    fn refuses_malformed_addresses() {
         for text in ["", "  ", "ada", "@example.com", "ada@", "a b@example.com", "ada@exa\0mple.com", "a@b@c"]
         {
-            assert!(Email::parse(text).is_err(), "{text:?} was taken for an address");
+            assert!(Email::parse(text).is_err(), "{text:?} was accepted");
         }
         assert_eq!(Email::parse(&format!("{}@example.com", "a".repeat(300))).unwrap_err().code, "TOO_LONG");
         assert_eq!(Email::parse(&"a".repeat(1 << 20)).unwrap_err().code, "TOO_LONG");
     }
 
     #[test]
-    fn takes_addresses_of_other_scripts_and_with_tags() {
+    fn accepts_addresses_of_other_scripts_and_with_tags() {
         for text in ["ada+todo@example.com", "用户@例子.广告", "o'neil@mail.example.co.uk", "ada@localhost"]
         {
             assert!(Email::parse(text).is_ok(), "{text:?} was refused");

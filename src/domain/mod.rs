@@ -1,23 +1,25 @@
-//! Values that have been checked: whoever holds one knows that its rules are kept.
+//! Checked values: a value of these types has passed its rules.
 //!
-//! Fields are private and `parse` is the only way in. Nothing here reads or writes anything.
+//! Fields are private, and `parse` is the only constructor. Nothing here does input or output.
 
 mod email;
 mod name;
 mod password;
+mod patch;
 mod todo;
 
 pub use email::Email;
 pub use name::Name;
 pub use password::{NewPassword, Password};
+pub use patch::Patch;
 pub use todo::{Description, Tags, Title};
 
-/// Why a text is no such value. The message is written for the person who typed it.
+/// The reason why an input was refused. The message is written for the person who typed the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong, for programs: `TOO_SHORT`, `TOO_LONG`, `INVALID`, `REQUIRED`, `TOO_GUESSABLE`.
+    /// Code for programs: `TOO_SHORT`, `TOO_LONG`, `INVALID`, `REQUIRED`, `TOO_GUESSABLE`.
     pub code: &'static str,
-    /// What is wrong and what is allowed, for people.
+    /// Message for people: the problem and the rule.
     pub message: String,
 }
 

@@ -5,10 +5,10 @@ use super::Problem;
 pub struct Name(String);
 
 impl Name {
-    /// The width of the column, in characters.
+    /// Maximum length, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// Parses what somebody typed.
+    /// Parses user input.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let name = text.trim();
         if name.is_empty() {
@@ -29,13 +29,13 @@ impl Name {
         Ok(Self(name.to_owned()))
     }
 
-    /// The name as text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Characters that show nothing or turn the text around them; those that join letters and emoji are not among them.
+/// Matches invisible characters and those that change the direction of text, but not the joiners of letters and emoji.
 fn is_deceptive(c: char) -> bool {
     matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
         | '\u{2800}' | '\u{3164}')

@@ -3,15 +3,15 @@ use zxcvbn::{Score, zxcvbn};
 
 use super::Problem;
 
-/// A password that somebody claims to have: any text of at most 1,024 bytes without NUL.
+/// A password to be verified: any text of at most 1,024 bytes without NUL.
 #[derive(Clone, Debug)]
 pub struct Password(SecretString);
 
 impl Password {
-    /// The longest password, in bytes; longer ones would let a request buy hashing time by the megabyte.
+    /// Maximum length, in bytes: bounds the time that a request can spend on hashing.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Takes what somebody typed, as it is: passwords are neither trimmed nor normalised.
+    /// Parses user input, neither trimmed nor normalised.
     pub fn parse(text: String) -> Result<Self, Problem> {
         if text.len() > Self::MAX_BYTES {
             return Err(Problem::new(
@@ -25,23 +25,23 @@ impl Password {
         Ok(Self(text.into()))
     }
 
-    /// The password as bytes, for hashing.
+    /// Returns the bytes, for hashing.
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }
 }
 
-/// A password good enough to be set: 8 to 1,024 bytes and not easily guessed.
+/// A password strong enough to be set: 8 to 1,024 bytes and hard to guess.
 #[derive(Clone, Debug)]
 pub struct NewPassword(Password);
 
 impl NewPassword {
-    /// The shortest password, in bytes (NIST SP 800-63B, section 5.1.1.1).
+    /// Minimum length, in bytes (NIST SP 800-63B, section 5.1.1.1).
     pub const MIN_BYTES: usize = 8;
 
-    /// Judges a password; `context` is what is known of the person, such as the email address and the name.
+    /// Estimates a password's strength. Words of `context`, such as the email address and the name, count as guessable.
     ///
-    /// Takes some milliseconds of computing, so not on an async thread.
+    /// Computes for some milliseconds, so call it on a blocking thread.
     pub fn parse(password: Password, context: &[&str]) -> Result<Self, Problem> {
         let text = password.0.expose_secret();
         if text.len() < Self::MIN_BYTES {
@@ -51,8 +51,9 @@ impl NewPassword {
             ));
         }
         let context: Vec<&str> = context.iter().flat_map(|text| words(text)).collect();
-        // Hard to guess as a part is hard to guess as a whole.
-        let (beginning, end) = (beginning(text), end(text));
+        // A password with a strong part is strong.
+        let beginning = beginning(text);
+        let end = end(text);
         let estimate = zxcvbn(beginning, &context);
         let strong = |estimate: &zxcvbn::Entropy| estimate.score() >= Score::Three;
         if !strong(&estimate) && (beginning == end || !strong(&zxcvbn(end, &context))) {
@@ -64,27 +65,27 @@ impl NewPassword {
         Ok(Self(password))
     }
 
-    /// The password itself.
+    /// Returns the password.
     pub fn password(&self) -> &Password {
         &self.0
     }
 }
 
-/// How much of a password is judged at once, in characters. The estimator's time grows with the square of the length
-/// and more: 100 characters like `4@8({[<` take it 720 ms, 32 take 60.
+/// Characters estimated at once. zxcvbn's time grows faster than the square of the length: 100 characters like `4@8({[<`
+/// take 720 ms, 32 take 60 ms.
 const JUDGED_CHARS: usize = 32;
 
 fn beginning(text: &str) -> &str {
-    let end = text.char_indices().nth(JUDGED_CHARS).map_or(text.len(), |(place, _)| place);
+    let end = text.char_indices().nth(JUDGED_CHARS).map_or(text.len(), |(index, _)| index);
     text.get(..end).unwrap_or(text)
 }
 
 fn end(text: &str) -> &str {
-    let start = text.char_indices().rev().nth(JUDGED_CHARS - 1).map_or(0, |(place, _)| place);
+    let start = text.char_indices().rev().nth(JUDGED_CHARS - 1).map_or(0, |(index, _)| index);
     text.get(start..).unwrap_or(text)
 }
 
-/// A text and the words in it, so that "Ada Lovelace" makes "lovelace" guessable too.
+/// Returns a text and its words, so that "Ada Lovelace" makes "lovelace" guessable too.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     std::iter::once(text).chain(text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 2))
 }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn uncommon_words_are_taken() {
+    fn uncommon_words_are_accepted() {
         assert!(judge("correct horse battery staple", &[]).is_ok());
     }
 
@@ -111,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_the_person_makes_a_password_guessable() {
+    fn personal_data_makes_a_password_guessable() {
         let context = ["grzegorz.brzeczyszczykiewicz@example.com", "Grzegorz Brzeczyszczykiewicz"];
         assert!(judge("brzeczyszczykiewicz", &[]).is_ok());
         assert_eq!(judge("brzeczyszczykiewicz", &context).unwrap_err().code, "TOO_GUESSABLE");
     }
 
     #[test]
-    fn one_part_that_is_hard_to_guess_is_enough() {
+    fn one_strong_part_is_enough() {
         let weak = "a".repeat(40);
         assert_eq!(judge(&weak, &[]).unwrap_err().code, "TOO_GUESSABLE");
         assert!(judge(&format!("{weak}correct horse battery staple"), &[]).is_ok());

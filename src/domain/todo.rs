@@ -1,14 +1,14 @@
 use super::Problem;
 
-/// What is to be done, in a line: trimmed, 1 to 200 characters, none of them a control character.
+/// The title of a todo: trimmed, 1 to 200 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Title(String);
 
 impl Title {
-    /// The width of the column, in characters.
+    /// Maximum length, in characters.
     pub const MAX_CHARS: usize = 200;
 
-    /// Parses what somebody typed.
+    /// Parses user input.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let title = text.trim();
         if title.is_empty() {
@@ -21,21 +21,21 @@ impl Title {
         Ok(Self(title.to_owned()))
     }
 
-    /// The title as text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What else there is to say of a todo: up to 10,000 characters, of control characters only tabs and line breaks.
+/// The notes of a todo: at most 10,000 characters, with no control characters but tabs and line breaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description(String);
 
 impl Description {
-    /// The width of the column, in characters.
+    /// Maximum length, in characters.
     pub const MAX_CHARS: usize = 10_000;
 
-    /// Parses what somebody typed.
+    /// Parses user input.
     pub fn parse(text: String) -> Result<Self, Problem> {
         within("A description", &text, Self::MAX_CHARS)?;
         if text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
@@ -47,23 +47,23 @@ impl Description {
         Ok(Self(text))
     }
 
-    /// The description as text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Words to sort todos by: up to 20 different ones, each trimmed, of 1 to 50 characters, in the order they were given.
+/// The labels of a todo: at most 20 distinct ones, each trimmed, of 1 to 50 characters, in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(Vec<String>);
 
 impl Tags {
-    /// The most tags of one todo.
+    /// Maximum number of tags.
     pub const MAX: usize = 20;
-    /// The most characters of one tag.
+    /// Maximum length of a tag, in characters.
     pub const MAX_CHARS: usize = 50;
 
-    /// Parses what somebody typed; a tag that is given twice counts once.
+    /// Parses user input; drops repeated tags.
     pub fn parse(texts: &[String]) -> Result<Self, Problem> {
         let mut tags = Vec::new();
         for tag in texts.iter().map(|text| text.trim()) {
@@ -84,14 +84,14 @@ impl Tags {
         Ok(Self(tags))
     }
 
-    /// The tags as texts.
+    /// Returns the texts.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
 }
 
 fn within(what: &str, text: &str, max: usize) -> Result<(), Problem> {
-    // Bytes first: they are counted at once.
+    // Bytes first, as counting characters takes time in the length of the text.
     if text.len() > max && text.chars().count() > max {
         return Err(Problem::new("TOO_LONG", format!("{what} has at most {max} characters.")));
     }

@@ -1,15 +1,15 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use chrono::{SecondsFormat, Utc};
+use chrono::{Datelike, SecondsFormat, Utc};
 
 /// An instant. The doc of the scalar below is its description in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DateTime(pub(super) chrono::DateTime<Utc>);
 
 impl DateTime {
-    /// Parses RFC 3339 text as the scalar's specification restricts it; the error is a sentence for people.
+    /// Parses RFC 3339 text, as restricted by the scalar's specification. The error is a message for people.
     fn parse_text(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "Enter a date and time with an offset, such as 2026-11-23T09:00:00Z.";
-        // chrono takes more than RFC 3339: a blank for the T, a Unicode minus sign, second 60.
+        // chrono accepts more than RFC 3339: a blank for the T, a Unicode minus sign, second 60.
         let bytes = text.as_bytes();
         let strict =
             text.is_ascii() && matches!(bytes.get(10), Some(b'T' | b't')) && bytes.get(17) != Some(&b'6');
@@ -22,8 +22,8 @@ impl DateTime {
     }
 }
 
-/// An instant as RFC 3339 text, such as `2026-11-23T09:00:00.123456Z`. In results it is in UTC and always has six digits
-/// of a second's fraction; in input any offset and up to six digits are accepted.
+/// A date and time as RFC 3339 text, such as `2026-11-23T09:00:00.123456Z`. Results are in UTC with six fractional
+/// digits; inputs may have any offset and up to six fractional digits.
 #[Scalar(name = "DateTime", specified_by_url = "https://scalars.graphql.org/chillicream/date-time.html")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -38,8 +38,8 @@ impl ScalarType for DateTime {
     }
 }
 
-/// Checks a value of a custom scalar, which is not text where `text` is `None`; the error is a sentence for people.
-/// Scalars without rules accept anything.
+/// Checks a value of a custom scalar; `text` is `None` if the value is not a string. The error is a message for people.
+/// Scalars without rules accept any value.
 pub(super) fn check(scalar: &str, text: Option<&str>) -> Result<(), String> {
     match scalar {
         "DateTime" => DateTime::parse_text(text.unwrap_or_default()).map(drop).map_err(str::to_owned),
@@ -47,12 +47,17 @@ pub(super) fn check(scalar: &str, text: Option<&str>) -> Result<(), String> {
     }
 }
 
+/// Returns true for the years 1 to 9999, which both PostgreSQL and RFC 3339 can write.
+pub(super) fn is_representable(time: chrono::DateTime<Utc>) -> bool {
+    (1..=9999).contains(&time.year())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn instants_are_read_as_their_specification_says_and_written_in_one_way() {
+    fn instants_parse_by_their_specification_and_have_one_written_form() {
         for (text, expected) in [
             ("2026-11-23T09:00:00Z", "2026-11-23T09:00:00.000000Z"),
             ("2026-11-23t09:00:00.1z", "2026-11-23T09:00:00.100000Z"),

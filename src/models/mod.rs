@@ -1,34 +1,38 @@
-//! One file per table: the types of its rows and the queries on them.
+//! Row types and their queries: one file or folder per table, named after its row type.
 //!
-//! Each query is a function that takes a connection, never the pool, so that the caller decides what
-//! shares a transaction. Queries on rows that belong to somebody take the owner's id.
+//! - `users` is [`User`], with [`ImportedUser`] for the import and [`AccountOverview`] for operators.
+//! - `todo_event_counters` only numbers the rows of `todo_events` and is read in that file.
+//! - `write_positions` belongs to the replicas in [`crate::db`].
+//! - Some files hold no table: `page` (a slice of a list), `expiry` and `expired` (deletion in batches, and the tables with
+//!   such a rule), `text_enum` (text columns).
+//!
+//! Each query is a function that takes a connection, never the pool, so that the caller decides which queries share a
+//! transaction. Queries on a user's rows take the owner's id.
 
 mod expired;
-mod imported_user;
-mod overview;
+mod expiry;
 mod page;
 mod refresh_token;
 mod revoked_session;
 mod security_event;
 mod session;
+mod text_enum;
 mod throttle_bucket;
 mod todo;
 mod todo_event;
-mod todo_list;
-mod todo_write;
 mod user;
 
 pub use expired::{Expired, lock_expired};
-pub use imported_user::ImportedUser;
-pub use overview::AccountOverview;
 pub use page::{Page, Position};
 pub use refresh_token::{NewRefreshToken, RefreshTokenRow};
 pub use revoked_session::RevokedSession;
 pub use security_event::{EventKind, NewSecurityEvent, SecurityEvent};
 pub use session::{NewSession, Session};
+pub use text_enum::{Stored, TextEnum};
 pub use throttle_bucket::ThrottleBucket;
-pub use todo::{Priority, Todo};
+pub use todo::{
+    Author, KeyValue, NewTodo, Priority, Todo, TodoChanges, TodoFilter, TodoKey, TodoOrder, TodoPosition,
+    Written,
+};
 pub use todo_event::{TodoEvent, TodoEventKind};
-pub use todo_list::{KeyValue, TodoFilter, TodoKey, TodoOrder, TodoPosition};
-pub use todo_write::{Author, NewTodo, TodoChanges, Written};
-pub use user::{NewUser, User};
+pub use user::{AccountOverview, ImportedUser, NewUser, User};

@@ -4,22 +4,31 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::Session;
+use super::expiry::Expiry;
 use crate::db::schema::{refresh_tokens, sessions};
 
-/// A refresh token as far as it is stored.
+/// A row of `refresh_tokens`.
 #[derive(Clone, Debug, HasQuery)]
 #[diesel(table_name = refresh_tokens)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct RefreshTokenRow {
-    /// When it was exchanged for its successor; none while it is live.
+    /// Time of the exchange for its successor; `None` while the token is live.
     pub used_at: Option<DateTime<Utc>>,
-    /// The successor, encrypted with this token, for a short time.
+    /// Successor, encrypted with this token; erased after the reuse window.
     pub sealed_successor: Option<Vec<u8>>,
 }
 
 impl RefreshTokenRow {
-    /// The token with this hash and its session, which stays locked until the transaction ends: refreshes of one
-    /// session take turns.
+    pub(super) const EXPIRY: Expiry =
+        Expiry { action: "DELETE FROM refresh_tokens", table: "refresh_tokens", condition: "used_at < $1" };
+    pub(super) const SEALED_SUCCESSOR_EXPIRY: Expiry = Expiry {
+        action: "UPDATE refresh_tokens SET sealed_successor = NULL",
+        table: "refresh_tokens",
+        condition: "sealed_successor IS NOT NULL AND used_at < $1",
+    };
+
+    /// Finds a token by its hash and locks its session until the transaction ends, which serialises refreshes of one
+    /// session.
     pub async fn lock(conn: &mut AsyncPgConnection, hash: &[u8; 32]) -> QueryResult<Option<(Self, Session)>> {
         let of_token = refresh_tokens::table.find(hash.as_slice()).select(refresh_tokens::session_id);
         let session = Session::query()
@@ -29,7 +38,7 @@ impl RefreshTokenRow {
             .await
             .optional()?;
         let Some(session) = session else { return Ok(None) };
-        // Only now, with the lock: a statement sees the table as it was when the statement began.
+        // Read only now, under the lock: a statement sees the table as of its own start.
         let token = Self::query().find(hash.as_slice()).first(conn).await.optional()?;
         Ok(token.map(|token| (token, session)))
     }
@@ -54,14 +63,14 @@ impl RefreshTokenRow {
     }
 }
 
-/// A refresh token to be stored.
+/// A refresh token to be issued.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRefreshToken<'a> {
     /// SHA-256 of the token.
     pub token_hash: &'a [u8; 32],
-    /// The session that it continues.
+    /// Session of the token.
     pub session_id: Uuid,
-    /// When it is handed out.
+    /// Time of issue.
     pub created_at: DateTime<Utc>,
 }
 

@@ -6,26 +6,33 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::expiry::Expiry;
 use crate::db::schema::revoked_sessions;
 
-/// A session that was ended before its time; a trigger on the sessions writes these rows.
+/// A row of `revoked_sessions`: a session that ended early. Written by a trigger on `sessions`.
 #[derive(Clone, Copy, Debug, Deserialize, HasQuery, Serialize)]
 #[diesel(table_name = revoked_sessions)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct RevokedSession {
-    /// The session, whose row is gone.
+    /// Identifier of the session, whose row is deleted.
     pub session_id: Uuid,
-    /// When it was ended, by the database's clock.
+    /// Time of the revocation, by the database's clock.
     pub revoked_at: DateTime<Utc>,
 }
 
 impl RevokedSession {
-    /// The sessions that were ended since a time, by the database's clock.
+    pub(super) const EXPIRY: Expiry = Expiry {
+        action: "DELETE FROM revoked_sessions",
+        table: "revoked_sessions",
+        condition: "revoked_at < $1",
+    };
+
+    /// Loads the sessions revoked since a time, by the database's clock.
     pub async fn since(conn: &mut AsyncPgConnection, time: DateTime<Utc>) -> QueryResult<Vec<Self>> {
         Self::query().filter(revoked_sessions::revoked_at.ge(time)).load(conn).await
     }
 
-    /// The sessions that were ended within some seconds, by the database's clock.
+    /// Loads the sessions revoked within the last `seconds`, by the database's clock.
     pub async fn within(conn: &mut AsyncPgConnection, seconds: u64) -> QueryResult<Vec<Self>> {
         let begin = sql::<Timestamptz>(&format!("clock_timestamp() - interval '{seconds} seconds'"));
         Self::query().filter(revoked_sessions::revoked_at.ge(begin)).load(conn).await

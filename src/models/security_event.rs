@@ -1,90 +1,97 @@
-use async_graphql::Enum;
-use async_graphql::resolver_utils::EnumType;
 use chrono::{DateTime, Utc};
-use diesel::deserialize::{FromSql, FromSqlRow};
-use diesel::expression::AsExpression;
-use diesel::pg::{Pg, PgValue};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::serialize::{Output, ToSql};
-use diesel::sql_types::Text;
-use diesel::{deserialize, serialize};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Page, Position};
+use super::expiry::Expiry;
+use super::{Page, Position, Stored, TextEnum};
 use crate::db::schema::security_events;
 
-/// What happened to an account.
-#[derive(AsExpression, Clone, Copy, Debug, Enum, Eq, FromSqlRow, PartialEq)]
-#[diesel(sql_type = Text)]
-#[graphql(name = "SecurityEventKind")]
+/// A kind of security event.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EventKind {
-    /// The account was made.
+    /// Account created.
     Registered,
-    /// Somebody logged in with the right password.
+    /// Login with the right password.
     LoginSucceeded,
-    /// Somebody tried a wrong password.
+    /// Login attempt with a wrong password.
     LoginFailed,
-    /// Login was refused because of too many attempts. Noted once for each time that it begins.
+    /// Login refused by rate limiting; noted once per throttled period.
     LoginThrottled,
-    /// A session was continued.
+    /// Session refreshed.
     SessionRefreshed,
-    /// A refresh token was used again long after it had been replaced, as a thief would; its session was ended.
+    /// Refresh token reused after its reuse window, a sign of theft; its session was ended.
     RefreshTokenReused,
-    /// The password was changed, and the other sessions were ended.
+    /// Password changed; all other sessions were ended.
     PasswordChanged,
-    /// The email address was changed.
+    /// Email address changed.
     EmailChanged,
-    /// A session was ended by its user or by an operator.
+    /// Session ended by its user or an operator.
     SessionRevoked,
-    /// The account was deleted.
+    /// Account deleted.
     AccountDeleted,
 }
 
-impl EventKind {
-    /// The kind as it is stored and as clients read it, such as `REGISTERED`.
-    pub fn as_str(self) -> &'static str {
-        Self::items().iter().find(|item| item.value == self).map_or("", |item| item.name)
+impl TextEnum for EventKind {
+    const ALL: &'static [Self] = &[
+        Self::Registered,
+        Self::LoginSucceeded,
+        Self::LoginFailed,
+        Self::LoginThrottled,
+        Self::SessionRefreshed,
+        Self::RefreshTokenReused,
+        Self::PasswordChanged,
+        Self::EmailChanged,
+        Self::SessionRevoked,
+        Self::AccountDeleted,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "REGISTERED",
+            Self::LoginSucceeded => "LOGIN_SUCCEEDED",
+            Self::LoginFailed => "LOGIN_FAILED",
+            Self::LoginThrottled => "LOGIN_THROTTLED",
+            Self::SessionRefreshed => "SESSION_REFRESHED",
+            Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
+            Self::PasswordChanged => "PASSWORD_CHANGED",
+            Self::EmailChanged => "EMAIL_CHANGED",
+            Self::SessionRevoked => "SESSION_REVOKED",
+            Self::AccountDeleted => "ACCOUNT_DELETED",
+        }
     }
 }
 
-impl ToSql<Text, Pg> for EventKind {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        <str as ToSql<Text, Pg>>::to_sql(self.as_str(), out)
-    }
-}
-
-impl FromSql<Text, Pg> for EventKind {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = <String as FromSql<Text, Pg>>::from_sql(value)?;
-        let item = Self::items().iter().find(|item| item.name == text);
-        item.map(|item| item.value).ok_or_else(|| format!("there is no event {text}").into())
-    }
-}
-
-/// Something that happened to an account.
+/// A row of `security_events`.
 #[derive(Clone, Debug, HasQuery)]
 #[diesel(table_name = security_events)]
 #[diesel(check_for_backend(Pg))]
 pub struct SecurityEvent {
     /// Identifier.
     pub id: Uuid,
-    /// What happened.
-    pub kind: EventKind,
-    /// When.
+    /// Kind of event.
+    pub kind: Stored<EventKind>,
+    /// Time of the event.
     pub created_at: DateTime<Utc>,
-    /// Where the client was.
+    /// Address of the client.
     pub ip_address: Option<IpNet>,
-    /// What the client said it was.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
-    /// In which session, which may have ended since.
+    /// Session in which it happened, which may have ended.
     pub session_id: Option<Uuid>,
 }
 
 impl SecurityEvent {
-    /// A page of what happened to a user's account, the latest first.
+    pub(super) const EXPIRY: Expiry = Expiry {
+        action: "DELETE FROM security_events",
+        table: "security_events",
+        condition: "created_at < $1",
+    };
+
+    /// Loads a page of the security events of a user, latest first.
     pub async fn list(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<Vec<Self>> {
         let mut query = Self::query()
             .filter(security_events::user_id.eq(user_id))
@@ -98,31 +105,31 @@ impl SecurityEvent {
         query.load(conn).await
     }
 
-    /// How much happened to a user's account.
+    /// Counts the security events of a user.
     pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<i64> {
         security_events::table.filter(security_events::user_id.eq(user_id)).count().get_result(conn).await
     }
 }
 
-/// An event to be noted.
+/// A security event to be stored.
 #[derive(Clone, Debug, Insertable)]
 #[diesel(table_name = security_events)]
 pub struct NewSecurityEvent<'a> {
-    /// Whose account; none where the address has none, and once the account is gone.
+    /// Account; `None` for an unknown address or a deleted account.
     pub user_id: Option<Uuid>,
-    /// What happened.
-    pub kind: EventKind,
-    /// When.
+    /// Kind of event.
+    pub kind: Stored<EventKind>,
+    /// Time of the event.
     pub created_at: DateTime<Utc>,
-    /// Where the client is.
+    /// Address of the client.
     pub ip_address: Option<IpNet>,
-    /// What the client says it is.
+    /// `User-Agent` of the client.
     pub user_agent: Option<&'a str>,
-    /// In which session.
+    /// Session in which it happened.
     pub session_id: Option<Uuid>,
-    /// In which request.
+    /// Request in which it happened, as in the logs.
     pub request_id: Option<&'a str>,
-    /// What else there is to know; no secrets.
+    /// Details for operators; no secrets.
     pub detail: Value,
 }
 

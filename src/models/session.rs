@@ -4,35 +4,39 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 use uuid::Uuid;
 
+use super::expiry::Expiry;
 use super::{Page, Position};
 use crate::db::schema::sessions;
 
-/// A sign-in that has not been ended.
+/// A row of `sessions`: a login that has not ended.
 #[derive(Clone, Debug, HasQuery)]
 #[diesel(table_name = sessions)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct Session {
     /// Identifier, the claim `sid` of its access tokens.
     pub id: Uuid,
-    /// Whose it is.
+    /// Owner.
     pub user_id: Uuid,
-    /// When it was opened.
+    /// Time of the login.
     pub created_at: DateTime<Utc>,
-    /// When it ends unless it is refreshed before.
+    /// Time at which the session ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
-    /// When it was last used, to about a minute.
+    /// Time of the last use, to about a minute.
     pub last_seen_at: DateTime<Utc>,
-    /// What the client said it was at the last login or refresh.
+    /// `User-Agent` at the last login or refresh.
     pub user_agent: Option<String>,
-    /// Where the client was at the last login or refresh.
+    /// Client address at the last login or refresh.
     pub ip_address: Option<IpNet>,
 }
 
 impl Session {
-    /// The most sessions that one user has at a time; another one ends the one that was not used for longest.
+    pub(super) const EXPIRY: Expiry =
+        Expiry { action: "DELETE FROM sessions", table: "sessions", condition: "expires_at < $1" };
+
+    /// Maximum number of sessions per user; a further login ends the least recently used one.
     pub const MAX_PER_USER: i64 = 100;
 
-    /// A page of a user's sessions that have not expired, the latest first.
+    /// Loads a page of a user's unexpired sessions, latest first.
     pub async fn list(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
@@ -51,13 +55,13 @@ impl Session {
         query.load(conn).await
     }
 
-    /// How many sessions of a user have not expired.
+    /// Counts a user's unexpired sessions.
     pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid, now: DateTime<Utc>) -> QueryResult<i64> {
         let own = sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now));
         sessions::table.filter(own).count().get_result(conn).await
     }
 
-    /// Puts off the end of a session that is refreshed.
+    /// Extends a session that is refreshed.
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: Uuid,
@@ -78,11 +82,12 @@ impl Session {
         Ok(())
     }
 
-    /// Notes when sessions were last used.
+    /// Stores the times at which sessions were last used, never moving one back.
     pub async fn seen(conn: &mut AsyncPgConnection, seen: &[(Uuid, DateTime<Utc>)]) -> QueryResult<()> {
         use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 
         let (ids, times): (Vec<_>, Vec<_>) = seen.iter().copied().unzip();
+        // As SQL: the query builder has no UPDATE ... FROM, which updates all rows in one statement.
         diesel::sql_query(
             "UPDATE sessions SET last_seen_at = seen.at FROM unnest($1, $2) AS seen (id, at)
              WHERE sessions.id = seen.id AND sessions.last_seen_at < seen.at",
@@ -94,13 +99,13 @@ impl Session {
         Ok(())
     }
 
-    /// Ends one of a user's sessions; whether there was one.
+    /// Ends one of a user's sessions; returns false if it does not exist.
     pub async fn end(conn: &mut AsyncPgConnection, user_id: Uuid, id: Uuid) -> QueryResult<bool> {
         let own = sessions::table.find(id).filter(sessions::user_id.eq(user_id));
         Ok(diesel::delete(own).execute(conn).await? > 0)
     }
 
-    /// Ends all of a user's sessions but one, or really all; returns which.
+    /// Ends all of a user's sessions except `but`; returns the ended ones.
     pub async fn end_all(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
@@ -111,7 +116,7 @@ impl Session {
         diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
     }
 
-    /// Ends a user's sessions beyond [`MAX_PER_USER`](Self::MAX_PER_USER); returns which.
+    /// Ends a user's least recently used sessions beyond [`MAX_PER_USER`](Self::MAX_PER_USER); returns the ended ones.
     pub async fn end_surplus(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<Vec<Uuid>> {
         let surplus = sessions::table
             .filter(sessions::user_id.eq(user_id))
@@ -127,20 +132,20 @@ impl Session {
     }
 }
 
-/// A sign-in to be opened.
+/// A session to be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession<'a> {
     /// Identifier.
     pub id: Uuid,
-    /// Whose it is.
+    /// Owner.
     pub user_id: Uuid,
-    /// When it begins.
+    /// Time of the login.
     pub created_at: DateTime<Utc>,
-    /// When it ends unless it is refreshed before.
+    /// Time at which the session ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
-    /// What the client says it is.
+    /// `User-Agent` of the client.
     pub user_agent: Option<&'a str>,
-    /// Where the client is.
+    /// Address of the client.
     pub ip_address: Option<IpNet>,
 }
 

@@ -4,29 +4,36 @@ use diesel::sql_types::{Array, BigInt};
 use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use super::expiry::Expiry;
 use crate::db::schema::throttle_buckets;
 
-/// How many attempts there were of late at something.
+/// A row of `throttle_buckets`: a leaky bucket of recent attempts.
 #[derive(Clone, Debug, HasQuery, Insertable, PartialEq)]
 #[diesel(table_name = throttle_buckets)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct ThrottleBucket {
-    /// SHA-256 of what is counted.
+    /// SHA-256 of the subject, such as logins from one address.
     pub key: Vec<u8>,
-    /// Attempts, less those that time has forgiven.
+    /// Attempts, minus those that have leaked out by `updated_at`.
     pub level: f64,
-    /// When the level was right.
+    /// Time at which the level was computed.
     pub updated_at: DateTime<Utc>,
-    /// When it was last noted that attempts are refused.
+    /// Time at which a refusal was last noted as a security event.
     pub refused_at: Option<DateTime<Utc>>,
-    /// From when on the row says nothing any more.
+    /// Time at which the bucket is empty and the row can go.
     pub expires_at: DateTime<Utc>,
 }
 
 impl ThrottleBucket {
-    /// Those of the keys that were counted before. Until the transaction ends nobody else counts on any of them.
+    pub(super) const EXPIRY: Expiry = Expiry {
+        action: "DELETE FROM throttle_buckets",
+        table: "throttle_buckets",
+        condition: "expires_at < $1",
+    };
+
+    /// Loads the existing buckets of some keys and locks all the keys until the transaction ends.
     pub async fn lock(conn: &mut AsyncPgConnection, keys: &[[u8; 32]]) -> QueryResult<Vec<Self>> {
-        // Also locks what has no row yet. In order, so that nobody waits for each other.
+        // Advisory locks, since a missing row can't be locked; sorted, so that two callers can't deadlock.
         let mut locks: Vec<i64> =
             keys.iter().filter_map(|key| key.first_chunk()).copied().map(i64::from_be_bytes).collect();
         locks.sort_unstable();
@@ -38,7 +45,7 @@ impl ThrottleBucket {
         Self::query().filter(throttle_buckets::key.eq_any(keys)).load(conn).await
     }
 
-    /// Stores what has been counted.
+    /// Inserts or replaces buckets.
     pub async fn store(conn: &mut AsyncPgConnection, buckets: &[Self]) -> QueryResult<()> {
         diesel::insert_into(throttle_buckets::table)
             .values(buckets)

@@ -1,73 +1,91 @@
-use async_graphql::Enum;
-use async_graphql::resolver_utils::EnumType;
 use chrono::{DateTime, Utc};
-use diesel::deserialize::{self, FromSql, FromSqlRow};
-use diesel::pg::{Pg, PgValue};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Page;
+use super::expiry::Expiry;
+use super::{Page, Stored, TextEnum};
 use crate::db::schema::{todo_event_counters, todo_events};
 
-/// What happened to a todo.
-#[derive(Clone, Copy, Debug, Enum, Eq, FromSqlRow, PartialEq)]
+/// A kind of change of a todo.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TodoEventKind {
-    /// It was made.
+    /// Created.
     Created,
-    /// Its content was changed.
+    /// Content changed.
     Updated,
-    /// It was done.
+    /// Completed.
     Completed,
-    /// It is to be done again.
+    /// Reopened after completion.
     Reopened,
-    /// It was put into the trash.
+    /// Moved to the trash.
     Deleted,
-    /// It was taken out of the trash.
+    /// Taken out of the trash.
     Restored,
-    /// It was deleted for good, by its owner or after its time in the trash.
+    /// Deleted permanently, by the owner or by expiry of the trash.
     Purged,
 }
 
-impl FromSql<Text, Pg> for TodoEventKind {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let text = <String as FromSql<Text, Pg>>::from_sql(value)?;
-        let item = Self::items().iter().find(|item| item.name == text);
-        item.map(|item| item.value).ok_or_else(|| format!("there is no event {text}").into())
+impl TextEnum for TodoEventKind {
+    const ALL: &'static [Self] = &[
+        Self::Created,
+        Self::Updated,
+        Self::Completed,
+        Self::Reopened,
+        Self::Deleted,
+        Self::Restored,
+        Self::Purged,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "CREATED",
+            Self::Updated => "UPDATED",
+            Self::Completed => "COMPLETED",
+            Self::Reopened => "REOPENED",
+            Self::Deleted => "DELETED",
+            Self::Restored => "RESTORED",
+            Self::Purged => "PURGED",
+        }
     }
 }
 
-/// Something that happened to a todo.
+/// A change of a todo, written by triggers.
 #[derive(Clone, Debug, HasQuery, QueryableByName)]
 #[diesel(table_name = todo_events)]
 #[diesel(check_for_backend(Pg))]
 pub struct TodoEvent {
-    /// Place among the events of its user.
+    /// Position among the events of its user, from 1 without gaps.
     pub number: i64,
     /// Identifier.
     pub id: Uuid,
-    /// Which todo; it may be gone.
+    /// Identifier of the todo, which may have been purged.
     pub todo_id: Uuid,
-    /// What happened.
-    pub kind: TodoEventKind,
-    /// When.
+    /// Kind of change.
+    pub kind: Stored<TodoEventKind>,
+    /// Time of the change.
     pub created_at: DateTime<Utc>,
-    /// The fields that changed, before.
+    /// Changed columns with their old values.
     pub before: Option<Value>,
-    /// The fields that changed, afterwards.
+    /// Changed columns with their new values.
     pub after: Option<Value>,
 }
 
 impl TodoEvent {
-    /// For each of a user's todos a page of what happened to it, the latest first.
+    pub(super) const EXPIRY: Expiry =
+        Expiry { action: "DELETE FROM todo_events", table: "todo_events", condition: "created_at < $1" };
+
+    /// Loads the same page of the history of several todos of a user, latest events first.
     pub async fn of_todos(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
         todo_ids: &[Uuid],
         page: &Page<i64>,
     ) -> QueryResult<Vec<Self>> {
+        // As SQL: the query builder has no LATERAL, which limits the rows per todo.
         diesel::sql_query(
             "SELECT event.* FROM unnest($2) AS wanted (todo_id) CROSS JOIN LATERAL (
                  SELECT number, id, todo_id, kind, created_at, before, after FROM todo_events
@@ -83,7 +101,7 @@ impl TodoEvent {
         .await
     }
 
-    /// How much happened to each of a user's todos.
+    /// Counts the events of each of several todos of a user.
     pub async fn count(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
@@ -97,7 +115,7 @@ impl TodoEvent {
             .await
     }
 
-    /// What happened to a user's todos after an event, in order; at most so many events.
+    /// Loads up to `limit` events of a user after the event `number`, in order.
     pub async fn since(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
@@ -112,7 +130,7 @@ impl TodoEvent {
             .await
     }
 
-    /// The place of one of a user's events.
+    /// Returns the number of a user's event, or `None` if it is unknown.
     pub async fn number(conn: &mut AsyncPgConnection, user_id: Uuid, id: Uuid) -> QueryResult<Option<i64>> {
         todo_events::table
             .filter(todo_events::user_id.eq(user_id).and(todo_events::id.eq(id)))
@@ -122,7 +140,7 @@ impl TodoEvent {
             .optional()
     }
 
-    /// The place of each user's last event; nothing for those who have none.
+    /// Returns the number of each user's last event; users without events are left out.
     pub async fn last_numbers(
         conn: &mut AsyncPgConnection,
         user_ids: &[Uuid],

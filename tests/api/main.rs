@@ -38,6 +38,7 @@ mod sessions;
 mod stopping;
 mod throttle;
 mod tls;
+mod todo_columns;
 mod todo_lists;
 mod todo_live;
 mod todo_model;

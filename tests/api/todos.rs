@@ -126,6 +126,35 @@ async fn a_repeated_creation_gives_the_first_todo() {
 }
 
 #[tokio::test]
+async fn a_creation_can_be_repeated_across_deployments() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let sent = json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "Buy milk" });
+    let full = json!({ "id": "0192c0de-0000-7000-8000-000000000002", "title": "Buy milk", "description": "two litres",
+        "priority": "HIGH", "dueAt": "2030-01-02T03:04:05+01:00", "tags": ["home"] });
+    // What versions before 2026-11-26 hashed; this one finds the same in its own rows.
+    for (input, hashed) in [
+        (sent, r#"{"description":"","due_at":null,"priority":"NONE","tags":[],"title":"Buy milk"}"#),
+        (
+            full,
+            r#"{"description":"two litres","due_at":"2030-01-02T02:04:05.000000Z","priority":"HIGH","tags":["home"],"title":"Buy milk"}"#,
+        ),
+    ] {
+        let created = ada.todo("createTodo", input.clone()).await;
+        let stored = format!(
+            "SELECT (creation_hash = sha256(convert_to('{hashed}', 'UTF8')))::text AS text FROM todos WHERE id = '{}'",
+            input["id"].as_str().unwrap()
+        );
+        assert_eq!(rows(&app, &stored).await, ["true"]);
+        assert_eq!(ada.todo("createTodo", input).await, created);
+    }
+    // Sending a default is the same as not sending the field.
+    let explicit = json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "Buy milk", "description": "",
+        "priority": "NONE", "dueAt": null, "tags": [] });
+    assert_eq!(ada.todo("createTodo", explicit).await["title"], "Buy milk");
+}
+
+#[tokio::test]
 async fn of_many_writers_who_expect_one_version_one_wins() {
     let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::cookie;
 use super::directives::errors;
-use super::pages::{Connection, Edge};
+use super::pages::Connection;
 use super::security_events::{SecurityEvent, security_events};
 use super::sessions::{Session, sessions};
 use crate::auth::{Credentials, OpenedSession, Registration};
@@ -177,7 +177,7 @@ impl User {
         ctx: &Context<'_>,
         #[graphql(desc = "Page size, 0 to 100; default 20.")] first: Option<i32>,
         #[graphql(desc = "Cursor of the item before the page.")] after: Option<String>,
-    ) -> Result<Connection<Session, Edge<Session>>, AppError> {
+    ) -> Result<Connection<Session>, AppError> {
         sessions(ctx, self.key, first, after.as_deref()).await
     }
 
@@ -188,7 +188,7 @@ impl User {
         ctx: &Context<'_>,
         #[graphql(desc = "Page size, 0 to 100; default 20.")] first: Option<i32>,
         #[graphql(desc = "Cursor of the item before the page.")] after: Option<String>,
-    ) -> Result<Connection<SecurityEvent, Edge<SecurityEvent>>, AppError> {
+    ) -> Result<Connection<SecurityEvent>, AppError> {
         security_events(ctx, self.key, first, after.as_deref()).await
     }
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod cookie;
+mod cursors;
 mod directives;
 mod pages;
 mod profile;
@@ -32,7 +33,6 @@ pub struct Mutation(
     sessions::SessionMutation,
     profile::ProfileMutation,
     todos::TodoMutation,
-    todos::TodoBulkMutation,
 );
 
 fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {

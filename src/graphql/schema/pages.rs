@@ -1,76 +1,64 @@
 //! Relay connections.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::connection::PageInfo;
-use async_graphql::{Context, OutputType, SimpleObject};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Datelike, Utc};
-use uuid::Uuid;
+use async_graphql::{Context, OutputType, SimpleObject, TypeName};
 
-use super::security_events::SecurityEvent;
-use super::sessions::Session;
-use super::todos::{Todo, TodoEvent};
+use super::cursors::{ByTime, Cursors};
 use crate::domain::Problem;
 use crate::error::{AppError, FieldProblem};
-use crate::models::{Page, Position};
+use crate::models::Page;
 
-/// Items of a page unless the client says how many.
+/// Default page size.
 const DEFAULT_FIRST: i32 = 20;
-/// The most items of a page.
+/// Maximum page size.
 const MAX_FIRST: i32 = 100;
 
-/// A page of a list, by the rules of Relay (<https://relay.dev/graphql/connections.htm>).
+/// A page of a list, as specified by Relay (<https://relay.dev/graphql/connections.htm>).
 #[derive(SimpleObject)]
-#[graphql(
-    concrete(name = "SessionConnection", params(Session, SessionEdge)),
-    concrete(name = "SecurityEventConnection", params(SecurityEvent, SecurityEventEdge)),
-    concrete(name = "TodoConnection", params(Todo, TodoEdge)),
-    concrete(name = "TodoEventConnection", params(TodoEvent, TodoEventEdge))
-)]
-pub(super) struct Connection<N: OutputType, E: OutputType> {
-    /// The items with their places in the list.
-    edges: Vec<E>,
-    /// The items.
+#[graphql(name_type)]
+pub(super) struct Connection<N: OutputType> {
+    /// Items with their cursors.
+    edges: Vec<Edge<N>>,
+    /// Items.
     nodes: Vec<Arc<N>>,
-    /// Whether there is more, and from where to go on.
+    /// Information for loading further pages.
     page_info: PageInfo,
-    /// How many items the whole list has.
+    /// Number of items in the whole list.
     total_count: i64,
 }
 
-/// An item of a list and its place there.
+/// An item and its position in a list.
 #[derive(SimpleObject)]
-#[graphql(
-    concrete(name = "SessionEdge", params(Session)),
-    concrete(name = "SecurityEventEdge", params(SecurityEvent)),
-    concrete(name = "TodoEdge", params(Todo)),
-    concrete(name = "TodoEventEdge", params(TodoEvent))
-)]
+#[graphql(name_type)]
 pub(super) struct Edge<N: OutputType> {
-    /// The place: give it as `after` to go on from here.
+    /// Cursor of the item: pass it as `after` to continue from here.
     cursor: String,
-    /// The item.
+    /// Item.
     node: Arc<N>,
 }
 
-// The derive macro takes names only.
-type SessionEdge = Edge<Session>;
-type SecurityEventEdge = Edge<SecurityEvent>;
-type TodoEdge = Edge<Todo>;
-type TodoEventEdge = Edge<TodoEvent>;
+impl<N: OutputType> TypeName for Connection<N> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", N::type_name()).into()
+    }
+}
 
-/// Whether the client asks how long the list is, which costs a query of its own.
-pub(super) fn asks_for_total(ctx: &Context<'_>) -> bool {
+impl<N: OutputType> TypeName for Edge<N> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", N::type_name()).into()
+    }
+}
+
+/// Returns true if the client selects `totalCount`, which costs a query of its own.
+pub(super) fn is_total_selected(ctx: &Context<'_>) -> bool {
     ctx.look_ahead().field("totalCount").exists()
 }
 
-impl<N: OutputType> Connection<N, Edge<N>>
-where
-    Edge<N>: OutputType,
-{
-    /// The page that was asked for, from the rows that were found for it in the direction of reading.
+impl<N: OutputType> Connection<N> {
+    /// Builds a page from the rows read for it, in the direction of reading.
     pub(super) fn new<R: Into<N>, P>(
         page: &Page<P>,
         mut rows: Vec<R>,
@@ -96,7 +84,7 @@ where
     }
 }
 
-/// Which page a client asks for.
+/// The arguments that select a page.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PageArguments<'a> {
     pub(super) first: Option<i32>,
@@ -106,8 +94,8 @@ pub(super) struct PageArguments<'a> {
 }
 
 impl PageArguments<'_> {
-    /// Checks the arguments, with a function that reads cursors of the list.
-    pub(super) fn page<P>(self, decode: impl Fn(&str) -> Option<P>) -> Result<Page<P>, AppError> {
+    /// Parses the arguments.
+    pub(super) fn parse<C: Cursors>(self, cursors: &C) -> Result<Page<C::Position>, AppError> {
         let mut problems = Vec::new();
         let mut bad = |name: &'static str, message: String| {
             let problem = Problem { code: "INVALID", message };
@@ -122,13 +110,14 @@ impl PageArguments<'_> {
             bad("last", "Give first or last, not both.".into());
         }
         let mut position = |name, cursor: Option<&str>| {
-            let position = cursor.map(&decode);
+            let position = cursor.map(|cursor| cursors.decode(cursor));
             if let Some(None) = position {
-                bad(name, "This is no cursor of this list.".into());
+                bad(name, "This cursor does not belong to this list.".into());
             }
             position.flatten()
         };
-        let (after, before) = (position("after", self.after), position("before", self.before));
+        let after = position("after", self.after);
+        let before = position("before", self.before);
         if !problems.is_empty() {
             return Err(AppError::BadUserInput(problems));
         }
@@ -139,55 +128,7 @@ impl PageArguments<'_> {
     }
 }
 
-/// Checks which page of a list that is ordered by time a client asks for.
-pub(super) fn page(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
-    PageArguments { first, after, ..PageArguments::default() }.page(decode)
-}
-
-/// The last year that PostgreSQL and RFC 3339 can both write.
-const LAST_YEAR: i32 = 9999;
-
-/// Whether an instant can be written as RFC 3339 has it.
-pub(super) fn is_writable(time: DateTime<Utc>) -> bool {
-    (1..=LAST_YEAR).contains(&time.year())
-}
-
-/// The first byte of a cursor; another meaning of the rest gets another one.
-const VERSION: u8 = 1;
-
-/// The cursor of a row in a list that is ordered by time.
-pub(super) fn encode(position: Position) -> String {
-    let mut bytes = vec![VERSION];
-    bytes.extend(position.at.timestamp_micros().to_be_bytes());
-    bytes.extend(position.id.as_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn decode(cursor: &str) -> Option<Position> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (version, rest) = bytes.split_first()?;
-    let (micros, id) = rest.split_first_chunk::<8>()?;
-    let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?;
-    let id = Uuid::from_slice(id).ok()?;
-    (*version == VERSION && is_writable(at)).then_some(Position { at, id })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_is_read_as_it_was_written_and_no_other_way() {
-        let at = DateTime::from_timestamp_micros(1_764_000_000_123_456).unwrap();
-        let position = Position { at, id: Uuid::from_u128(7) };
-        let cursor = encode(position);
-        assert_eq!(decode(&cursor), Some(position));
-        for broken in ["", "x", &cursor[1..], &format!("{cursor}AAAA"), &cursor.replacen("AQ", "Ag", 1)] {
-            assert!(decode(broken).is_none_or(|other| other != position), "{broken}");
-        }
-        let mut extreme = vec![VERSION];
-        extreme.extend((-6_000_000_000_000_000_000_i64).to_be_bytes());
-        extreme.extend([0; 16]);
-        assert_eq!(decode(&URL_SAFE_NO_PAD.encode(extreme)), None);
-    }
+/// Parses the arguments of a list ordered by time.
+pub(super) fn parse(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
+    PageArguments { first, after, ..PageArguments::default() }.parse(&ByTime)
 }

@@ -1,26 +1,53 @@
-use async_graphql::{Context, ID, SimpleObject};
+use async_graphql::{Context, Enum, ID, SimpleObject};
 use uuid::Uuid;
 
-use super::pages::{self, Connection, Edge};
+use super::cursors::{ByTime, Cursors};
+use super::pages::{self, Connection};
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
 use crate::models::{self, EventKind, Position};
 
-/// Something that happened to an account. Look through these when something seems wrong.
+/// A kind of security event.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[graphql(remote = "EventKind")]
+enum SecurityEventKind {
+    /// Account created.
+    Registered,
+    /// Login with the right password.
+    LoginSucceeded,
+    /// Login attempt with a wrong password.
+    LoginFailed,
+    /// Login refused because of too many attempts. Recorded once per throttled period.
+    LoginThrottled,
+    /// Session refreshed.
+    SessionRefreshed,
+    /// Refresh token reused long after it had been replaced, a sign of theft. Its session was ended.
+    RefreshTokenReused,
+    /// Password changed. All other sessions were ended.
+    PasswordChanged,
+    /// Email address changed.
+    EmailChanged,
+    /// Session ended by its user or by an operator.
+    SessionRevoked,
+    /// Account deleted.
+    AccountDeleted,
+}
+
+/// An entry of the account's security log. Check these entries if something seems wrong.
 #[derive(SimpleObject)]
 pub(super) struct SecurityEvent {
     /// Identifier, a UUID.
     id: ID,
-    /// What happened.
-    kind: EventKind,
-    /// When.
+    /// Kind of event.
+    kind: SecurityEventKind,
+    /// Time of the event.
     created_at: DateTime,
-    /// Where the client was, as far as is known.
+    /// IP address of the client, if known.
     ip_address: Option<String>,
-    /// What the client said it was.
+    /// `User-Agent` header of the client.
     user_agent: Option<String>,
-    /// In which session, which may have ended since.
+    /// Session in which it happened. The session may have ended since.
     session_id: Option<ID>,
 }
 
@@ -28,7 +55,7 @@ impl From<models::SecurityEvent> for SecurityEvent {
     fn from(event: models::SecurityEvent) -> Self {
         Self {
             id: event.id.into(),
-            kind: event.kind,
+            kind: event.kind.0.into(),
             created_at: DateTime(event.created_at),
             ip_address: event.ip_address.map(|address| address.addr().to_string()),
             user_agent: event.user_agent,
@@ -37,21 +64,41 @@ impl From<models::SecurityEvent> for SecurityEvent {
     }
 }
 
-/// A page of what happened to a user's account.
+/// Loads a page of a user's security events.
 pub(super) async fn security_events(
     ctx: &Context<'_>,
     user_id: Uuid,
     first: Option<i32>,
     after: Option<&str>,
-) -> Result<Connection<SecurityEvent, Edge<SecurityEvent>>, AppError> {
-    let page = pages::page(first, after)?;
-    let found = ctx.state()?.database.read_of(user_id, async |conn| {
-        let asked = pages::asks_for_total(ctx);
-        let total = if asked { models::SecurityEvent::count(conn, user_id).await? } else { 0 };
-        Ok((models::SecurityEvent::list(conn, user_id, page).await?, total))
-    });
-    let (events, total) = found.await?;
+) -> Result<Connection<SecurityEvent>, AppError> {
+    let page = pages::parse(first, after)?;
+    let counted = pages::is_total_selected(ctx);
+    let (events, total) = ctx
+        .state()?
+        .database
+        .read_of(user_id, async |conn| {
+            let total = if counted { models::SecurityEvent::count(conn, user_id).await? } else { 0 };
+            Ok((models::SecurityEvent::list(conn, user_id, page).await?, total))
+        })
+        .await?;
     Ok(Connection::new(&page, events, total, |event| {
-        pages::encode(Position { at: event.created_at, id: event.id })
+        ByTime.encode(&Position { at: event.created_at, id: event.id })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::resolver_utils::EnumType;
+
+    use super::*;
+    use crate::models::TextEnum;
+
+    #[test]
+    fn each_kind_is_read_back_from_the_word_it_is_stored_as() {
+        for item in SecurityEventKind::items() {
+            let kind = EventKind::from(item.value);
+            assert_eq!(kind.as_str(), item.name);
+            assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+        }
+    }
 }

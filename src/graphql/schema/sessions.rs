@@ -4,8 +4,9 @@ use uuid::Uuid;
 
 use super::accounts::{AuthPayload, hand_out};
 use super::cookie;
+use super::cursors::{ByTime, Cursors};
 use super::directives::{any_reason, errors};
-use super::pages::{self, Connection, Edge};
+use super::pages::{self, Connection};
 use crate::auth::Requester;
 use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
 use crate::graphql::context::ContextExt;
@@ -187,19 +188,19 @@ pub(super) async fn sessions(
     user_id: Uuid,
     first: Option<i32>,
     after: Option<&str>,
-) -> Result<Connection<Session, Edge<Session>>, AppError> {
+) -> Result<Connection<Session>, AppError> {
     let state = ctx.state()?;
-    let page = pages::page(first, after)?;
+    let page = pages::parse(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
     let now = state.clock.now();
     let found = state.database.read_of(user_id, async |conn| {
-        let asked = pages::asks_for_total(ctx);
+        let asked = pages::is_total_selected(ctx);
         let total = if asked { models::Session::count(conn, user_id, now).await? } else { 0 };
         Ok((models::Session::list(conn, user_id, now, page).await?, total))
     });
     let (sessions, total) = found.await?;
     let sessions = sessions.into_iter().map(|session| Listed(session, current)).collect();
     let cursor =
-        |Listed(session, _): &Listed| pages::encode(Position { at: session.created_at, id: session.id });
+        |Listed(session, _): &Listed| ByTime.encode(&Position { at: session.created_at, id: session.id });
     Ok(Connection::new(&page, sessions, total, cursor))
 }

@@ -1,39 +1,59 @@
 use std::collections::HashMap;
 
 use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::resolver_utils::EnumType;
 use async_graphql::{Context, Enum, ID, SimpleObject};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::AppError;
 use crate::graphql::scalars::DateTime;
-use crate::graphql::schema::pages::{self, Connection, Edge, PageArguments};
-use crate::models::{self, Page, TodoEventKind};
+use crate::graphql::schema::cursors::{ByNumber, Cursors};
+use crate::graphql::schema::pages::{self, Connection, PageArguments};
+use crate::models::{self, Page};
 use crate::state::AppState;
 
-/// Something that happened to a todo.
+/// A kind of change of a todo.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+#[graphql(remote = "models::TodoEventKind")]
+pub(super) enum TodoEventKind {
+    /// Todo created.
+    Created,
+    /// Content changed.
+    Updated,
+    /// Todo completed.
+    Completed,
+    /// Todo reopened.
+    Reopened,
+    /// Todo moved to the trash.
+    Deleted,
+    /// Todo taken out of the trash.
+    Restored,
+    /// Todo deleted permanently, by its owner or after the retention period of the trash.
+    Purged,
+}
+
+/// A change of a todo.
 #[derive(SimpleObject)]
 pub(in crate::graphql::schema) struct TodoEvent {
-    /// Identifier, a UUID: give it to `undo`, or to `todoChanged` to go on from here.
+    /// Identifier, a UUID. Pass it to `undo`, or to `todoChanged` to resume from here.
     id: ID,
-    /// What happened.
+    /// Kind of change.
     kind: TodoEventKind,
-    /// When.
+    /// Time of the change.
     at: DateTime,
-    /// What changed; of a new todo all of it.
+    /// Changed fields; for a new todo all of them.
     changes: Vec<TodoFieldChange>,
 }
 
-/// What became of a field.
+/// The change of a field.
 #[derive(SimpleObject)]
 struct TodoFieldChange {
-    /// Which field.
+    /// Field.
     field: TodoField,
-    /// Its value before, as `Todo` has it; null for a new todo.
+    /// Previous value, in the format of `Todo`; null for a new todo.
     before: Option<Value>,
-    /// Its value afterwards.
+    /// New value.
     after: Option<Value>,
 }
 
@@ -56,32 +76,38 @@ enum TodoField {
     DeletedAt,
 }
 
-/// The fields and the columns that hold them.
-const FIELDS: [(TodoField, &str); 7] = [
-    (TodoField::Title, "title"),
-    (TodoField::Description, "description"),
-    (TodoField::Priority, "priority"),
-    (TodoField::DueAt, "due_at"),
-    (TodoField::Tags, "tags"),
-    (TodoField::CompletedAt, "completed_at"),
-    (TodoField::DeletedAt, "deleted_at"),
-];
+impl TodoField {
+    /// Returns the column that holds the field.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Description => "description",
+            Self::Priority => "priority",
+            Self::DueAt => "due_at",
+            Self::Tags => "tags",
+            Self::CompletedAt => "completed_at",
+            Self::DeletedAt => "deleted_at",
+        }
+    }
+}
 
 impl From<models::TodoEvent> for TodoEvent {
     fn from(event: models::TodoEvent) -> Self {
         let value =
             |row: &Option<Value>, column| row.as_ref()?.get(column).map(|value| readable(column, value));
-        let changes = FIELDS.into_iter().filter_map(|(field, column)| {
-            let (before, after) = (value(&event.before, column), value(&event.after, column)?);
-            let nothing = before.is_none() && after.is_null();
-            (!nothing).then_some(TodoFieldChange { field, before, after: Some(after) })
+        let changes = TodoField::items().iter().filter_map(|item| {
+            let column = item.value.column();
+            let before = value(&event.before, column);
+            let after = value(&event.after, column)?;
+            let unset = before.is_none() && after.is_null();
+            (!unset).then_some(TodoFieldChange { field: item.value, before, after: Some(after) })
         });
         let changes = changes.collect();
-        Self { id: event.id.into(), kind: event.kind, at: DateTime(event.created_at), changes }
+        Self { id: event.id.into(), kind: event.kind.0.into(), at: DateTime(event.created_at), changes }
     }
 }
 
-/// A value as clients read it: PostgreSQL writes times in another way.
+/// Rewrites a time from PostgreSQL's format to the API's.
 fn readable(column: &str, value: &Value) -> Value {
     use async_graphql::ScalarType;
 
@@ -91,10 +117,10 @@ fn readable(column: &str, value: &Value) -> Value {
     text.unwrap_or_else(|| value.clone())
 }
 
-/// Reads the histories of all todos of a request together.
+/// Batches the histories of several todos into one query.
 pub(in crate::graphql::schema) struct HistoryLoader(pub(in crate::graphql) AppState);
 
-/// Which piece of which todo's history.
+/// A page of a todo's history.
 #[derive(Clone, Eq, Hash, PartialEq)]
 struct Wanted {
     user_id: Uuid,
@@ -103,7 +129,7 @@ struct Wanted {
     total: bool,
 }
 
-/// A piece of a history, and how long all of it is.
+/// Events of a page, and the number of events of the whole history.
 type Found = (Vec<models::TodoEvent>, i64);
 
 impl Loader<Wanted> for HistoryLoader {
@@ -111,13 +137,13 @@ impl Loader<Wanted> for HistoryLoader {
     type Error = AppError;
 
     async fn load(&self, wanted: &[Wanted]) -> Result<HashMap<Wanted, Found>, AppError> {
-        // Those that are alike are read by one statement.
-        let mut alike: HashMap<(Uuid, &Page<i64>, bool), Vec<Uuid>> = HashMap::new();
+        // One statement per distinct page.
+        let mut pages: HashMap<(Uuid, &Page<i64>, bool), Vec<Uuid>> = HashMap::new();
         for key in wanted {
-            alike.entry((key.user_id, &key.page, key.total)).or_default().push(key.todo_id);
+            pages.entry((key.user_id, &key.page, key.total)).or_default().push(key.todo_id);
         }
         let mut found = HashMap::new();
-        for ((user_id, page, total), ids) in alike {
+        for ((user_id, page, total), ids) in pages {
             let read = self.0.database.read_of(user_id, async |conn| {
                 let totals =
                     if total { models::TodoEvent::count(conn, user_id, &ids).await? } else { Vec::new() };
@@ -136,34 +162,40 @@ impl Loader<Wanted> for HistoryLoader {
     }
 }
 
-/// A page of a todo's history.
+/// Loads a page of a todo's history.
 pub(super) async fn history(
     ctx: &Context<'_>,
-    (user_id, todo_id): (Uuid, Uuid),
+    user_id: Uuid,
+    todo_id: Uuid,
     first: Option<i32>,
     after: Option<&str>,
-) -> Result<Connection<TodoEvent, Edge<TodoEvent>>, AppError> {
-    let page = PageArguments { first, after, ..PageArguments::default() }.page(decode)?;
+) -> Result<Connection<TodoEvent>, AppError> {
+    let page = PageArguments { first, after, ..PageArguments::default() }.parse(&ByNumber)?;
     let loader = ctx.data::<DataLoader<HistoryLoader>>();
     let loader =
         loader.map_err(|_| AppError::internal(anyhow::anyhow!("the schema was built without state")))?;
-    let wanted = Wanted { user_id, todo_id, page, total: pages::asks_for_total(ctx) };
+    let wanted = Wanted { user_id, todo_id, page, total: pages::is_total_selected(ctx) };
     let (events, total) = loader.load_one(wanted).await?.unwrap_or_default();
-    Ok(Connection::new(&page, events, total, |event| encode(event.number)))
+    Ok(Connection::new(&page, events, total, |event| ByNumber.encode(&event.number)))
 }
 
-/// Begins a cursor; another meaning of the rest gets another number.
-const VERSION: u8 = 2;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graphql::schema::todos::TodoPriority;
+    use crate::models::{Priority, TextEnum};
 
-fn encode(number: i64) -> String {
-    let mut bytes = vec![VERSION];
-    bytes.extend(number.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn decode(cursor: &str) -> Option<i64> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (version, rest) = bytes.split_first()?;
-    let number = i64::from_be_bytes(rest.try_into().ok()?);
-    (*version == VERSION).then_some(number)
+    #[test]
+    fn each_kind_and_priority_is_read_back_from_the_word_it_is_stored_as() {
+        for item in TodoEventKind::items() {
+            let kind = models::TodoEventKind::from(item.value);
+            assert_eq!(kind.as_str(), item.name);
+            assert_eq!(models::TodoEventKind::parse(kind.as_str()), Some(kind));
+        }
+        for item in TodoPriority::items() {
+            let priority = Priority::from(item.value);
+            assert_eq!(priority.as_str(), item.name);
+            assert_eq!(Priority::parse(priority.as_str()), Some(priority));
+        }
+    }
 }

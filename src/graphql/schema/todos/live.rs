@@ -6,6 +6,7 @@ use async_graphql::{Context, ID, SimpleObject};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::history::TodoEventKind;
 use super::{Todo, parse_id};
 use crate::db;
 use crate::error::{AppError, ErrorCode};
@@ -13,34 +14,34 @@ use crate::feed::Subscriber;
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::schema::directives::{any_reason, errors};
-use crate::models::{self, TodoEvent, TodoEventKind};
+use crate::models::{self, TodoEvent};
 use crate::state::AppState;
 
-/// Events that are read at once. No more wait in memory, however slowly a subscriber takes them.
+/// Events per read, and so the maximum held in memory for a slow subscriber.
 const BATCH: i64 = 100;
-/// How long to wait before reading again while the database is out of reach.
+/// Delay between attempts while the database is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is told as it happens.
+/// The subscriptions.
 #[derive(Default)]
 pub struct Subscription;
 
-/// Operations that answer again and again.
+/// Event streams.
 #[async_graphql::Subscription]
 impl Subscription {
-    /// Every change of one's own todos, in order, from whichever client. Ends with the session. Whoever was cut off goes on
-    /// without a gap by giving the last event seen as `after`; a `NOT_FOUND` says that it is too long ago, so that the
-    /// list has to be loaded again.
+    /// Streams every change of the user's todos, in order, from all clients. Ends with the session. To resume after a
+    /// disconnect without missing events, pass the last event received as `after`; `NOT_FOUND` means that this event has
+    /// been deleted and the list must be reloaded.
     #[graphql(directive = errors::apply(vec![ErrorCode::NotFound, ErrorCode::Unauthenticated], any_reason()))]
     async fn todo_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The event after which to begin; from now on if left out.")] after: Option<ID>,
+        #[graphql(desc = "Event after which the stream starts; by default it starts now.")] after: Option<ID>,
     ) -> Result<impl Stream<Item = Result<TodoChange, AppError>> + use<>, AppError> {
         let user_id = ctx.caller()?.requester.require_identity()?.user_id;
         let after = after.map(|id| parse_id(&id)).transpose()?;
         let state = ctx.state()?.clone();
-        // First of all: what happens from here on is heard of.
+        // Before the first read, so that no event falls between the two.
         let subscriber = state.feed.listen(user_id);
         let number = state.database.read(async |conn| {
             if let Some(id) = after {
@@ -61,27 +62,27 @@ impl Subscription {
     }
 }
 
-/// A change of a todo.
+/// A streamed change of a todo.
 #[derive(SimpleObject)]
 struct TodoChange {
-    /// Identifier of the event: give it as `after` to go on from here.
+    /// Identifier of the event. Pass it as `after` to resume from here.
     event_id: ID,
-    /// What happened.
+    /// Kind of change.
     kind: TodoEventKind,
-    /// When.
+    /// Time of the change.
     at: DateTime,
     /// Identifier of the todo.
     todo_id: ID,
-    /// The todo as it is now, perhaps after further changes; null if it is gone for good.
+    /// Current state of the todo, which may include later changes; null if it was deleted permanently.
     todo: Option<Todo>,
 }
 
-/// Reads a user's events one after the other.
+/// Reads a user's events in order.
 struct Reader {
     state: AppState,
     user_id: Uuid,
     subscriber: Subscriber,
-    /// Place of the last event that was read.
+    /// Number of the last event read.
     number: i64,
     read: VecDeque<TodoChange>,
 }
@@ -94,7 +95,7 @@ impl Reader {
             }
             match self.read().await {
                 Ok(()) => {}
-                // It comes back, and nothing is lost until then.
+                // Events are stored, so none is lost while the database is away.
                 Err(error) if error.is_outage() => {
                     tracing::debug!(%error, "a subscription waits for the database");
                     sleep(RETRY_AFTER).await;
@@ -109,7 +110,8 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<(), db::Error> {
-        let (user_id, number) = (self.user_id, self.number);
+        let user_id = self.user_id;
+        let number = self.number;
         let found = self.state.database.read(async |conn| {
             let events = TodoEvent::since(conn, user_id, number, BATCH).await?;
             let ids: Vec<_> = events.iter().map(|event| event.todo_id).collect();
@@ -119,14 +121,15 @@ impl Reader {
         });
         let (events, todos) = found.await?;
         if !events.is_empty() {
-            // Who is told of a change can be quicker than the one who makes it, and asks for more of it.
+            // A subscriber can learn of a write before the writer has noted its position; its follow-up queries must not
+            // read from a replica that lacks the write.
             self.state.database.note_write_of(user_id).await?;
         }
         let todos: HashMap<_, _> = todos.into_iter().map(|todo| (todo.id, todo)).collect();
         self.number = events.last().map_or(number, |event| event.number);
         self.read.extend(events.into_iter().map(|event| TodoChange {
             event_id: event.id.into(),
-            kind: event.kind,
+            kind: event.kind.0.into(),
             at: DateTime(event.created_at),
             todo_id: event.todo_id.into(),
             todo: todos.get(&event.todo_id).map(|todo| Todo::new(user_id, todo.clone())),

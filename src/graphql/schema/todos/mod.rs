@@ -1,63 +1,60 @@
-//! Todos: the owner comes from the token, and somebody else's todo is answered as one that does not exist.
+//! Todos. The owner comes from the token; another user's todo is answered like one that does not exist.
 
-mod bulk;
 mod history;
 mod input;
 mod list;
 mod live;
 mod write;
+mod writer;
 
-use async_graphql::{ComplexObject, Context, ID, Name, Object, SimpleObject, Value};
+use async_graphql::{ComplexObject, Context, Enum, ID, Name, Object, SimpleObject, Value};
 use uuid::Uuid;
 
-pub(super) use self::bulk::TodoBulkMutation;
+pub(super) use self::history::HistoryLoader;
+use self::history::TodoEvent;
 use self::history::history;
-pub(super) use self::history::{HistoryLoader, TodoEvent};
 use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
 use super::directives::{any_reason, errors};
-use super::pages::{Connection, Edge, PageArguments};
+use super::pages::{Connection, PageArguments};
 use crate::error::{AppError, ErrorCode};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
-use crate::models::{self, Priority};
+use crate::models;
 
-/// Reads of one's own todos.
+/// The queries on todos.
 #[derive(Default)]
 pub(super) struct TodoQuery;
 
 /// Read operations on todos.
 #[Object]
 impl TodoQuery {
-    /// One of one's own todos, also from the trash.
+    /// Returns one of the user's todos, including the trash.
     #[graphql(directive = errors::apply(vec![ErrorCode::NotFound, ErrorCode::Unauthenticated], any_reason()))]
     async fn todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo.")] id: ID,
+        #[graphql(desc = "Identifier of the todo.")] id: ID,
     ) -> Option<Result<Todo, AppError>> {
         Some(find(ctx, &id).await)
     }
 
-    /// One's own todos, page by page. A page begins and ends at its cursors also while todos come and go.
+    /// Returns a page of the user's todos. Cursors stay valid while todos are added and removed.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::Unauthenticated], any_reason()))]
-    #[expect(clippy::too_many_arguments, reason = "those of Relay's lists")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
     async fn todos(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the beginning, from 0 to 100; 20 if this and last are left out.")]
+        #[graphql(desc = "Number of items from the start, 0 to 100; 20 if both first and last are omitted.")]
         first: Option<i32>,
-        #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
-        #[graphql(desc = "How many from the end, from 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "The cursor before which to end.")] before: Option<String>,
-        #[graphql(desc = "Which todos; those that are not in the trash if this is left out.")] filter: Option<
-            TodoFilter,
-        >,
-        #[graphql(desc = "In which order; the latest first if this is left out.")] order_by: Option<
-            TodoOrder,
-        >,
-    ) -> Result<Connection<Todo, Edge<Todo>>, AppError> {
+        #[graphql(desc = "Cursor after which the page starts.")] after: Option<String>,
+        #[graphql(desc = "Number of items from the end, 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Cursor before which the page ends.")] before: Option<String>,
+        #[graphql(desc = "Conditions on the todos; by default all todos outside of the trash.")]
+        filter: Option<TodoFilter>,
+        #[graphql(desc = "Sort order; by default newest first.")] order_by: Option<TodoOrder>,
+    ) -> Result<Connection<Todo>, AppError> {
         let identity = ctx.caller()?.requester.require_identity()?;
         let arguments = PageArguments { first, after: after.as_deref(), last, before: before.as_deref() };
         list::todos(ctx, identity.user_id, arguments, filter.unwrap_or_default(), order_by).await
@@ -75,81 +72,128 @@ async fn find(ctx: &Context<'_>, id: &ID) -> Result<Todo, AppError> {
     Ok(Todo::new(user_id, todo.ok_or(AppError::NotFound)?))
 }
 
-/// What is no UUID is the identifier of nothing.
+/// Parses an identifier. Text that is not a UUID identifies nothing, hence `NOT_FOUND`.
 fn parse_id(id: &ID) -> Result<Uuid, AppError> {
     id.parse().map_err(|_| AppError::NotFound)
 }
 
-/// Something to be done.
+/// The importance of a todo.
+#[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
+#[graphql(remote = "models::Priority")]
+pub(super) enum TodoPriority {
+    /// No priority.
+    #[default]
+    None,
+    /// Low.
+    Low,
+    /// Medium.
+    Medium,
+    /// High.
+    High,
+}
+
+/// A task of the user.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(super) struct Todo {
     #[graphql(skip)]
-    key: (Uuid, Uuid),
+    owner: Uuid,
+    #[graphql(skip)]
+    key: Uuid,
     /// Identifier, a UUID.
     id: ID,
-    /// What is to be done, in a line.
+    /// Title, one line.
     title: String,
-    /// What else there is to say; may be empty.
+    /// Free-form notes; may be empty.
     description: String,
-    /// Whether it is done.
+    /// True if the todo is completed.
     completed: bool,
-    /// When it was done; null if it is not.
+    /// Time of completion; null while the todo is open.
     completed_at: Option<DateTime>,
-    /// How important it is.
-    priority: Priority,
-    /// By when it is to be done; null for no particular time.
+    /// Priority.
+    priority: TodoPriority,
+    /// Due date and time.
     due_at: Option<DateTime>,
-    /// Words to sort it by, in the order they were given.
+    /// Labels for filtering, in the order given.
     tags: Vec<String>,
-    /// Raised by every change: give it as `expectedVersion` to change only what you have seen.
+    /// Version, incremented by every change. Pass it as `expectedVersion` to detect concurrent changes.
     version: i64,
-    /// When it was made.
+    /// Time of creation.
     created_at: DateTime,
-    /// When it last changed.
+    /// Time of the last change.
     updated_at: DateTime,
-    /// When it was put into the trash; null if it is not there.
+    /// Time of the move to the trash; null outside of it.
     deleted_at: Option<DateTime>,
 }
 
 impl Todo {
-    /// A user's todo as clients read it.
     pub(super) fn new(user_id: Uuid, todo: models::Todo) -> Self {
+        // Destructured here and below so that a new column does not compile without its field.
+        let models::Todo {
+            id,
+            title,
+            description,
+            priority,
+            due_at,
+            tags,
+            version,
+            created_at,
+            updated_at,
+            completed_at,
+            deleted_at,
+        } = todo;
         Self {
-            key: (user_id, todo.id),
-            id: todo.id.into(),
-            title: todo.title,
-            description: todo.description,
-            completed: todo.completed_at.is_some(),
-            completed_at: todo.completed_at.map(DateTime),
-            priority: todo.priority,
-            due_at: todo.due_at.map(DateTime),
-            tags: todo.tags.into_iter().flatten().collect(),
-            version: todo.version,
-            created_at: DateTime(todo.created_at),
-            updated_at: DateTime(todo.updated_at),
-            deleted_at: todo.deleted_at.map(DateTime),
+            owner: user_id,
+            key: id,
+            id: id.into(),
+            title,
+            description,
+            completed: completed_at.is_some(),
+            completed_at: completed_at.map(DateTime),
+            priority: priority.0.into(),
+            due_at: due_at.map(DateTime),
+            tags: tags.into_iter().flatten().collect(),
+            version,
+            created_at: DateTime(created_at),
+            updated_at: DateTime(updated_at),
+            deleted_at: deleted_at.map(DateTime),
         }
     }
 
-    /// All its fields, for an error.
+    /// Returns all fields, for the error of a conflict.
     fn into_value(self) -> Value {
         use async_graphql::ScalarType;
 
+        let Self {
+            owner: _,
+            key: _,
+            id,
+            title,
+            description,
+            completed,
+            completed_at,
+            priority,
+            due_at,
+            tags,
+            version,
+            created_at,
+            updated_at,
+            deleted_at,
+        } = self;
         let time = |time: Option<DateTime>| time.map_or(Value::Null, |time| time.to_value());
         let fields = [
-            ("id", self.id.0.into()),
-            ("title", self.title.into()),
-            ("description", self.description.into()),
-            ("completed", self.completed.into()),
-            ("completedAt", time(self.completed_at)),
-            ("priority", Value::Enum(Name::new(self.priority.as_str()))),
-            ("dueAt", time(self.due_at)),
-            ("tags", Value::List(self.tags.into_iter().map(Value::from).collect())),
-            ("version", self.version.into()),
-            ("createdAt", time(Some(self.created_at))),
-            ("updatedAt", time(Some(self.updated_at))),
-            ("deletedAt", time(self.deleted_at)),
+            ("id", id.0.into()),
+            ("title", title.into()),
+            ("description", description.into()),
+            ("completed", completed.into()),
+            ("completedAt", time(completed_at)),
+            ("priority", priority.into()),
+            ("dueAt", time(due_at)),
+            ("tags", Value::List(tags.into_iter().map(Value::from).collect())),
+            ("version", version.into()),
+            ("createdAt", time(Some(created_at))),
+            ("updatedAt", time(Some(updated_at))),
+            ("deletedAt", time(deleted_at)),
         ];
         Value::Object(fields.into_iter().map(|(name, value)| (Name::new(name), value)).collect())
     }
@@ -157,14 +201,14 @@ impl Todo {
 
 #[ComplexObject]
 impl Todo {
-    /// What happened to the todo, the latest first. Older events are forgotten after a time.
+    /// Returns a page of the todo's changes, latest first. Events are deleted after a retention period.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput], Vec::new()))]
     async fn history(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many, from 0 to 100; 20 if left out.")] first: Option<i32>,
-        #[graphql(desc = "The cursor after which to begin.")] after: Option<String>,
-    ) -> Result<Connection<TodoEvent, Edge<TodoEvent>>, AppError> {
-        history(ctx, self.key, first, after.as_deref()).await
+        #[graphql(desc = "Number of events, 0 to 100; 20 if omitted.")] first: Option<i32>,
+        #[graphql(desc = "Cursor after which the page starts.")] after: Option<String>,
+    ) -> Result<Connection<TodoEvent>, AppError> {
+        history(ctx, self.owner, self.key, first, after.as_deref()).await
     }
 }

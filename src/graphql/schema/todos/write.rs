@@ -1,261 +1,249 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use diesel::QueryResult;
-use diesel_async::AsyncPgConnection;
-use uuid::Uuid;
 
-use super::input::{CreateTodoInput, UpdateTodoInput};
+use super::input::{
+    CreateTodoInput, CreateTodosInput, TodoInput, TodosInput, UpdateTodoInput, UpdateTodosInput,
+};
+use super::writer::Writer;
 use super::{Todo, parse_id};
 use crate::error::{AppError, ErrorCode};
-use crate::graphql::context::ContextExt;
 use crate::graphql::schema::directives::{any_reason, errors};
-use crate::models::{self, Author, NewTodo, TodoChanges, Written};
-use crate::state::AppState;
 
-/// What may be wrong with a write.
-fn failures() -> Vec<ErrorCode> {
-    vec![ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Unauthenticated]
-}
+/// Error codes of creations.
+const CREATION: [ErrorCode; 3] = [ErrorCode::BadUserInput, ErrorCode::Conflict, ErrorCode::Unauthenticated];
+/// Error codes of mutations on one todo.
+const ONE: [ErrorCode; 3] = [ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Unauthenticated];
+/// Error codes of mutations on several todos.
+const MANY: [ErrorCode; 3] = [ErrorCode::BadUserInput, ErrorCode::NotFound, ErrorCode::Unauthenticated];
 
-/// Writing one todo.
+/// The mutations on todos.
 #[derive(Default)]
 pub(in crate::graphql::schema) struct TodoMutation;
 
-/// Write operations on todos.
+/// Write operations on todos. A mutation on several todos applies to all of them or to none.
 #[Object]
 impl TodoMutation {
-    /// Makes a todo. With an `id` of the client's, the same request sent again gives the same todo.
-    #[graphql(directive = errors::apply(
-        vec![ErrorCode::BadUserInput, ErrorCode::Conflict, ErrorCode::Unauthenticated],
-        any_reason(),
-    ))]
+    /// Creates a todo. With a client-generated `id` it is idempotent: the same request returns the same todo.
+    #[graphql(directive = errors::apply(CREATION.into(), any_reason()))]
     async fn create_todo(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: CreateTodoInput,
     ) -> Result<TodoPayload, AppError> {
         let writer = Writer::new(ctx)?;
-        let new = [input.parse(vec!["input".into()]).map_err(AppError::BadUserInput)?];
-        writer.one(writer.create(&new).await?)
+        writer.create(&[input.parse()?]).await?.try_into()
     }
 
-    /// Changes what is given of a todo, and nothing else.
-    #[graphql(directive = errors::apply(
-        [failures(), vec![ErrorCode::BadUserInput]].concat(),
-        any_reason(),
-    ))]
+    /// Creates up to 100 todos, all or none; see `createTodo`.
+    #[graphql(directive = errors::apply(CREATION.into(), any_reason()))]
+    async fn create_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos.")] input: CreateTodosInput,
+    ) -> Result<TodosPayload, AppError> {
+        let writer = Writer::new(ctx)?;
+        Ok(writer.create(&input.parse()?).await?.into())
+    }
+
+    /// Changes the given fields of a todo.
+    #[graphql(directive = errors::apply([&ONE[..], &[ErrorCode::BadUserInput]].concat(), any_reason()))]
     async fn update_todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo, and what changes.")] input: UpdateTodoInput,
+        #[graphql(desc = "The todo and its changes.")] input: UpdateTodoInput,
     ) -> Result<TodoPayload, AppError> {
         let writer = Writer::new(ctx)?;
-        let changes = input.changes.parse()?;
-        writer.change(&input.id, input.expected_version, &changes).await
+        let (targets, changes) = input.parse()?;
+        writer.update(&targets, &changes).await?.try_into()
     }
 
-    /// Marks a todo as done. One that is done already stays as it is.
-    #[graphql(directive = errors::apply(failures(), any_reason()))]
+    /// Makes the same changes to up to 100 todos, all or none; see `updateTodo`.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn update_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos and their changes.")] input: UpdateTodosInput,
+    ) -> Result<TodosPayload, AppError> {
+        let writer = Writer::new(ctx)?;
+        let (targets, changes) = input.parse()?;
+        Ok(writer.update(&targets, &changes).await?.into())
+    }
+
+    /// Marks a todo as completed. No effect on a completed todo.
+    #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn complete_todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo.")] input: TodoInput,
+        #[graphql(desc = "The todo.")] input: TodoInput,
     ) -> Result<TodoPayload, AppError> {
-        let writer = Writer::new(ctx)?;
-        let changes = TodoChanges::default().completed_at(Some(writer.state.clock.now()));
-        writer.change(&input.id, input.expected_version, &changes).await
+        Writer::new(ctx)?.complete(&input.parse()?).await?.try_into()
     }
 
-    /// Marks a todo as not done. One that is not done stays as it is.
-    #[graphql(directive = errors::apply(failures(), any_reason()))]
+    /// Marks up to 100 todos as completed, all or none; see `completeTodo`.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn complete_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos.")] input: TodosInput,
+    ) -> Result<TodosPayload, AppError> {
+        Ok(Writer::new(ctx)?.complete(&input.parse()?).await?.into())
+    }
+
+    /// Marks a todo as not completed. No effect on an open todo.
+    #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn reopen_todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo.")] input: TodoInput,
+        #[graphql(desc = "The todo.")] input: TodoInput,
     ) -> Result<TodoPayload, AppError> {
-        let changes = TodoChanges::default().completed_at(None);
-        Writer::new(ctx)?.change(&input.id, input.expected_version, &changes).await
+        Writer::new(ctx)?.reopen(&input.parse()?).await?.try_into()
     }
 
-    /// Puts a todo into the trash, which empties itself after a time. One that is there already stays as it is.
-    #[graphql(directive = errors::apply(failures(), any_reason()))]
+    /// Marks up to 100 todos as not completed, all or none; see `reopenTodo`.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn reopen_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos.")] input: TodosInput,
+    ) -> Result<TodosPayload, AppError> {
+        Ok(Writer::new(ctx)?.reopen(&input.parse()?).await?.into())
+    }
+
+    /// Moves a todo to the trash, from where it is purged after a retention period. No effect on a todo in the trash.
+    #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn delete_todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo.")] input: TodoInput,
+        #[graphql(desc = "The todo.")] input: TodoInput,
     ) -> Result<TodoPayload, AppError> {
-        let writer = Writer::new(ctx)?;
-        let changes = TodoChanges::default().deleted_at(Some(writer.state.clock.now()));
-        writer.change(&input.id, input.expected_version, &changes).await
+        Writer::new(ctx)?.delete(&input.parse()?).await?.try_into()
     }
 
-    /// Takes a todo out of the trash. One that is not there stays as it is.
-    #[graphql(directive = errors::apply(failures(), any_reason()))]
+    /// Moves up to 100 todos to the trash, all or none; see `deleteTodo`.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn delete_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos.")] input: TodosInput,
+    ) -> Result<TodosPayload, AppError> {
+        Ok(Writer::new(ctx)?.delete(&input.parse()?).await?.into())
+    }
+
+    /// Takes a todo out of the trash. No effect on a todo outside of it.
+    #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn restore_todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo.")] input: TodoInput,
+        #[graphql(desc = "The todo.")] input: TodoInput,
     ) -> Result<TodoPayload, AppError> {
-        let changes = TodoChanges::default().deleted_at(None);
-        Writer::new(ctx)?.change(&input.id, input.expected_version, &changes).await
+        Writer::new(ctx)?.restore(&input.parse()?).await?.try_into()
     }
 
-    /// Deletes a todo for good, with what its history says of it; whether it is in the trash or not.
-    #[graphql(directive = errors::apply(failures(), any_reason()))]
+    /// Takes up to 100 todos out of the trash, all or none; see `restoreTodo`.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn restore_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos.")] input: TodosInput,
+    ) -> Result<TodosPayload, AppError> {
+        Ok(Writer::new(ctx)?.restore(&input.parse()?).await?.into())
+    }
+
+    /// Permanently deletes a todo and the content of its history, in the trash or not.
+    #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn purge_todo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which todo.")] input: TodoInput,
+        #[graphql(desc = "The todo.")] input: TodoInput,
     ) -> Result<PurgedTodoPayload, AppError> {
-        let writer = Writer::new(ctx)?;
-        let ids = [parse_id(&input.id)?];
-        let expected = input.expected_version;
-        let purged = writer.write(false, async |conn| writer.author().purge(conn, &ids, expected).await);
-        writer.settle(purged.await?)?;
+        Writer::new(ctx)?.purge(&input.parse()?).await?;
         Ok(PurgedTodoPayload { purged_todo_id: input.id })
     }
 
-    /// Deletes for good all that is in the trash.
-    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
-    async fn empty_trash(&self, ctx: &Context<'_>) -> Result<EmptyTrashPayload, AppError> {
+    /// Permanently deletes up to 100 todos, all or none; see `purgeTodo`.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn purge_todos(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The todos.")] input: TodosInput,
+    ) -> Result<PurgedTodosPayload, AppError> {
         let writer = Writer::new(ctx)?;
-        let purged = writer.write(false, async |conn| writer.author().empty_trash(conn).await);
-        Ok(EmptyTrashPayload { purged_count: purged.await? })
+        let targets = input.parse()?;
+        writer.purge(&targets).await?;
+        Ok(PurgedTodosPayload { purged_todo_ids: targets.ids.into_iter().map(ID::from).collect() })
     }
 
-    /// Takes back what an event did: the fields that it changed get the values they had before. What was made goes into
-    /// the trash. A `CONFLICT` if one of the fields has changed since. It can itself be undone.
-    #[graphql(directive = errors::apply(failures(), any_reason()))]
+    /// Permanently deletes all todos in the trash.
+    #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
+    async fn empty_trash(&self, ctx: &Context<'_>) -> Result<EmptyTrashPayload, AppError> {
+        Ok(EmptyTrashPayload { purged_count: Writer::new(ctx)?.empty_trash().await? })
+    }
+
+    /// Reverts an event: the fields that it changed get their previous values, and a created todo moves to the trash. A
+    /// `CONFLICT` if one of the fields has changed since. An undo can itself be undone.
+    #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn undo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which event.")] input: UndoInput,
+        #[graphql(desc = "The event.")] input: UndoInput,
     ) -> Result<TodoPayload, AppError> {
         let writer = Writer::new(ctx)?;
-        let id = parse_id(&input.event_id)?;
-        let undone = writer.write(false, async |conn| writer.author().undo(conn, id).await);
-        let todo = writer.settle(undone.await?)?;
-        Ok(TodoPayload { todo: Todo::new(writer.user_id, todo) })
+        Ok(TodoPayload { todo: writer.undo(parse_id(&input.event_id)?).await? })
     }
 }
 
-/// Which todo.
-#[derive(InputObject)]
-struct TodoInput {
-    /// Identifier of the todo.
-    id: ID,
-    /// The version that the todo must have; a `CONFLICT` if it has another one.
-    expected_version: Option<i64>,
-}
-
-/// What is to be undone.
+/// An event to revert.
 #[derive(InputObject)]
 struct UndoInput {
     /// Identifier of the event, from `Todo.history` or `todoChanged`.
     event_id: ID,
 }
 
-/// A todo that was written.
+/// The result of a mutation on a todo.
 #[derive(SimpleObject)]
 struct TodoPayload {
-    /// The todo as it is now.
+    /// Todo after the mutation.
     todo: Todo,
 }
 
-/// A todo that is gone for good.
+impl TryFrom<Vec<Todo>> for TodoPayload {
+    type Error = AppError;
+
+    fn try_from(todos: Vec<Todo>) -> Result<Self, AppError> {
+        let todo = todos.into_iter().next().ok_or(AppError::NotFound)?;
+        Ok(Self { todo })
+    }
+}
+
+/// The result of a mutation on several todos.
+#[derive(SimpleObject)]
+struct TodosPayload {
+    /// Todos after the mutation, in the order of the input.
+    todos: Vec<Todo>,
+}
+
+impl From<Vec<Todo>> for TodosPayload {
+    fn from(todos: Vec<Todo>) -> Self {
+        Self { todos }
+    }
+}
+
+/// The result of a permanent deletion.
 #[derive(SimpleObject)]
 struct PurgedTodoPayload {
     /// Identifier of the todo, for removing it from a cache.
     purged_todo_id: ID,
 }
 
-/// What was in the trash is gone for good.
+/// The result of a permanent deletion of several todos.
+#[derive(SimpleObject)]
+struct PurgedTodosPayload {
+    /// Identifiers of the todos, for removing them from a cache.
+    purged_todo_ids: Vec<ID>,
+}
+
+/// The result of emptying the trash.
 #[derive(SimpleObject)]
 struct EmptyTrashPayload {
-    /// How many todos that were.
+    /// Number of deleted todos.
     purged_count: usize,
-}
-
-/// Writes todos of the user who asks.
-pub(super) struct Writer<'a> {
-    pub(super) state: &'a AppState,
-    pub(super) user_id: Uuid,
-    request_id: &'a str,
-}
-
-impl<'a> Writer<'a> {
-    /// For whoever asks, who must be known.
-    pub(super) fn new(ctx: &'a Context<'_>) -> Result<Self, AppError> {
-        let (state, caller) = (ctx.state()?, ctx.caller()?);
-        let user_id = caller.requester.require_identity()?.user_id;
-        Ok(Self { state, user_id, request_id: caller.client.request_id().unwrap_or_default() })
-    }
-
-    pub(super) fn author(&self) -> Author<'a> {
-        Author { user_id: self.user_id, request_id: self.request_id }
-    }
-
-    async fn change(
-        &self,
-        id: &ID,
-        expected_version: Option<i64>,
-        changes: &TodoChanges,
-    ) -> Result<TodoPayload, AppError> {
-        self.one(self.update(&[parse_id(id)?], expected_version, changes).await?)
-    }
-
-    /// Makes todos. If the client made their identifiers, this can be repeated.
-    pub(super) async fn create(&self, new: &[NewTodo]) -> Result<Written<Vec<models::Todo>>, AppError> {
-        let repeatable = new.iter().all(|todo| todo.repeatable);
-        self.write(repeatable, async |conn| self.author().create(conn, new).await).await
-    }
-
-    /// Changes todos. Unless they must have a certain version, this can be repeated.
-    pub(super) async fn update(
-        &self,
-        ids: &[Uuid],
-        expected_version: Option<i64>,
-        changes: &TodoChanges,
-    ) -> Result<Written<Vec<models::Todo>>, AppError> {
-        let update = async |conn: &mut _| self.author().update(conn, ids, expected_version, changes).await;
-        self.write(expected_version.is_none(), update).await
-    }
-
-    /// Writes; says whether it does no harm to do it again.
-    pub(super) async fn write<R>(
-        &self,
-        repeatable: bool,
-        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
-    ) -> Result<R, AppError>
-    where
-        R: Send,
-    {
-        let database = &self.state.database;
-        let written =
-            if repeatable { database.write_repeatably(work).await } else { database.write(work).await };
-        // Also where it is not known whether it was written: whoever looks wants to know.
-        let noted = match &written {
-            Err(error) if !error.is_outage() => Ok(()),
-            _ => database.note_write_of(self.user_id).await,
-        };
-        let written = written?;
-        noted?;
-        Ok(written)
-    }
-
-    fn one(&self, written: Written<Vec<models::Todo>>) -> Result<TodoPayload, AppError> {
-        let todo = self.settle(written)?.into_iter().next().ok_or(AppError::NotFound)?;
-        Ok(TodoPayload { todo: Todo::new(self.user_id, todo) })
-    }
-
-    /// What was written, or why nothing was.
-    pub(super) fn settle<T>(&self, written: Written<T>) -> Result<T, AppError> {
-        match written {
-            Written::Done(done) => Ok(done),
-            Written::Missing => Err(AppError::NotFound),
-            Written::Conflict(todo) => {
-                let version = todo.version;
-                Err(AppError::Conflict { version, todo: Todo::new(self.user_id, *todo).into_value() })
-            }
-        }
-    }
 }

@@ -4,30 +4,31 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::{Page, Position, User};
+use super::User;
 use crate::db::schema::users;
+use crate::models::{Page, Position};
 
-/// An account as operators see it.
+/// An account and its hashing scheme, for operators.
 #[derive(Clone, Debug)]
 pub struct AccountOverview {
-    /// The account itself.
+    /// Account.
     pub user: User,
-    /// How the password is hashed: argon2id, 2b for bcrypt.
+    /// Hashing scheme of the password: `argon2id`, or `2b` for bcrypt.
     pub scheme: String,
 }
 
-/// The name of the scheme stands between the first dollar signs.
+/// SQL for the scheme, which stands between the first two dollar signs.
 const SCHEME: &str = "split_part(hashed_password, '$', 2)";
 
 impl AccountOverview {
-    /// The account with this identifier.
+    /// Finds an account.
     pub async fn find(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Option<Self>> {
         let account = users::table.find(id).select((User::as_select(), sql::<Text>(SCHEME)));
         let found: Option<(User, String)> = account.first(conn).await.optional()?;
         Ok(found.map(|(user, scheme)| Self { user, scheme }))
     }
 
-    /// A page of all accounts, the latest first.
+    /// Loads a page of all accounts, latest first.
     pub async fn list(conn: &mut AsyncPgConnection, page: Page) -> QueryResult<Vec<Self>> {
         let mut query = users::table
             .order((users::created_at.desc(), users::id.desc()))
@@ -42,7 +43,7 @@ impl AccountOverview {
         Ok(found.into_iter().map(|(user, scheme)| Self { user, scheme }).collect())
     }
 
-    /// How many accounts there are with each kind of hash.
+    /// Counts the accounts per hashing scheme.
     pub async fn count_by_scheme(conn: &mut AsyncPgConnection) -> QueryResult<Vec<(String, i64)>> {
         let scheme = sql::<Text>(SCHEME);
         users::table.group_by(scheme.clone()).select((scheme, count_star())).load(conn).await

@@ -1,3 +1,8 @@
+//! Accounts.
+
+mod imported;
+mod overview;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -6,38 +11,40 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::imported::ImportedUser;
+pub use self::overview::AccountOverview;
 use crate::db::schema::users;
 use crate::domain::{Email, Name};
 
 diesel::define_sql_function! {
-    /// PostgreSQL's `lower`: both sides of a comparison go through the same one.
+    /// PostgreSQL's `lower`, applied to both sides of a comparison so that they agree.
     fn lower(text: Text) -> Text;
 }
 
-/// An account as everybody but the password check sees it.
+/// A row of `users` without its password hash.
 #[derive(Clone, Debug, Deserialize, HasQuery, Serialize)]
 #[diesel(table_name = users)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct User {
     /// Identifier, the subject of access tokens.
     pub id: Uuid,
-    /// Address as entered.
+    /// Email address, in the case in which it was entered.
     pub email: String,
-    /// Name shown to people.
+    /// Display name.
     pub name: String,
-    /// When the account was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When the row last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 impl User {
-    /// The user with this id.
+    /// Finds a user.
     pub async fn find(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Option<Self>> {
         Self::query().find(id).first(conn).await.optional()
     }
 
-    /// The user with this address, whatever its case, and the hash of the password.
+    /// Finds a user and the password hash by address, case-insensitively.
     pub async fn find_for_login(
         conn: &mut AsyncPgConnection,
         email: &Email,
@@ -51,7 +58,7 @@ impl User {
         Ok(found.map(|(user, hash)| (user, hash.into())))
     }
 
-    /// The user with this id and the hash of the password.
+    /// Finds a user and the password hash.
     pub async fn find_with_password(
         conn: &mut AsyncPgConnection,
         id: Uuid,
@@ -65,7 +72,7 @@ impl User {
         Ok(found.map(|(user, hash)| (user, hash.into())))
     }
 
-    /// Replaces a password's hash: the given one if it is still there, or whichever it is; whether it did.
+    /// Replaces the password hash, if it still equals `old` where that is given; returns false if it does not.
     pub async fn set_password(
         conn: &mut AsyncPgConnection,
         id: Uuid,
@@ -80,8 +87,8 @@ impl User {
         Ok(update.execute(conn).await? > 0)
     }
 
-    /// Whether the password's hash is still the given one; if so it stays until the transaction ends, so that a change
-    /// of it also finds the sessions that were opened with it.
+    /// Returns true if the password hash still equals `hash`, and then locks it until the transaction ends. A password
+    /// change that waits for the lock also ends the session that this transaction opens.
     pub async fn hold_password(
         conn: &mut AsyncPgConnection,
         id: Uuid,
@@ -92,7 +99,7 @@ impl User {
         Ok(held.is_some())
     }
 
-    /// Changes the name; none if there is no such user.
+    /// Changes the name; returns `None` if the user does not exist.
     pub async fn rename(conn: &mut AsyncPgConnection, id: Uuid, name: &Name) -> QueryResult<Option<Self>> {
         diesel::update(users::table.find(id))
             .set(users::name.eq(name.as_str()))
@@ -102,7 +109,7 @@ impl User {
             .optional()
     }
 
-    /// Changes the email address; none if there is no such user.
+    /// Changes the email address; returns `None` if the user does not exist.
     pub async fn change_email(
         conn: &mut AsyncPgConnection,
         id: Uuid,
@@ -116,33 +123,33 @@ impl User {
             .optional()
     }
 
-    /// Keeps others from changing the user and from logging in as them until the transaction ends.
+    /// Locks a user against changes and logins until the transaction ends.
     pub async fn lock(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<()> {
         let user = users::table.find(id).select(users::id).for_no_key_update();
         user.first::<Uuid>(conn).await.optional().map(|_| ())
     }
 
-    /// Deletes the user and all that belongs to it; whether there was one.
+    /// Deletes a user and all their rows; returns false if the user does not exist.
     pub async fn delete(conn: &mut AsyncPgConnection, id: Uuid) -> QueryResult<bool> {
         Ok(diesel::delete(users::table.find(id)).execute(conn).await? > 0)
     }
 }
 
-/// An account to be made.
+/// An account to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct NewUser<'a> {
-    /// Address; the database refuses one that is taken.
+    /// Email address; the database refuses one that is taken.
     pub email: &'a Email,
-    /// Name shown to people.
+    /// Display name.
     pub name: &'a Name,
     /// argon2id in PHC format.
     pub hashed_password: &'a SecretString,
 }
 
 impl NewUser<'_> {
-    /// The unique index that says an address is taken.
+    /// Unique index that refuses an address that is taken.
     pub const EMAIL_INDEX: &'static str = "idx_user_email";
-    /// The check that an address is stored normalised.
+    /// Check constraint that refuses an address that is not normalised.
     pub const EMAIL_CHECK: &'static str = "users_email_normalised";
 
     /// Inserts the account.

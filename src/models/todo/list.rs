@@ -1,4 +1,5 @@
-//! Lists of todos: each order has an index that begins with the owner, and a page begins where its cursor points into it.
+//! Keyset pagination of todos. Each order has an index that begins with the owner, so a page costs the same wherever it
+//! begins.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -8,68 +9,68 @@ use diesel::sql_types::{Array, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::{Page, Priority, Todo};
+use super::{Page, Priority, Stored, Todo};
 use crate::db::schema::todos;
 use crate::domain::Tags;
 
-/// Which todos a list has.
+/// Conditions on the todos of a list, all of which must hold.
 #[derive(Clone, Debug, Default)]
 pub struct TodoFilter {
-    /// Those that are done, or those that are not.
+    /// True for completed todos, false for open ones.
     pub completed: Option<bool>,
-    /// Those that are due before.
+    /// Exclusive upper bound of the due time.
     pub due_before: Option<DateTime<Utc>>,
-    /// Those that are due then or later.
+    /// Inclusive lower bound of the due time.
     pub due_after: Option<DateTime<Utc>>,
-    /// Those with one of these priorities.
+    /// Accepted priorities.
     pub priorities: Option<Vec<Priority>>,
-    /// Those with at least one of these tags.
+    /// Tags of which a todo must have at least one; empty for no condition.
     pub any_tags: Tags,
-    /// Those with all of these tags.
+    /// Tags all of which a todo must have.
     pub all_tags: Tags,
-    /// Those with all of these words in title or description, the last one perhaps unfinished.
+    /// Words all of which must occur in title or description; the last one is matched as a prefix.
     pub search: Option<String>,
-    /// Those in the trash, instead of the others.
+    /// True for the todos in the trash, false for the others.
     pub in_trash: bool,
 }
 
-/// By what a list is ordered.
+/// A sort key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TodoKey {
-    /// When they were made.
+    /// Time of creation.
     CreatedAt,
-    /// When they last changed.
+    /// Time of the last change.
     UpdatedAt,
-    /// When they are due; those that never are come last in both directions.
+    /// Due time; todos without one come last in both directions.
     DueAt,
-    /// How important they are.
+    /// Importance.
     Priority,
-    /// Their titles, whatever the case.
+    /// Title, case-insensitively.
     Title,
 }
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TodoOrder {
-    /// By what.
+    /// Sort key.
     pub key: TodoKey,
-    /// Whether the largest comes first.
+    /// True for descending order.
     pub descending: bool,
 }
 
-/// Where a todo stands in a list.
+/// The position of a todo in a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TodoPosition {
-    /// The value by which the list is ordered.
+    /// Value of the sort key.
     pub value: KeyValue,
-    /// What tells todos with the same value apart.
+    /// Identifier of the todo, which breaks ties.
     pub id: Uuid,
 }
 
 /// The value of a [`TodoKey`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyValue {
-    /// A time, or none for never.
+    /// A time; `None` for todos that are never due.
     Time(Option<DateTime<Utc>>),
     /// A priority.
     Priority(Priority),
@@ -78,19 +79,19 @@ pub enum KeyValue {
 }
 
 impl TodoOrder {
-    /// Where a todo stands in a list of this order.
+    /// Returns the position of a todo in a list of this order.
     pub fn position(self, todo: &Todo) -> TodoPosition {
         let value = match self.key {
             TodoKey::CreatedAt => KeyValue::Time(Some(todo.created_at)),
             TodoKey::UpdatedAt => KeyValue::Time(Some(todo.updated_at)),
             TodoKey::DueAt => KeyValue::Time(todo.due_at),
-            TodoKey::Priority => KeyValue::Priority(todo.priority),
+            TodoKey::Priority => KeyValue::Priority(todo.priority.0),
             TodoKey::Title => KeyValue::Text(todo.title.clone()),
         };
         TodoPosition { value, id: todo.id }
     }
 
-    /// The expression that the order's index has.
+    /// Returns the SQL expression that the order's index is on.
     fn expression(self) -> &'static str {
         match (self.key, self.descending) {
             (TodoKey::CreatedAt, _) => "created_at",
@@ -102,15 +103,16 @@ impl TodoOrder {
         }
     }
 
-    /// What stands after `ORDER BY`.
+    /// Returns the `ORDER BY` list.
     fn clause(self, ascending: bool, searched: bool) -> String {
         let direction = if ascending { "ASC" } else { "DESC" };
-        // What is searched for is rare, but PostgreSQL can't know: without an index for the order it starts with the words.
+        // PostgreSQL overestimates how many todos match a search and would walk the order's index. The sub-select hides
+        // the index, so that the plan starts from the words.
         let (open, close) = if searched { ("(SELECT ", ")") } else { ("", "") };
         format!("{open}{}{close} {direction}, id {direction}", self.expression())
     }
 
-    /// What the value of a cursor is compared as: around it stands what the index has.
+    /// Returns the SQL before and after a cursor's value that makes it comparable with the index's expression.
     fn value(self) -> (&'static str, &'static str) {
         match (self.key, self.descending) {
             (TodoKey::CreatedAt | TodoKey::UpdatedAt | TodoKey::Priority, _) => ("", ""),
@@ -123,12 +125,15 @@ impl TodoOrder {
 
 type Condition = Box<dyn BoxableExpression<todos::table, Pg, SqlType = Bool>>;
 
-/// Those beyond a position: after it in the order of the list, or before it.
-fn beyond(order: TodoOrder, position: &TodoPosition, after: bool) -> Condition {
-    let (operator, (open, close)) = (if order.descending == after { "<" } else { ">" }, order.value());
-    // Compared as a row, so that the index leads there also through many of the same value.
+/// Selects the rows after a position in the order of the list, or before it.
+fn bounded_by(order: TodoOrder, position: &TodoPosition, after: bool) -> Condition {
+    let operator = if order.descending == after { "<" } else { ">" };
+    let (open, close) = order.value();
+    // As a row comparison, which the index can seek to even among many equal values.
     let row = format!("({}, id) {operator} ({open}", order.expression());
-    let (row, close, id) = (sql::<Bool>(&row), format!("{close}, "), position.id);
+    let row = sql::<Bool>(&row);
+    let close = format!("{close}, ");
+    let id = position.id;
     match &position.value {
         KeyValue::Time(time) => {
             Box::new(row.bind::<Nullable<Timestamptz>, _>(*time).sql(&close).bind::<SqlUuid, _>(id).sql(")"))
@@ -152,7 +157,7 @@ fn rank(priority: Priority) -> i16 {
 }
 
 impl TodoFilter {
-    /// The conditions on a user's todos.
+    /// Returns the conditions on a user's todos.
     fn conditions(&self, user_id: Uuid) -> Vec<Condition> {
         let mut all: Vec<Condition> =
             vec![Box::new(todos::user_id.eq(user_id)), Box::new(todos::in_trash.eq(self.in_trash))];
@@ -161,7 +166,7 @@ impl TodoFilter {
             Some(false) => all.push(Box::new(todos::completed_at.is_null())),
             None => {}
         }
-        // As the indexes have it: what is never due is due at the end of time, or was at its beginning.
+        // The indexes' expressions: a todo without due time counts as due at the end or the beginning of time.
         if let Some(time) = self.due_before {
             let before = sql::<Bool>("coalesce(due_at, 'infinity') < ").bind::<Timestamptz, _>(time);
             all.push(Box::new(before));
@@ -172,12 +177,14 @@ impl TodoFilter {
         }
         if let Some(priorities) = &self.priorities {
             let ranks: Vec<_> = priorities.iter().copied().map(rank).collect();
-            // PostgreSQL before 17 does not use a list together with the order of an index, but it does use a range.
+            // PostgreSQL before 17 can't combine `= ANY` with the order of an index, but it can use a range.
             if let (Some(least), Some(most)) = (ranks.iter().min(), ranks.iter().max()) {
                 let between = sql::<Bool>("todo_rank(priority) BETWEEN ").bind::<SmallInt, _>(*least);
                 all.push(Box::new(between.sql(" AND ").bind::<SmallInt, _>(*most)));
             }
-            all.push(Box::new(todos::priority.eq_any(priorities.clone())));
+            all.push(Box::new(
+                todos::priority.eq_any(priorities.iter().copied().map(Stored).collect::<Vec<_>>()),
+            ));
         }
         for (tags, every) in [(&self.any_tags, false), (&self.all_tags, true)] {
             if !tags.as_slice().is_empty() {
@@ -195,7 +202,7 @@ impl TodoFilter {
 }
 
 impl Todo {
-    /// A page of a user's todos, and perhaps one row more in the direction of reading.
+    /// Loads a page of a user's todos in the direction of reading, plus one row if there are more.
     pub async fn list(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
@@ -205,7 +212,7 @@ impl Todo {
     ) -> QueryResult<Vec<Self>> {
         let ascending = order.descending == page.from_end;
         let query = Self::query().limit(page.limit()).into_boxed();
-        // diesel has a statement prepared once unless it contains SQL as text: the most common list contains none.
+        // diesel caches a prepared statement unless it contains raw SQL, so the most common list contains none.
         let mut query = match (order.key, ascending) {
             (TodoKey::CreatedAt, true) if filter.search.is_none() => {
                 query.order((todos::created_at.asc(), todos::id.asc()))
@@ -219,15 +226,15 @@ impl Todo {
             query = query.filter(condition);
         }
         if let Some(position) = &page.after {
-            query = query.filter(beyond(order, position, true));
+            query = query.filter(bounded_by(order, position, true));
         }
         if let Some(position) = &page.before {
-            query = query.filter(beyond(order, position, false));
+            query = query.filter(bounded_by(order, position, false));
         }
         query.load(conn).await
     }
 
-    /// How many todos of a user a list has.
+    /// Counts a user's todos that match a filter.
     pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid, filter: &TodoFilter) -> QueryResult<i64> {
         let mut query = todos::table.count().into_boxed();
         for condition in filter.conditions(user_id) {

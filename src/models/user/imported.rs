@@ -3,35 +3,35 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::user::lower;
+use super::lower;
 use crate::db::schema::users;
 
-/// A user of the original system, whose identifier, password and times stay what they are.
+/// A user of the original system, imported with identifier, password hash and times.
 #[derive(Clone, Debug, Insertable)]
 #[diesel(table_name = users)]
 pub struct ImportedUser {
     /// Identifier.
     pub id: Uuid,
-    /// Normalised address.
+    /// Normalised email address.
     pub email: String,
-    /// bcrypt, most likely.
+    /// Password hash, usually bcrypt.
     pub hashed_password: String,
-    /// Name shown to people.
+    /// Display name.
     pub name: String,
-    /// When the account was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 impl ImportedUser {
-    /// Those of the users who are there already, by identifier.
+    /// Returns the identifiers of the users that exist already.
     pub async fn find_present(conn: &mut AsyncPgConnection, users: &[Self]) -> QueryResult<Vec<Uuid>> {
         let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
         users::table.filter(users::id.eq_any(ids)).select(users::id).load(conn).await
     }
 
-    /// Those of the addresses that other users have, and who.
+    /// Returns the addresses that are taken, with their owners.
     pub async fn find_taken(
         conn: &mut AsyncPgConnection,
         users: &[Self],
@@ -47,7 +47,7 @@ impl ImportedUser {
         Ok(())
     }
 
-    /// Gives a user who is there already the normalised address and a name, where they differ.
+    /// Updates the address and name of an existing user where they differ.
     pub async fn tidy(conn: &mut AsyncPgConnection, user: &Self) -> QueryResult<()> {
         let differs = users::email.ne(&user.email).or(users::name.is_distinct_from(&user.name));
         diesel::update(users::table.find(user.id).filter(differs))
