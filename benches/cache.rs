@@ -1,4 +1,4 @@
-//! What `me` costs with and without the cache, with the database near and far: `cargo bench --bench cache`.
+//! Measures `me` with and without the cache, with the database near and far: `cargo bench --bench cache`.
 
 #![expect(
     clippy::expect_used,
@@ -33,19 +33,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long each line is measured.
+/// Duration of each measurement.
 const TIME: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 32;
-/// So many that nobody asks again within a second.
+/// Enough that no user sends two requests within a second.
 const USERS: usize = 50_000;
 
-/// Who asks.
+/// Distribution of requests over users.
 #[derive(Clone, Copy, PartialEq)]
-enum Askers {
-    /// Each connection belongs to one user, who asks again and again.
-    Same,
-    /// Each request is of another user.
-    Other,
+enum Load {
+    /// Each connection belongs to one user, for all requests.
+    SameUsers,
+    /// Each request belongs to another user.
+    NewUsers,
 }
 
 #[tokio::main]
@@ -60,18 +60,18 @@ async fn main() {
     println!("| database | Redis | users | requests a second | p50 | p99 | from Redis |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for away in [0, 5, 30] {
-        for askers in [Askers::Same, Askers::Other] {
-            line(url.trim(), away, None, askers, &users).await;
-            line(url.trim(), away, Some((redis.port, 0)), askers, &users).await;
+        for load in [Load::SameUsers, Load::NewUsers] {
+            line(url.trim(), away, None, load, &users).await;
+            line(url.trim(), away, Some((redis.port, 0)), load, &users).await;
             if away > 0 {
-                line(url.trim(), away, Some((redis.port, away)), askers, &users).await;
+                line(url.trim(), away, Some((redis.port, away)), load, &users).await;
             }
         }
     }
     drop((redis, postgres));
 }
 
-/// Makes the users.
+/// Creates the users.
 async fn prepare(url: &str) -> Vec<Uuid> {
     let connector = connector(url);
     migrations::run(&connector).await.expect("they run");
@@ -89,7 +89,7 @@ fn connector(url: &str) -> Connector {
 }
 
 /// Measures and prints one line.
-async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, askers: Askers, users: &[Uuid]) {
+async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, load: Load, users: &[Uuid]) {
     let port = DatabaseUrl::parse(url).map(|_| port_of(url)).expect("it is a URL");
     let far = url.replace(&format!(":{port}/"), &format!(":{}/", delayed(port, away).await));
     let mut flags = vec!["cache".to_owned()];
@@ -113,17 +113,17 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, askers: Askers, u
         tokio::spawn(async move { serve_until(listener, state, engine, &config, shutdown).await })
     };
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(users.iter().map(|id| request(&state, *id)).collect());
-    ask(address, &requests, askers, Duration::from_millis(500)).await;
+    ask(address, &requests, load, Duration::from_millis(500)).await;
     let before = state.metrics.cache_requests.get(CacheOutcome::Hit).get();
-    let mut times = ask(address, &requests, askers, TIME).await;
+    let mut times = ask(address, &requests, load, TIME).await;
     let hits =
         (state.metrics.cache_requests.get(CacheOutcome::Hit).get() - before) * 100 / times.len() as u64;
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
     let redis = redis.map_or_else(|| "none".to_owned(), |(_, away)| format!("{away} ms"));
-    let asking = if askers == Askers::Same { "32, all the time" } else { "another each time" };
+    let users = if load == Load::SameUsers { "the same 32" } else { "another each time" };
     let rate = times.len() as u64 / TIME.as_secs();
-    println!("| {away} ms | {redis} | {asking} | {rate} | {:.1} ms | {:.1} ms | {hits} % |", at(50), at(99));
+    println!("| {away} ms | {redis} | {users} | {rate} | {:.1} ms | {:.1} ms | {hits} % |", at(50), at(99));
     shutdown.cancel();
     let _ = serving.await;
 }
@@ -148,13 +148,8 @@ fn request(state: &AppState, user_id: Uuid) -> Vec<u8> {
     .into_bytes()
 }
 
-/// How long each answer took.
-async fn ask(
-    address: SocketAddr,
-    requests: &Arc<Vec<Vec<u8>>>,
-    askers: Askers,
-    time: Duration,
-) -> Vec<Duration> {
+/// Sends requests for a time; returns the duration of each.
+async fn ask(address: SocketAddr, requests: &Arc<Vec<Vec<u8>>>, load: Load, time: Duration) -> Vec<Duration> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let mut asking = JoinSet::new();
     for number in 0..CONNECTIONS {
@@ -162,11 +157,12 @@ async fn ask(
         asking.spawn(async move {
             let mut stream = TcpStream::connect(address).await.expect("it listens");
             stream.set_nodelay(true).expect("it can be set");
-            let (mut times, until) = (Vec::new(), Instant::now() + time);
+            let mut times = Vec::new();
+            let until = Instant::now() + time;
             while Instant::now() < until {
-                let number = match askers {
-                    Askers::Same => number,
-                    Askers::Other => NEXT.fetch_add(1, Ordering::Relaxed) % requests.len(),
+                let number = match load {
+                    Load::SameUsers => number,
+                    Load::NewUsers => NEXT.fetch_add(1, Ordering::Relaxed) % requests.len(),
                 };
                 let began = Instant::now();
                 stream.write_all(&requests[number]).await.expect("it is taken");
@@ -179,9 +175,10 @@ async fn ask(
     asking.join_all().await.concat()
 }
 
-/// Reads one answer, which must be without errors.
+/// Reads one response, which must be free of errors.
 async fn answer(stream: &mut TcpStream) {
-    let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
     loop {
         let length = stream.read(&mut part).await.expect("it goes on");
         assert!(length > 0, "the service has closed the connection");
@@ -196,7 +193,7 @@ async fn answer(stream: &mut TcpStream) {
     }
 }
 
-/// A port that leads to another one, half the time later in each direction.
+/// Opens a port that forwards to another one, and delays each direction by half the time.
 async fn delayed(port: u16, milliseconds: u64) -> u16 {
     if milliseconds == 0 {
         return port;
@@ -208,7 +205,8 @@ async fn delayed(port: u16, milliseconds: u64) -> u16 {
         while let Ok((near, _)) = listener.accept().await {
             let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            let (near_in, near_out) = near.into_split();
+            let (far_in, far_out) = far.into_split();
             tokio::spawn(pass(near_in, far_out, delay));
             tokio::spawn(pass(far_in, near_out, delay));
         }
@@ -221,7 +219,7 @@ async fn pass(
     mut to: impl AsyncWriteExt + Unpin,
     delay: Duration,
 ) {
-    // What is under way, as much as there is: a delay takes nothing from the rate.
+    // Unbounded, so that the delay does not limit the throughput.
     let (sender, mut under_way) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut part = vec![0; 64 << 10];
@@ -239,7 +237,7 @@ async fn pass(
     }
 }
 
-/// A Redis that ends with the measurement.
+/// A Redis server, killed when it is dropped.
 struct Redis {
     port: u16,
     process: Child,

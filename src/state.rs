@@ -46,7 +46,7 @@ impl AppState {
     ) -> anyhow::Result<Self> {
         let Connectors { primary, direct, replicas } = connectors;
         let metrics = Metrics::default();
-        let cache = Cache::new(config.cache.client()?, &primary, metrics.clone());
+        let cache = Cache::new(config.cache.client()?, &primary, metrics.clone())?;
         let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
         let feed = Feed::new(database.clone(), direct);
         let activity = Arc::new(Notify::new());

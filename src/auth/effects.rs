@@ -50,9 +50,9 @@ impl Auth {
     /// Makes a committed write visible: this process refuses the ended sessions at once (others learn of them by the
     /// trigger's NOTIFY), the cache drops the user, and replicas serve the user only once they have replayed the write.
     async fn publish<R>(&self, Written { result, user_id, ended }: Written<R>) -> Result<R, db::Error> {
-        self.revocations.add(ended).await;
+        self.revocations.add(ended);
         if let Some(user_id) = user_id {
-            self.cache.forget_user(user_id).await;
+            self.cache.invalidate_user(user_id).await;
             self.database.note_write_of(user_id).await?;
         }
         Ok(result)

@@ -87,7 +87,7 @@ impl Auth {
         let lifetime = settings.access_token_ttl;
         let access_tokens = AccessTokens::new(keys, &settings.jwt_issuer, &settings.jwt_audience, lifetime)?;
         Ok(Self {
-            revocations: Revocations::new(cache.clone()),
+            revocations: Revocations::new(),
             database,
             cache,
             feed,
@@ -127,6 +127,6 @@ impl Auth {
 
     /// Returns once the session has ended, in whichever process.
     pub async fn wait_until_revoked(&self, session_id: Uuid) {
-        self.revocations.wait_for(&self.database, &self.feed, session_id).await;
+        self.revocations.wait_until_revoked(&self.database, &self.feed, session_id).await;
     }
 }

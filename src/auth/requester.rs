@@ -66,7 +66,7 @@ impl Auth {
     /// Rejects a requester whose session has ended since the token was verified.
     pub async fn recheck_revocation(&self, requester: Requester) -> Requester {
         let Requester::User { identity, .. } = requester else { return requester };
-        match self.revocations.contain(&self.database, identity.session_id).await {
+        match self.revocations.contains(&self.database, identity.session_id).await {
             Ok(true) => Requester::Rejected(UnauthenticatedReason::Revoked),
             Err(error) => {
                 tracing::debug!(%error, "can't check whether a session has ended");

@@ -1,196 +1,184 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::AccessTokens;
-use crate::cache::{Cache, Found};
 use crate::db::{self, Database};
-use crate::feed::Feed;
+use crate::feed::{Feed, RevocationSubscriber};
 use crate::models::RevokedSession;
 
-/// For how long what the database said is believed. A session that is ended anywhere is refused here within that time
-/// and the time of one query, which together have to stay below a second.
+/// Age up to which a poll still counts. A session that any process ends is refused here within this and the time of one
+/// query, which together have to stay below a second.
 const FRESH: Duration = Duration::from_millis(700);
-/// How long a socket waits at least before it asks again.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How far each look goes back beyond the last revocation that was seen: longer than a transaction may take, as
-/// revocations become visible when theirs ends.
+/// Least time between two polls of one socket, however many sessions end at once.
+const SOCKET_PAUSE: Duration = Duration::from_millis(20);
+/// Time by which each poll reaches back beyond the latest revocation seen. A revocation carries the time at which its
+/// transaction wrote it and becomes visible when that commits, so this exceeds the longest transaction.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
-/// How old the last look may be for what processes share to be enough, which goes back by that beyond the overlap.
-const CAUGHT_UP: Duration = Duration::from_mins(1);
 
-/// The sessions that were ended within the life of an access token, so that a request need not ask the database.
+/// The sessions revoked within the lifetime of an access token, so that a request need not query the database.
 ///
-/// The database is looked at when a request comes and the last look is too old: an idle service asks nothing.
+/// A poll is made when a request needs one and the last is too old: an idle service sends the database nothing.
+#[derive(Default)]
 pub(super) struct Revocations {
-    cache: Cache,
-    seen: Mutex<Seen>,
-    /// One look at a time; others wait for what it finds.
-    turn: AsyncMutex<()>,
+    known: Mutex<Known>,
+    /// Single-flight: held while polling, so that waiting callers share the outcome.
+    polling: AsyncMutex<()>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Known {
+    /// Revoked sessions, and when this process learned of them.
     revoked: HashMap<Uuid, Instant>,
-    /// The last revocation that was seen, by the database's clock.
-    last: Option<DateTime<Utc>>,
-    /// When the last look began, and whether it failed and when it did.
-    looked: Option<(Instant, Result<(), Failed>)>,
+    /// Latest revocation seen, by the database's clock.
+    latest: Option<DateTime<Utc>>,
+    last_poll: Option<Poll>,
 }
 
-/// A look that failed: all who wait for it by then have waited long enough.
-struct Failed {
-    at: Instant,
-    reason: String,
+struct Poll {
+    began: Instant,
+    outcome: Outcome,
 }
 
-impl Seen {
-    /// What is known of a session, if that is not too old. A failed look counts for those alone who waited for it, so
-    /// that nothing stands in the way of the next one.
+enum Outcome {
+    Succeeded,
+    Failed { at: Instant, reason: String },
+}
+
+/// Origin of revocations: the database, or a script in tests.
+trait Source {
+    /// Reads the sessions revoked since a time of the database's clock, or within the lifetime of an access token.
+    async fn revoked_since(&self, time: Option<DateTime<Utc>>) -> Result<Vec<RevokedSession>, db::Error>;
+}
+
+impl Source for Database {
+    async fn revoked_since(&self, time: Option<DateTime<Utc>>) -> Result<Vec<RevokedSession>, db::Error> {
+        let lifetime = AccessTokens::MAX_LIFETIME.as_secs();
+        let read = self.read(async |conn| match time {
+            Some(time) => RevokedSession::since(conn, time).await,
+            None => RevokedSession::within(conn, lifetime).await,
+        });
+        read.await
+    }
+}
+
+impl Known {
+    /// Answers for a session without a poll, if what is known suffices for a caller that began at `asked`.
     fn answer(&self, id: Uuid, asked: Instant, oldest: Option<Instant>) -> Option<Result<bool, db::Error>> {
         if self.revoked.contains_key(&id) {
             return Some(Ok(true));
         }
-        match self.looked.as_ref()? {
-            (at, Ok(()))
-                if (*at >= asked || at.elapsed() < FRESH) && oldest.is_none_or(|oldest| *at >= oldest) =>
-            {
-                Some(Ok(false))
+        let Poll { began, outcome } = self.last_poll.as_ref()?;
+        match outcome {
+            // A poll that began after the question is fresh however long it took.
+            Outcome::Succeeded if *began >= asked || began.elapsed() < FRESH => {
+                oldest.is_none_or(|oldest| *began >= oldest).then_some(Ok(false))
             }
-            (_, Err(failed)) if failed.at >= asked => {
-                Some(Err(db::Error::Unavailable(failed.reason.clone())))
+            // Callers that waited for a failed poll share its outcome, or each would wait for a timeout of its own. Later
+            // callers poll again, so that recovery is seen at once.
+            Outcome::Failed { at, reason } if *at >= asked => {
+                Some(Err(db::Error::Unavailable(reason.clone())))
             }
             _ => None,
         }
     }
 
-    fn is_caught_up(&self) -> bool {
-        self.looked.as_ref().is_some_and(|(at, result)| result.is_ok() && at.elapsed() < CAUGHT_UP)
-    }
-
-    fn add(&mut self, ids: impl IntoIterator<Item = Uuid>) {
+    fn insert(&mut self, ids: impl IntoIterator<Item = Uuid>) {
         let now = Instant::now();
         let before = self.revoked.len();
         self.revoked.extend(ids.into_iter().map(|id| (id, now)));
         if self.revoked.len() > before {
-            self.revoked.retain(|_, at| now - *at < AccessTokens::MAX_LIFETIME);
+            // No access token of an older session is valid any more.
+            self.revoked.retain(|_, learned| now - *learned < AccessTokens::MAX_LIFETIME);
         }
     }
 }
 
 impl Revocations {
-    /// None are known yet.
-    pub(super) fn new(cache: Cache) -> Self {
-        Self { cache, seen: Mutex::default(), turn: AsyncMutex::default() }
+    /// Creates an empty set; the first request polls for all of it.
+    pub(super) fn new() -> Self {
+        Self::default()
     }
 
-    /// Whether a session was ended. An error says that it can't be known just now.
-    pub(super) async fn contain(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
-        self.contain_since(database, id, None).await
+    /// Returns true if a session was revoked. Fails if that can't be known at present.
+    pub(super) async fn contains(&self, database: &Database, id: Uuid) -> Result<bool, db::Error> {
+        self.contains_since(database, id, None).await
     }
 
-    /// The same, by a look that is not older than a certain time, at which a session has ended.
-    async fn contain_since(
+    /// Like `contains`, but ignores polls that began before `oldest`.
+    async fn contains_since(
         &self,
-        database: &Database,
+        source: &impl Source,
         id: Uuid,
         oldest: Option<Instant>,
     ) -> Result<bool, db::Error> {
         let asked = Instant::now();
-        let answer = || self.seen(|seen| seen.answer(id, asked, oldest));
-        if let Some(answer) = answer() {
+        if let Some(answer) = self.known.lock().answer(id, asked, oldest) {
             return answer;
         }
-        let _turn = self.turn.lock().await;
-        if let Some(answer) = answer() {
+        let _permit = self.polling.lock().await;
+        // Another caller may have polled meanwhile.
+        if let Some(answer) = self.known.lock().answer(id, asked, oldest) {
             return answer;
         }
-        self.look(database, oldest).await;
-        if let Some(answer) = answer() {
-            return answer;
-        }
-        // What others share may be too old by now, where the cache was slow.
-        self.look(database, Some(asked)).await;
-        answer().unwrap_or_else(|| Err(db::Error::Unavailable("revocations were read too slowly".into())))
+        self.poll(source).await?;
+        Ok(self.known.lock().revoked.contains_key(&id))
     }
 
-    /// Returns once a session has ended: told so by the database, or else by looking again and again.
-    pub(super) async fn wait_for(&self, database: &Database, feed: &Feed, id: Uuid) {
-        let mut ear = feed.hear();
+    async fn poll(&self, source: &impl Source) -> Result<(), db::Error> {
+        let began = Instant::now();
+        let latest = self.known.lock().latest;
+        let found = source.revoked_since(latest.map(|latest| latest - OVERLAP)).await;
+        let mut known = self.known.lock();
+        let outcome = match &found {
+            Ok(found) => {
+                known.latest = found.iter().map(|session| session.revoked_at).max().max(latest);
+                known.insert(found.iter().map(|session| session.session_id));
+                Outcome::Succeeded
+            }
+            Err(error) => Outcome::Failed { at: Instant::now(), reason: error.reason() },
+        };
+        known.last_poll = Some(Poll { began, outcome });
+        found.map(drop)
+    }
+
+    /// Waits until a session is revoked: polls when the feed announces revocations, or else regularly.
+    pub(super) async fn wait_until_revoked(&self, database: &Database, feed: &Feed, id: Uuid) {
+        self.poll_until_revoked(database, feed.subscribe_to_revocations(), id).await;
+    }
+
+    async fn poll_until_revoked(&self, source: &impl Source, mut subscriber: RevocationSubscriber, id: Uuid) {
         loop {
-            let heard = ear.heard();
-            match self.contain_since(database, id, heard.last).await {
+            let status = subscriber.status();
+            match self.contains_since(source, id, status.announced_at).await {
                 Ok(true) => return,
-                Ok(false) if heard.live => {
-                    ear.more().await;
-                    // However many sessions end at once, it is looked now and then.
-                    sleep(PAUSE).await;
+                Ok(false) if status.is_listening => {
+                    subscriber.changed().await;
+                    sleep(SOCKET_PAUSE).await;
                 }
-                // Not knowing is no reason to end what has begun.
+                // Nothing announces revocations, or the poll failed, which is no reason to end what was begun.
                 _ => {
-                    let next = self.seen(|seen| seen.looked.as_ref().map(|(at, _)| *at + FRESH));
-                    let next = next.unwrap_or_else(Instant::now).max(Instant::now() + PAUSE);
+                    let stale_at = self.known.lock().last_poll.as_ref().map(|poll| poll.began + FRESH);
+                    let soonest = Instant::now() + SOCKET_PAUSE;
                     tokio::select! {
-                        () = sleep_until(next) => {}
-                        () = ear.more() => {}
+                        () = sleep_until(stale_at.unwrap_or(soonest).max(soonest)) => {}
+                        () = subscriber.changed() => {}
                     }
                 }
             }
         }
     }
 
-    /// Notes what this process ended, which holds at once.
-    pub(super) async fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
-        let mut ids = ids.into_iter().peekable();
-        if ids.peek().is_some() {
-            self.seen(|seen| seen.add(ids));
-            self.cache.forget_revocations().await;
-        }
-    }
-
-    async fn look(&self, database: &Database, oldest: Option<Instant>) {
-        let mut began = Instant::now();
-        let (last, caught_up) = self.seen(|seen| (seen.last, seen.is_caught_up()));
-        // Whoever has heard that a session has ended wants to know now.
-        let found = if self.cache.is_used() && caught_up && oldest.is_none() {
-            let seconds = OVERLAP.num_seconds().unsigned_abs() + CAUGHT_UP.as_secs();
-            let read = async || {
-                began = Instant::now();
-                database.read(async |conn| RevokedSession::within(conn, seconds).await).await
-            };
-            match self.cache.revocations(read).await {
-                // It counts as if looked at when the oldest that is shared was.
-                Ok(Found::Shared(found)) => {
-                    began -= Cache::REVOCATIONS_LIFETIME;
-                    Ok(found)
-                }
-                Ok(Found::Read(found)) => Ok(found),
-                Err(error) => Err(error),
-            }
-        } else {
-            let life = AccessTokens::MAX_LIFETIME.as_secs();
-            let found = database.read(async |conn| match last {
-                Some(last) => RevokedSession::since(conn, last - OVERLAP).await,
-                None => RevokedSession::within(conn, life).await,
-            });
-            found.await
-        };
-        self.seen(|seen| {
-            let result = found.map(|found| {
-                seen.last = found.iter().map(|session| session.revoked_at).max().max(seen.last);
-                seen.add(found.iter().map(|session| session.session_id));
-            });
-            let failed = |error: db::Error| Failed { at: Instant::now(), reason: error.reason() };
-            seen.looked = Some((began, result.map_err(failed)));
-        });
-    }
-
-    fn seen<R>(&self, read: impl FnOnce(&mut Seen) -> R) -> R {
-        read(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Adds sessions that this process has revoked, which holds at once.
+    pub(super) fn add(&self, ids: impl IntoIterator<Item = Uuid>) {
+        self.known.lock().insert(ids);
     }
 }
+
+#[cfg(test)]
+mod tests;

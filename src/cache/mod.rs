@@ -1,113 +1,163 @@
-//! What is often read, kept in Redis for all processes where `REDIS_URL` is set, and else nowhere.
+//! Users shared by all processes through Redis, where `REDIS_URL` is set.
 //!
-//! Nothing in it is older than a second, whatever happens: see lease.rs. A change removes what it makes wrong after its
-//! commit. Redis never fails a request: where it is slow, gone, full or holds rubbish the database answers.
+//! Redis never fails a request: where it is gone, slow, full or holds garbage, the database answers. Nothing read through
+//! the cache is older than a second:
+//!
+//! - An entry expires `TTL` after the moment, by Redis's own clock, before its reader queried the database. The expiry is
+//!   absolute, so a `SET` that is stuck in a buffer stores an entry that has already expired.
+//! - Callers share a read only within `WINDOW`, and `TTL + WINDOW` is below a second.
+//!
+//! A change is seen at once, here and in other processes. After its commit the writer replaces the entry by a tombstone.
+//! Readers store with `NX`, and the tombstone outlives any value read before the commit, so a slow reader can't restore the
+//! old value. If the tombstone is lost, because Redis failed or evicted it, the expiry still holds, and a writer that
+//! knows of the loss reads nothing from Redis until then.
 
-mod flights;
-mod lease;
 mod redis;
+mod single_flight;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::redis::Client;
+use ::redis::{Client, RedisResult};
 use uuid::Uuid;
 
-use self::flights::Flights;
-pub use self::lease::Found;
 use self::redis::Redis;
+use self::single_flight::{SingleFlight, WINDOW};
 use crate::db::{self, Connector};
 use crate::metrics::{CacheOutcome, Metrics};
-use crate::models::{RevokedSession, User};
+use crate::models::User;
 
-/// For how long a user is kept. With the time of one answer of Redis this stays below a second.
-const USER_LIFETIME: Duration = Duration::from_millis(900);
+/// Lifetime of an entry and of a tombstone, in milliseconds.
+const TTL: u64 = 800;
+const _: () = assert!(TTL as u128 + WINDOW.as_millis() < 1000, "the bound on age is a second");
+/// Prefix of values; changes with their format.
+const FORMAT: &[u8] = b"1:";
+/// Value of an entry that a change has invalidated.
+const TOMBSTONE: &[u8] = b"invalidated";
 
-/// The cache; cheap to clone.
+/// Cache of users; cheap to clone, and empty without a Redis.
 #[derive(Clone, Default)]
 pub struct Cache(Option<Arc<Parts>>);
 
 struct Parts {
     redis: Redis,
-    /// Begins the keys: databases that share a Redis are kept apart, or one would take the other's sessions for its own.
+    /// Keeps databases that share a Redis apart.
     prefix: String,
-    users: Flights<Uuid, Option<User>>,
+    reads: SingleFlight<Uuid, Option<User>>,
+    metrics: Metrics,
+}
+
+enum Entry {
+    Missing,
+    Invalidated,
+    Value(Option<User>),
+    Garbage,
 }
 
 impl Cache {
-    /// For how long ended sessions are kept.
-    pub const REVOCATIONS_LIFETIME: Duration = Duration::from_millis(350);
-
-    /// A cache of one database in a Redis, or none.
-    pub fn new(client: Option<Client>, database: &Connector, metrics: Metrics) -> Self {
+    /// Creates the cache of one database, disabled without a client; must be called on a tokio runtime.
+    pub fn new(client: Option<Client>, database: &Connector, metrics: Metrics) -> RedisResult<Self> {
+        let Some(client) = client else { return Ok(Self(None)) };
+        let redis = Redis::new(client, metrics.clone())?;
         let prefix = format!("todo-api:{}", database.fingerprint());
-        let parts = |client| Parts { redis: Redis::new(client, metrics), prefix, users: Flights::new() };
-        Self(client.map(parts).map(Arc::new))
+        Ok(Self(Some(Arc::new(Parts { redis, prefix, reads: SingleFlight::new(), metrics }))))
     }
 
-    /// Under which key a user is kept.
-    pub fn user_key(&self, id: Uuid) -> Option<String> {
-        self.0.as_ref().map(|parts| parts.user_key(id))
-    }
-
-    /// Whether there is one.
+    /// Returns true if a Redis is configured.
     pub fn is_used(&self) -> bool {
         self.0.is_some()
     }
 
-    /// A user, if need be as `read` finds it; none is remembered, too.
+    /// Returns a user from the cache, or else as `read` finds it in the primary; caches the absence of one, too.
     pub async fn user(
         &self,
         id: Uuid,
         read: impl AsyncFnOnce() -> Result<Option<User>, db::Error>,
     ) -> Result<Option<User>, db::Error> {
         let Some(parts) = &self.0 else { return read().await };
-        let landed = parts.users.join(id, async || {
-            let found = parts.redis.share(&parts.user_key(id), USER_LIFETIME, read).await;
-            found.map(Found::into_inner)
-        });
-        let landed = landed.await;
-        if landed.joined {
-            parts.redis.count(CacheOutcome::Joined);
+        let mut is_shared = true;
+        let read = async || {
+            is_shared = false;
+            parts.read_through(id, read).await
+        };
+        let result = parts.reads.run(id, read).await;
+        if is_shared {
+            parts.metrics.cache_requests.get(CacheOutcome::Joined).inc();
         }
-        landed.result
+        result
     }
 
-    /// Forgets a user, to be called when a change has been committed.
-    pub async fn forget_user(&self, id: Uuid) {
+    /// Invalidates a user's entry; must follow the commit of every change.
+    pub async fn invalidate_user(&self, id: Uuid) {
         let Some(parts) = &self.0 else { return };
-        parts.redis.remove(&parts.user_key(id)).await;
-        // At last: who has begun before may have read what was there.
-        parts.users.detach(id);
-    }
-
-    /// The sessions that were ended of late, if need be as `read` finds them.
-    pub async fn revocations(
-        &self,
-        read: impl AsyncFnOnce() -> Result<Vec<RevokedSession>, db::Error>,
-    ) -> Result<Found<Vec<RevokedSession>>, db::Error> {
-        match &self.0 {
-            Some(parts) => {
-                parts.redis.share(&parts.revocations_key(), Self::REVOCATIONS_LIFETIME, read).await
-            }
-            None => read().await.map(Found::Read),
-        }
-    }
-
-    /// Forgets which sessions were ended, to be called when one more has been.
-    pub async fn forget_revocations(&self) {
-        if let Some(parts) = &self.0 {
-            parts.redis.remove(&parts.revocations_key()).await;
-        }
+        parts.redis.replace(&parts.user_key(id), TOMBSTONE, TTL).await;
+        // After Redis: a read that began earlier may hold the old value, so later callers must not join it.
+        parts.reads.detach(id);
     }
 }
 
 impl Parts {
+    async fn read_through(
+        &self,
+        id: Uuid,
+        read: impl AsyncFnOnce() -> Result<Option<User>, db::Error>,
+    ) -> Result<Option<User>, db::Error> {
+        let key = self.user_key(id);
+        let Some(found) = self.redis.get(&key).await else {
+            self.metrics.cache_requests.get(CacheOutcome::Bypassed).inc();
+            return read().await;
+        };
+        let entry = parse(found.value.as_deref());
+        if let Entry::Value(user) = entry {
+            self.metrics.cache_requests.get(CacheOutcome::Hit).inc();
+            return Ok(user);
+        }
+        self.metrics.cache_requests.get(CacheOutcome::Miss).inc();
+        if let Entry::Garbage = entry {
+            self.metrics.cache_requests.get(CacheOutcome::Error).inc();
+            self.redis.replace(&key, TOMBSTONE, TTL).await;
+        }
+        let user = read().await?;
+        if let Entry::Missing = entry {
+            self.store(&key, user.as_ref(), found.time + TTL).await;
+        }
+        Ok(user)
+    }
+
+    async fn store(&self, key: &str, user: Option<&User>, expires_at: u64) {
+        let mut value = FORMAT.to_vec();
+        if serde_json::to_writer(&mut value, &user).is_ok() {
+            self.redis.set_if_missing(key, &value, expires_at).await;
+        }
+    }
+
     fn user_key(&self, id: Uuid) -> String {
         format!("{}:user:{id}", self.prefix)
     }
+}
 
-    fn revocations_key(&self) -> String {
-        format!("{}:revocations", self.prefix)
+fn parse(value: Option<&[u8]>) -> Entry {
+    match value {
+        Some([]) => Entry::Missing,
+        Some(TOMBSTONE) => Entry::Invalidated,
+        value => {
+            let json = value.and_then(|value| value.strip_prefix(FORMAT));
+            json.and_then(|json| serde_json::from_slice(json).ok()).map_or(Entry::Garbage, Entry::Value)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_another_format_or_type_are_garbage() {
+        assert!(matches!(parse(Some(b"1:null")), Entry::Value(None)));
+        assert!(matches!(parse(Some(b"invalidated")), Entry::Invalidated));
+        assert!(matches!(parse(Some(b"")), Entry::Missing));
+        assert!(matches!(parse(None), Entry::Garbage));
+        for text in [b"0:null".as_slice(), b"1:", b"1:null null", b"1:{}", b"null", b"\xff\x00"] {
+            assert!(matches!(parse(Some(text)), Entry::Garbage), "{text:?}");
+        }
     }
 }

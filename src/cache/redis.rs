@@ -1,186 +1,183 @@
-use std::sync::{Arc, Weak};
+use std::io;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, Pipeline, RedisError, RedisResult, cmd, pipe};
 use tokio::time::{Instant, timeout};
-use tokio_util::task::AbortOnDropHandle;
 
+use super::TTL;
 use crate::metrics::{CacheOutcome, Metrics};
 
-/// How long Redis may take for one thing.
-const LIMIT: Duration = Duration::from_millis(50);
-/// How long opening a connection may take. No read waits for it.
-const OPEN_LIMIT: Duration = Duration::from_secs(1);
-/// How long a change waits for Redis to forget what was before, also while the connection is being opened.
-const FORGET_LIMIT: Duration = Duration::from_millis(200);
-/// How long Redis is left alone after a failure. Nothing lives longer in it: who could not make it forget something
-/// does not read that from it afterwards.
-const REST: Duration = Duration::from_secs(1);
+/// Bound on how long Redis may delay a read, for each command; a miss has two.
+const READ_TIMEOUT: Duration = Duration::from_millis(50);
+/// Bound on how long Redis may delay a change. Includes connecting, for commands of an operator that have just started.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
+/// Limit on opening a connection, and the least time between two attempts. No request waits for it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Cool-down of the circuit breaker. At least the TTL, so that a failed invalidation is never followed by a stale read.
+const COOL_DOWN: Duration = Duration::from_secs(1);
+const _: () = assert!(COOL_DOWN.as_millis() >= TTL as u128);
+/// Bytes read of a value; a longer one is none of ours.
+const MAX_BYTES: usize = 256 << 10;
 
-/// One connection to Redis, opened when it is needed and again after it was lost.
+/// A connection to Redis behind a circuit breaker.
 pub(super) struct Redis {
     client: Client,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    state: watch::Sender<State>,
     metrics: Metrics,
+    state: Mutex<State>,
 }
 
 struct State {
-    link: Link,
-    /// Until when nothing is opened.
-    closed_until: Instant,
-    /// Until when nothing is read.
-    unread_until: Instant,
-    /// Whether it is in the log that Redis is out of use.
-    logged: bool,
+    connection: ConnectionManager,
+    connected_at: Instant,
+    circuit: Circuit,
 }
 
-enum Link {
-    Closed,
-    Opening(#[expect(dead_code, reason = "ends with it")] AbortOnDropHandle<()>),
-    Open(MultiplexedConnection),
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// It was not asked.
-    OutOfUse,
-    /// The key holds something of another type.
-    WrongType,
-    /// It failed.
-    Failed,
+/// A key's value at a moment of Redis's clock.
+pub(super) struct Found {
+    /// Empty if the key is missing; `None` if it holds another type.
+    pub(super) value: Option<Vec<u8>>,
+    /// Milliseconds since the Unix epoch.
+    pub(super) time: u64,
 }
 
 impl Redis {
-    pub(super) fn new(client: Client, metrics: Metrics) -> Self {
-        let now = Instant::now();
-        let state = State { link: Link::Closed, closed_until: now, unread_until: now, logged: false };
-        let shared = Shared { state: watch::Sender::new(state), metrics };
-        Self { client, shared: Arc::new(shared) }
+    pub(super) fn new(client: Client, metrics: Metrics) -> RedisResult<Self> {
+        let connection = connect(client.clone())?;
+        let state = State { connection, connected_at: Instant::now(), circuit: Circuit::Closed };
+        Ok(Self { client, metrics, state: Mutex::new(state) })
     }
 
-    pub(super) fn count(&self, outcome: CacheOutcome) {
-        self.shared.metrics.cache_requests.get(outcome).inc();
+    /// Reads a key; returns `None` if Redis is out of use or fails.
+    pub(super) async fn get(&self, key: &str) -> Option<Found> {
+        if !self.state.lock().circuit.allows_reads() {
+            return None;
+        }
+        let mut commands = pipe();
+        // `GETRANGE` in place of `GET` bounds the answer. `TIME` costs no round trip of its own.
+        commands.cmd("GETRANGE").arg(key).arg(0).arg(MAX_BYTES - 1).cmd("TIME").ignore_errors();
+        let (value, (seconds, micros)): (RedisResult<_>, (u64, u64)) =
+            self.send(&commands, READ_TIMEOUT).await?;
+        Some(Found { value: value.ok(), time: seconds * 1000 + micros / 1000 })
     }
 
-    /// Asks, unless Redis is out of use just now.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
-        let connection = self.connection(Instant::now()).ok_or(Failure::OutOfUse)?;
-        self.ask_on(connection, command).await
+    /// Stores a value that expires at a time of Redis's clock, unless the key holds something.
+    pub(super) async fn set_if_missing(&self, key: &str, value: &[u8], expires_at: u64) {
+        let mut command = pipe();
+        command.cmd("SET").arg(key).arg(value).arg("NX").arg("PXAT").arg(expires_at).ignore();
+        self.send::<()>(&command, READ_TIMEOUT).await;
     }
 
-    /// Has a key removed, waiting for a connection if that is new.
-    pub(super) async fn remove(&self, key: &str) {
-        let remove = async {
-            let connection = self.wait_for_connection().await.ok_or(Failure::OutOfUse)?;
-            self.ask_on::<()>(connection, Cmd::new().arg("DEL").arg(key)).await
-        };
-        if !matches!(timeout(FORGET_LIMIT, remove).await, Ok(Ok(()))) {
-            self.count(CacheOutcome::Error);
-            self.shared.state.send_modify(|state| state.unread_until = Instant::now() + REST);
+    /// Replaces a key's value. Tries even while reads are suspended, and suspends them if it fails.
+    pub(super) async fn replace(&self, key: &str, value: &[u8], ttl: u64) {
+        let mut command = pipe();
+        command.cmd("SET").arg(key).arg(value).arg("PX").arg(ttl).ignore();
+        self.send::<()>(&command, WRITE_TIMEOUT).await;
+    }
+
+    async fn send<T: FromRedisValue>(&self, commands: &Pipeline, limit: Duration) -> Option<T> {
+        let mut connection = self.state.lock().connection.clone();
+        let sent = timeout(limit, commands.query_async(&mut connection)).await;
+        match sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
+            Ok(answer) => {
+                if self.state.lock().circuit.close() {
+                    tracing::info!("Redis is in use again");
+                }
+                Some(answer)
+            }
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
         }
     }
 
-    async fn ask_on<T: FromRedisValue>(
-        &self,
-        mut connection: MultiplexedConnection,
-        command: &Cmd,
-    ) -> Result<T, Failure> {
-        let failed = match timeout(LIMIT, command.query_async(&mut connection)).await {
-            Ok(Ok(answer)) => {
-                self.recovered();
-                return Ok(answer);
-            }
-            Ok(Err(error)) if error.code() == Some("WRONGTYPE") => return Err(Failure::WrongType),
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
-        };
-        fail(&self.shared, failed.as_ref());
-        Err(Failure::Failed)
-    }
-
-    /// The connection for reading; begins to open one if there is none.
-    fn connection(&self, now: Instant) -> Option<MultiplexedConnection> {
-        let (connection, open) = {
-            let state = self.shared.state.borrow();
-            match &state.link {
-                Link::Open(connection) => ((now >= state.unread_until).then(|| connection.clone()), false),
-                Link::Opening(_) => (None, false),
-                Link::Closed => (None, now >= state.closed_until),
-            }
-        };
-        if open {
-            self.open(now);
+    fn fail(&self, error: &RedisError) {
+        self.metrics.cache_requests.get(CacheOutcome::Error).inc();
+        let mut state = self.state.lock();
+        if state.circuit.open() {
+            tracing::warn!(reason = %error, "Redis is out of use; the database answers instead");
         }
-        connection
-    }
-
-    async fn wait_for_connection(&self) -> Option<MultiplexedConnection> {
-        self.connection(Instant::now());
-        let mut state = self.shared.state.subscribe();
-        let state = state.wait_for(|state| !matches!(state.link, Link::Opening(_))).await.ok()?;
-        match &state.link {
-            Link::Open(connection) => Some(connection.clone()),
-            _ => None,
-        }
-    }
-
-    fn open(&self, now: Instant) {
-        let begin = |state: &mut State| {
-            // Somebody else may have begun.
-            let begin = matches!(state.link, Link::Closed) && now >= state.closed_until;
-            if begin {
-                let task = tokio::spawn(open(self.client.clone(), Arc::downgrade(&self.shared)));
-                state.link = Link::Opening(AbortOnDropHandle::new(task));
-            }
-            begin
-        };
-        self.shared.state.send_if_modified(begin);
-    }
-
-    fn recovered(&self) {
-        if self.shared.state.borrow().logged {
-            self.shared.state.send_modify(|state| state.logged = false);
-            tracing::info!("Redis is in use again");
+        // A `ConnectionManager` keeps a connection that fell silent, and the failure of one that was refused by a password
+        // or a full server. A new one connects during the cool-down.
+        if state.connected_at.elapsed() >= CONNECT_TIMEOUT
+            && let Ok(connection) = connect(self.client.clone())
+        {
+            state.connection = connection;
+            state.connected_at = Instant::now();
         }
     }
 }
 
-/// Opens a connection and hands it over.
-async fn open(client: Client, shared: Weak<Shared>) {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let opened = timeout(OPEN_LIMIT, client.get_multiplexed_async_connection_with_config(&config)).await;
-    let Some(shared) = shared.upgrade() else { return };
-    match opened {
-        Ok(Ok(connection)) => shared.state.send_modify(|state| state.link = Link::Open(connection)),
-        Ok(Err(error)) => fail(&shared, Some(&error)),
-        Err(_) => fail(&shared, None),
+/// Creates a connection and opens it in the background.
+fn connect(client: Client) -> RedisResult<ConnectionManager> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(WRITE_TIMEOUT))
+        // The breaker decides when to try again.
+        .set_number_of_retries(0);
+    let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+    let mut opening = connection.clone();
+    tokio::spawn(async move { cmd("PING").exec_async(&mut opening).await });
+    Ok(connection)
+}
+
+/// The state of the circuit breaker.
+#[derive(Clone, Copy)]
+enum Circuit {
+    Closed,
+    /// Reads are suspended. After `until` it is half-open: commands are sent again, and the next outcome decides.
+    Open {
+        until: Instant,
+    },
+}
+
+impl Circuit {
+    fn allows_reads(self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Open { until } => Instant::now() >= until,
+        }
+    }
+
+    /// Opens after a failure; returns true if it was closed.
+    fn open(&mut self) -> bool {
+        let before = std::mem::replace(self, Self::Open { until: Instant::now() + COOL_DOWN });
+        matches!(before, Self::Closed)
+    }
+
+    /// Closes after a success; returns true if it was half-open. A success cannot shorten the cool-down.
+    fn close(&mut self) -> bool {
+        let is_half_open = matches!(self, Self::Open { .. }) && self.allows_reads();
+        if is_half_open {
+            *self = Self::Closed;
+        }
+        is_half_open
     }
 }
 
-/// Leaves Redis alone for a while; without an error it was too slow.
-fn fail(shared: &Shared, error: Option<&RedisError>) {
-    let until = Instant::now() + REST;
-    let mut first = false;
-    shared.metrics.cache_requests.get(CacheOutcome::Error).inc();
-    shared.state.send_modify(|state| {
-        first = !std::mem::replace(&mut state.logged, true);
-        state.unread_until = until;
-        // What the server refuses, as a full one does, leaves the connection as it is.
-        let refused = error.is_some_and(|error| !error.is_unrecoverable_error());
-        if !(refused && matches!(state.link, Link::Open(_))) {
-            state.link = Link::Closed;
-            state.closed_until = until;
-        }
-    });
-    if first {
-        let reason = error.map_or_else(|| "it takes too long".to_owned(), ToString::to_string);
-        tracing::warn!(reason, "Redis is out of use; the database answers instead");
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_are_suspended_for_a_cool_down_after_the_last_failure() {
+        let mut circuit = Circuit::Closed;
+        assert!(circuit.allows_reads() && !circuit.close());
+        assert!(circuit.open(), "it was closed");
+        advance(COOL_DOWN / 2).await;
+        assert!(!circuit.open(), "it is open");
+        advance(COOL_DOWN / 2).await;
+        assert!(!circuit.allows_reads() && !circuit.close());
+        advance(COOL_DOWN / 2).await;
+        assert!(circuit.allows_reads(), "it is half-open");
+        assert!(!circuit.open(), "it was half-open");
+        assert!(!circuit.allows_reads());
+        advance(COOL_DOWN).await;
+        assert!(circuit.close());
+        assert!(circuit.allows_reads() && circuit.open());
     }
 }

@@ -4,11 +4,11 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
-/// The cache in Redis.
+/// Settings of the cache.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Cache")]
 pub struct CacheSettings {
-    /// URL of a Redis that caches often-read rows for up to a second, shared by all processes [default: no cache]
+    /// URL of a Redis that caches users for up to a second, shared by all processes [default: no cache]
     #[arg(long, env, value_parser = super::values::secret)]
     redis_url: Option<SecretString>,
 }

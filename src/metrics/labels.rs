@@ -127,7 +127,7 @@ pub enum CacheOutcome {
     Miss,
     /// A lookup of the same entry was in progress in this process; its result was shared.
     Joined,
-    /// The database answered because the cache was unavailable or another process took too long to fill it.
+    /// The database answered instead, as the cache was out of use.
     Bypassed,
     /// Redis timed out, was lost, refused the command, or held an invalid entry. Counted in addition to the others.
     Error,

@@ -3,14 +3,13 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Timestamptz;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::expiry::Expiry;
 use crate::db::schema::revoked_sessions;
 
 /// A row of `revoked_sessions`: a session that ended early. Written by a trigger on `sessions`.
-#[derive(Clone, Copy, Debug, Deserialize, HasQuery, Serialize)]
+#[derive(Clone, Copy, Debug, HasQuery)]
 #[diesel(table_name = revoked_sessions)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct RevokedSession {

@@ -66,11 +66,6 @@ impl TestApp {
         Self::serve(url, &config, database, schema, &graphql::sdl()).await
     }
 
-    /// Starts another instance on a URL that leads to the same database.
-    pub(crate) async fn beside_on(&self, url: &str, flags: &[&str]) -> Self {
-        Self::on_shared(url, flags, Arc::clone(&self.database)).await
-    }
-
     /// Starts with the schema of the tests instead of the service's own.
     pub(crate) async fn with_test_schema(flags: &[&str]) -> Self {
         let database = TestDatabase::new().await;

@@ -33,9 +33,9 @@ impl<'a> Asker<'a> {
         let payload = json!({ "Authorization": format!("Bearer {}", self.owner.token) });
         let socket = Client::ready(self.owner.app, payload).await;
         // Wait for the feed's LISTEN connection: PostgreSQL cannot drop the test's database while it logs in.
-        let mut listener = self.owner.app.state.feed.hear();
-        while !listener.heard().live {
-            listener.more().await;
+        let mut subscriber = self.owner.app.state.feed.subscribe_to_revocations();
+        while !subscriber.status().is_listening {
+            subscriber.changed().await;
         }
         socket
     }

@@ -10,7 +10,7 @@ use super::history::TodoEventKind;
 use super::{Todo, parse_id};
 use crate::db;
 use crate::error::{AppError, ErrorCode};
-use crate::feed::Subscriber;
+use crate::feed::TodoSubscriber;
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::schema::directives::{any_reason, errors};
@@ -42,7 +42,7 @@ impl Subscription {
         let after = after.map(|id| parse_id(&id)).transpose()?;
         let state = ctx.state()?.clone();
         // Before the first read, so that no event falls between the two.
-        let subscriber = state.feed.listen(user_id);
+        let subscriber = state.feed.subscribe_to_todos(user_id);
         let number = state.database.read(async |conn| {
             if let Some(id) = after {
                 return TodoEvent::number(conn, user_id, id).await;
@@ -81,7 +81,7 @@ struct TodoChange {
 struct Reader {
     state: AppState,
     user_id: Uuid,
-    subscriber: Subscriber,
+    subscriber: TodoSubscriber,
     /// Number of the last event read.
     number: i64,
     read: VecDeque<TodoChange>,
@@ -104,7 +104,7 @@ impl Reader {
                 Err(error) => return Err(error.into()),
             }
             if self.read.is_empty() {
-                self.subscriber.wait_beyond(self.number).await;
+                self.subscriber.wait_for_events_after(self.number).await;
             }
         }
     }
