@@ -65,8 +65,8 @@ async fn each_column_is_written_versioned_and_in_the_history_or_excused() {
         assert_eq!(event, expected, "{column} is not in the history");
         let query = "query($id: ID!) { todo(id: $id) { history(first: 1) { nodes { changes { field } } } } }";
         let answer = ada.ask(query, json!({ "id": id })).await;
-        let changes = answer.data("todo")["history"]["nodes"][0]["changes"].as_array().unwrap();
-        assert_eq!(changes.len(), 1, "clients do not see {column} in the history");
+        let fields = answer.data("todo")["history"]["nodes"][0]["changes"].as_array().unwrap();
+        assert_eq!(fields.len(), 1, "clients do not see {column} in the history");
     }
 }
 

@@ -55,7 +55,7 @@ impl Cursors for ByTime {
 
     fn read(&self, bytes: &[u8]) -> Option<Position> {
         let (at, id) = bytes.split_first_chunk::<8>()?;
-        Some(Position { at: read_time(at)?, id: Uuid::from_slice(id).ok()? })
+        Some(Position { at: read_time(*at)?, id: Uuid::from_slice(id).ok()? })
     }
 }
 
@@ -125,8 +125,8 @@ fn order_tag(order: TodoOrder) -> u8 {
     key * 2 + u8::from(order.descending)
 }
 
-fn read_time(micros: &[u8; 8]) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(i64::from_be_bytes(*micros)).filter(|time| is_representable(*time))
+fn read_time(micros: [u8; 8]) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(i64::from_be_bytes(micros)).filter(|time| is_representable(*time))
 }
 
 #[cfg(test)]
