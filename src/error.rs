@@ -178,8 +178,6 @@ pub enum AppError {
     Conflict {
         /// Current version of the todo.
         version: i64,
-        /// The current todo as clients read it.
-        todo: async_graphql::Value,
     },
     /// Too many attempts.
     #[error("Too many attempts. Please try again later.")]

@@ -33,28 +33,29 @@ impl Auth {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<Written<R>> + Clone,
     {
-        let written = self.database.transaction(work).await?;
-        self.publish(written).await
+        let written =
+            self.database.transaction_for_found(|written: &Written<R>| written.user_id, work).await?;
+        Ok(self.publish(written).await)
     }
 
-    /// Runs one statement on an account that can be repeated without harm, and publishes its effects.
-    pub(super) async fn write<R, F>(&self, work: F) -> Result<R, db::Error>
+    /// Runs one idempotent statement on a user's account, and publishes its effects.
+    pub(super) async fn write<R, F>(&self, user_id: Uuid, work: F) -> Result<R, db::Error>
     where
         R: Send,
-        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<Written<R>> + Clone,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let written = self.database.write_repeatably(work).await?;
-        self.publish(written).await
+        let result = self.database.write_idempotent_for(user_id, work).await?;
+        Ok(self.publish(Written::by(user_id, Vec::new(), result)).await)
     }
 
     /// Makes a committed write visible: this process refuses the ended sessions at once (others learn of them by the
-    /// trigger's NOTIFY), the cache drops the user, and replicas serve the user only once they have replayed the write.
-    async fn publish<R>(&self, Written { result, user_id, ended }: Written<R>) -> Result<R, db::Error> {
+    /// trigger's NOTIFY), and the cache drops the user. Replicas serve the user only once they have replayed the write: the
+    /// database sees to that.
+    async fn publish<R>(&self, Written { result, user_id, ended }: Written<R>) -> R {
         self.revocations.add(ended);
         if let Some(user_id) = user_id {
             self.cache.invalidate_user(user_id).await;
-            self.database.note_write_of(user_id).await?;
         }
-        Ok(result)
+        result
     }
 }

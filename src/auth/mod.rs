@@ -122,7 +122,7 @@ impl Auth {
         if seen.is_empty() {
             return Ok(());
         }
-        self.database.write_repeatably(async |conn| Session::seen(conn, &seen).await).await
+        self.database.write_idempotent(async |conn| Session::seen(conn, &seen).await).await
     }
 
     /// Returns once the session has ended, in whichever process.

@@ -25,7 +25,7 @@ impl Auth {
         let user = if self.cache.is_used() {
             self.cache.user(id, async || self.database.read(find).await).await?
         } else {
-            self.database.read_of(id, find).await?
+            self.database.read_for(id, find).await?
         };
         user.ok_or_else(account_deleted)
     }
@@ -35,8 +35,7 @@ impl Auth {
         let Some(name) = name else { return self.read_user(identity.user_id).await };
         let name = Name::parse(name).map_err(|problem| invalid([(AccountField::Name, Some(problem))]))?;
         let id = identity.user_id;
-        let user =
-            self.write(async |conn| Ok(Written::by(id, Vec::new(), User::rename(conn, id, &name).await?)));
+        let user = self.write(id, async |conn| User::rename(conn, id, &name).await);
         user.await?.ok_or_else(account_deleted)
     }
 

@@ -11,7 +11,7 @@ use crate::config::{AppEnv, AuthSettings, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
-use crate::db::{Connector, Connectors, DatabaseUrl, migrations, pooler};
+use crate::db::{Connector, Connectors, DatabaseUrl, migrations};
 use crate::graphql::{self, Engine, TrustedDocuments};
 use crate::state::AppState;
 use crate::{housekeeping, http};
@@ -97,13 +97,12 @@ pub async fn serve_until<E: Executor>(
 async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<()> {
     let connector = &backend.direct_connector(config)?;
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
-        for name in migrations::run(connector).await.map_err(about_pooler)? {
+        for name in migrations::run(connector).await? {
             tracing::info!("ran migration {name}");
         }
-        return check_route(config, backend).await;
+        return Ok(());
     }
-    let status = migrations::status(connector).await.map_err(about_pooler);
-    let status = status.context("can't read the database's migrations")?;
+    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
     let pending: Vec<_> = status.into_iter().filter(|migration| !migration.applied).map(|m| m.name).collect();
     if !pending.is_empty() {
         bail!(
@@ -113,24 +112,7 @@ async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<
             pending.join(", "),
         );
     }
-    check_route(config, backend).await
-}
-
-/// Refuses a pooler through which statements would fail now and then, once requests come.
-async fn check_route(config: &Config, backend: &Backend) -> anyhow::Result<()> {
-    if !backend.is_embedded() {
-        pooler::probe(&backend.connectors(config)?.primary).await?;
-    }
     Ok(())
-}
-
-/// Says what is wrong where a migration has met such a pooler.
-fn about_pooler(error: anyhow::Error) -> anyhow::Error {
-    if pooler::is_lost_statement(&format!("{error:#}")) {
-        pooler::Failure::LosesStatements.into()
-    } else {
-        error
-    }
 }
 
 /// Builds the keys of `JWT_KEY_FILES` and `JWT_SECRET`, in this order of preference. Without either, development

@@ -60,14 +60,6 @@ pub struct DatabaseSettings {
     /// Idle time after which a connection is closed; below the 5 minutes after which Neon suspends
     #[arg(long, env, default_value = "4m", value_parser = duration(seconds(1)..=seconds(86_400)))]
     database_idle_timeout: Duration,
-
-    /// Idle time after which a connection is tested before use
-    #[arg(long, env, default_value = "30s", value_parser = duration(seconds(0)..=seconds(86_400)))]
-    database_check_after: Duration,
-
-    /// Time limit for that test
-    #[arg(long, env, default_value = "1s", value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
-    database_check_timeout: Duration,
 }
 
 impl DatabaseSettings {
@@ -107,8 +99,6 @@ impl DatabaseSettings {
             overflow: self.database_pool_overflow,
             lifetime: self.database_connection_lifetime,
             idle: self.database_idle_timeout,
-            check_after: self.database_check_after,
-            check_limit: self.database_check_timeout,
             wait: self.database_pool_timeout,
             work: self.database_work_timeout,
         }

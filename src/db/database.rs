@@ -1,21 +1,22 @@
-use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::Status;
 use diesel::QueryResult;
-use diesel::result::Error as DieselError;
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
-use tokio::time::{Instant, sleep, timeout};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::pool::ConnectionPool;
-use super::replicas::{Replicas, WritePosition};
-use super::silence::SILENCE;
+use super::replicas::Replicas;
+use super::transaction::in_transaction;
+use super::write_position::WritePosition;
 use super::{Connector, Error, PoolSettings};
-use crate::metrics::{DatabaseFailure, Metrics};
+use crate::metrics::Metrics;
 
 /// The database, as requests use it; cheap to clone.
+///
+/// Methods that end in `_for` know whose data they read or write: with replicas, a user's reads show that user's writes,
+/// on every process.
 #[derive(Clone)]
 pub struct Database {
     primary: ConnectionPool,
@@ -24,7 +25,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens connections as they are needed; must be called on a tokio runtime.
+    /// Creates the pools, which open connections on demand; must be called on a tokio runtime.
     pub fn new(
         connector: Connector,
         replicas: Vec<Connector>,
@@ -35,17 +36,20 @@ impl Database {
         Ok(Self { primary: ConnectionPool::new(connector, settings, metrics)?, replicas, settings })
     }
 
-    /// Reads. If the connection turns out to be lost, or silent, it is tried once more on another one.
+    /// Reads from the primary; retries once if the connection is lost or the server refused.
     pub async fn read<R, F>(&self, work: F) -> Result<R, Error>
     where
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        read_from(&self.primary, self.settings.work, work).await
+        match self.run(work.clone()).await {
+            Err(error @ (Error::Refused(_) | Error::Lost(_))) => self.run_again(&error, work).await,
+            result => result,
+        }
     }
 
-    /// Reads what belongs to a user, as [`read`](Self::read), but from a replica that has all that this user has written.
-    pub async fn read_of<R, F>(&self, user_id: Uuid, work: F) -> Result<R, Error>
+    /// Reads a user's data from a replica that has replayed all of that user's writes, or else as [`read`](Self::read).
+    pub async fn read_for<R, F>(&self, user_id: Uuid, work: F) -> Result<R, Error>
     where
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
@@ -53,7 +57,7 @@ impl Database {
         if self.replicas.is_empty() {
             return self.read(work).await;
         }
-        // Apart, so that it takes no room in the future of those who have no replicas.
+        // Boxed, so that without replicas it is not part of the future.
         Box::pin(async {
             let position = self.read(async |conn| WritePosition::find(conn, user_id).await).await?;
             match self.replicas.read(position, work.clone()).await {
@@ -64,84 +68,166 @@ impl Database {
         .await
     }
 
-    /// Notes that a user has written, before anybody is told so: from now on this user's reads show it, on every process.
-    pub async fn note_write_of(&self, user_id: Uuid) -> Result<(), Error> {
-        if self.replicas.is_empty() {
-            return Ok(());
-        }
-        match self.write_repeatably(async |conn| WritePosition::note(conn, user_id).await).await {
-            // The user is gone, and with them whoever could read.
-            Err(Error::ForeignKeyViolation) => Ok(()),
-            result => result,
-        }
+    /// Reads from the primary, so that the user's later reads show at least as much (monotonic reads). `user_of` returns
+    /// `None` if there was nothing new.
+    pub async fn read_monotonic_for<R, F>(
+        &self,
+        user_of: impl FnOnce(&R) -> Option<Uuid>,
+        work: F,
+    ) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        let read = self.read(work).await?;
+        self.store_position(user_of(&read)).await?;
+        Ok(read)
     }
 
-    /// Writes with one statement, which is whole or not at all, or with several of which only the last one writes. It is
-    /// tried once more if the server certainly did nothing; if the connection is lost, it is not known whether it did.
+    /// Writes with one statement, which is whole or not at all, or with several of which only the last one writes.
+    ///
+    /// Retries once if the server certainly did nothing. If the connection is lost, the outcome is unknown.
     pub async fn write<R, F>(&self, work: F) -> Result<R, Error>
     where
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        match self.unit(work.clone()).await {
-            Err(Error::Refused(_)) => Box::pin(self.unit(work)).await,
+        match self.run(work.clone()).await {
+            Err(error @ Error::Refused(_)) => self.run_again(&error, work).await,
             result => result,
         }
     }
 
-    /// Writes what can be written again without harm: as [`write`](Self::write), and also tried once more if the
-    /// connection is lost.
-    pub async fn write_repeatably<R, F>(&self, work: F) -> Result<R, Error>
+    /// Writes a user's data as [`write`](Self::write).
+    pub async fn write_for<R, F>(&self, user_id: Uuid, work: F) -> Result<R, Error>
     where
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        match self.unit(work.clone()).await {
-            Err(Error::Refused(_) | Error::Lost(_)) => Box::pin(self.unit(work)).await,
-            result => result,
-        }
+        let written = self.write(work).await;
+        self.with_position(written, |_| Some(user_id)).await
     }
 
-    /// Does work in a transaction. It is tried once more if that certainly was not committed: the server refused it, or
-    /// the connection was lost before the end of the work.
+    /// Writes what does no harm if it is done twice: as [`write`](Self::write), and retries also if the connection is
+    /// lost.
+    pub async fn write_idempotent<R, F>(&self, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        self.read(work).await
+    }
+
+    /// Writes a user's data as [`write_idempotent`](Self::write_idempotent).
+    pub async fn write_idempotent_for<R, F>(&self, user_id: Uuid, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        let written = self.write_idempotent(work).await;
+        self.with_position(written, |_| Some(user_id)).await
+    }
+
+    /// Does work in a transaction.
+    ///
+    /// Retries once if nothing was committed for certain: the server refused, or the connection was lost before the
+    /// commit.
     pub async fn transaction<R, F>(&self, work: F) -> Result<R, Error>
     where
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let (done, again) = (AtomicBool::new(false), work.clone());
-        let pool = &self.primary;
-        match self.unit(async |conn| in_transaction(conn, pool, again, &done).await).await {
-            Err(Error::Refused(_)) => {}
-            Err(Error::Lost(_)) if !done.load(Ordering::Relaxed) => {}
-            result => return result,
+        let done = AtomicBool::new(false);
+        let transaction = async |conn: &mut AsyncPgConnection, work: F| {
+            done.store(false, Ordering::Relaxed);
+            let limits = self.primary.transaction_limits();
+            in_transaction(conn, limits.as_deref(), work, || done.store(true, Ordering::Relaxed)).await
+        };
+        let first = work.clone();
+        match self.run(async |conn| transaction(conn, first).await).await {
+            Err(error @ Error::Lost(_)) if done.load(Ordering::Relaxed) => Err(error),
+            Err(error @ (Error::Refused(_) | Error::Lost(_))) => {
+                self.run_again(&error, async |conn| transaction(conn, work).await).await
+            }
+            result => result,
         }
-        Box::pin(self.unit(async |conn| in_transaction(conn, pool, work, &done).await)).await
     }
 
-    async fn unit<R: Send>(
+    /// Writes a user's data in a [`transaction`](Self::transaction) that finds out whose. `user_of` returns `None` if nothing
+    /// was written that this user reads.
+    pub async fn transaction_for_found<R, F>(
+        &self,
+        user_of: impl FnOnce(&R) -> Option<Uuid>,
+        work: F,
+    ) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        let written = self.transaction(work).await;
+        self.with_position(written, |written| written.and_then(user_of)).await
+    }
+
+    async fn run<R: Send>(
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
-        unit(&self.primary, self.settings.work, Silence::Wait, work).await
+        self.primary.run(self.settings.work, work).await
     }
 
-    /// Whether the database is there, as far as that can be known without asking it anything.
+    /// Boxed: a second attempt is rare, and would double the future of every request.
+    async fn run_again<R: Send>(
+        &self,
+        error: &Error,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    ) -> Result<R, Error> {
+        Box::pin(self.primary.run_again(error, self.settings.work, work)).await
+    }
+
+    /// Stores the position of a write before its result is known to any client. Also when the outcome is unknown (then
+    /// `user_of` gets no result), so that the user's next read shows the write if it happened.
+    async fn with_position<R>(
+        &self,
+        written: Result<R, Error>,
+        user_of: impl FnOnce(Option<&R>) -> Option<Uuid>,
+    ) -> Result<R, Error> {
+        let user_id = match &written {
+            Ok(written) => user_of(Some(written)),
+            Err(error) if error.is_unknown() => user_of(None),
+            Err(_) => None,
+        };
+        let stored = self.store_position(user_id).await;
+        let written = written?;
+        stored?;
+        Ok(written)
+    }
+
+    async fn store_position(&self, user_id: Option<Uuid>) -> Result<(), Error> {
+        let Some(user_id) = user_id.filter(|_| !self.replicas.is_empty()) else { return Ok(()) };
+        // Boxed, so that without replicas it is not part of the future.
+        match Box::pin(self.write_idempotent(async |conn| WritePosition::store(conn, user_id).await)).await {
+            // The user has been deleted, so there are no later reads.
+            Err(Error::ForeignKeyViolation) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Returns true if the database can serve requests, as far as that can be known without a query.
     pub async fn is_reachable(&self) -> bool {
         !self.primary.is_down() && self.primary.knock().await
     }
 
-    /// Whether requests have used it within some time.
+    /// True if requests have used the database within `time`.
     pub fn was_used_within(&self, time: Duration) -> bool {
         self.primary.was_used_within(time)
     }
 
-    /// How far each replica is behind; none for one that is left out as it does not answer.
+    /// Returns the replication lag of each replica, or `None` for one that is excluded as it does not answer.
     pub fn replica_lags(&self) -> Vec<Option<Duration>> {
         self.replicas.lags()
     }
 
-    /// How many connections there are, how many of them are free, and how many requests wait for one.
+    /// Returns the numbers of open and free connections and of requests that wait for one.
     pub fn status(&self) -> Status {
         self.primary.status()
     }
@@ -150,124 +236,5 @@ impl Database {
     pub fn close(&self) {
         self.primary.close();
         self.replicas.close();
-    }
-}
-
-/// Reads from one server, trying it once more on another connection.
-async fn read_from<R>(
-    pool: &ConnectionPool,
-    limit: Duration,
-    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
-) -> Result<R, Error> {
-    match unit(pool, limit, Silence::Repeat, work.clone()).await {
-        Err(Error::Refused(_) | Error::Lost(_)) => Box::pin(unit(pool, limit, Silence::Wait, work)).await,
-        result => result,
-    }
-}
-
-/// What to do about an answer that does not come where the server can't be asked after it, as behind a pooler.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Silence {
-    /// Wait for it until the limit.
-    Wait,
-    /// Take the connection for lost: what was asked can be asked again.
-    Repeat,
-}
-
-/// Does a unit of work on a connection, within the limits for getting one and for the work.
-///
-/// A connection on which the work was cut short, by its limit or because the caller went away, is closed: the server may
-/// still be busy with it.
-pub(super) async fn unit<R>(
-    pool: &ConnectionPool,
-    limit: Duration,
-    silence: Silence,
-    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
-) -> Result<R, Error> {
-    let (mut lease, began) = (pool.get().await?, Instant::now());
-    let process = lease.process();
-    let given_up = async {
-        sleep(SILENCE.min(limit)).await;
-        // What comes now is rare, and its state would make every future that waits for the database large.
-        Box::pin(give_up(pool, process, silence, limit)).await
-    };
-    let result = tokio::select! {
-        biased;
-        done = work(lease.connection()?) => done.map_err(Error::from),
-        error = given_up => Err(error),
-    };
-    // Where the server could not be asked, it may have been slow alone.
-    let guessed = process.is_none() && began.elapsed() >= SILENCE;
-    if let Err(error) = &result {
-        Box::pin(note(pool, error, began, guessed)).await;
-    }
-    match &result {
-        Err(Error::Lost(_)) if !guessed => lease.bury(),
-        Err(error) if error.is_outage() => drop(lease),
-        _ => lease.give_back(),
-    }
-    result
-}
-
-/// Waits on for an answer that does not come; returns why it is not waited for any longer.
-async fn give_up(pool: &ConnectionPool, process: Option<i32>, silence: Silence, limit: Duration) -> Error {
-    let lost = async {
-        match (process, silence) {
-            (Some(process), _) => pool.forgotten(process).await,
-            (None, Silence::Repeat) => {}
-            (None, Silence::Wait) => pending().await,
-        }
-    };
-    match timeout(limit.saturating_sub(SILENCE), lost).await {
-        Ok(()) => Error::Lost("no answer".into()),
-        Err(_) => Error::Unavailable(format!("the work was not done within {limit:?}")),
-    }
-}
-
-/// Counts a failure, and has other connections go that are no better.
-async fn note(pool: &ConnectionPool, error: &Error, began: Instant, guessed: bool) {
-    match error {
-        Error::Query(_) => pool.failed(DatabaseFailure::Statement),
-        Error::Unavailable(_) => pool.failed(DatabaseFailure::Work),
-        error if error.is_outage() => pool.failed(DatabaseFailure::Lost),
-        _ => {}
-    }
-    if error.is_stale_plan() {
-        pool.renew(began).await;
-    }
-    if error.spoils_others() && !guessed {
-        pool.doubt();
-    }
-}
-
-type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
-
-/// Notes when the work is done and nothing is left but to commit it. diesel's own function asks for a future that can be
-/// sent, which can't be said of an async closure's.
-async fn in_transaction<R>(
-    conn: &mut AsyncPgConnection,
-    pool: &ConnectionPool,
-    work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
-    done: &AtomicBool,
-) -> QueryResult<R> {
-    done.store(false, Ordering::Relaxed);
-    Transactions::begin_transaction(conn).await?;
-    let result = async {
-        if let Some(limits) = pool.transaction_limits() {
-            conn.batch_execute(&limits).await?;
-        }
-        work(conn).await
-    };
-    match result.await {
-        Ok(result) => {
-            done.store(true, Ordering::Relaxed);
-            Transactions::commit_transaction(conn).await?;
-            Ok(result)
-        }
-        Err(error) => match Transactions::rollback_transaction(conn).await {
-            // The connection is lost, which the first error says better.
-            Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error),
-            Err(rollback) => Err(rollback),
-        },
     }
 }

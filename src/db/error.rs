@@ -1,17 +1,19 @@
 use deadpool::managed::PoolError;
+use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-/// What can go wrong between the service and its database; the one place where its errors are judged.
+/// An error of the database, judged here and nowhere else.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection in time, a limit that was reached, or a server that can't work just now: trying later may help.
+    /// No connection in time, a limit that was reached, or a server that can't work just now: a later retry may succeed.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The connection was lost. Whether what was under way took effect is not known.
+    /// The connection was lost; the outcome of the work under way is unknown.
     #[error("the connection to the database was lost: {0}")]
     Lost(String),
-    /// The server did nothing of what was asked, for a reason that has passed by now or is the connection's alone.
-    #[error("the database did not do it: {0}")]
+    /// The server did nothing, for a reason that has passed by now or is the connection's alone: an immediate retry may
+    /// succeed.
+    #[error("the database refused the work: {0}")]
     Refused(String),
     /// A unique index refused a row.
     #[error("the unique index {constraint} refused the row")]
@@ -25,19 +27,19 @@ pub enum Error {
         /// Name of the constraint.
         constraint: String,
     },
-    /// What a row belongs to is gone.
-    #[error("what the row belongs to is gone")]
+    /// The row that a new row refers to is gone.
+    #[error("the row that a new row refers to is gone")]
     ForeignKeyViolation,
-    /// Anything else: a mistake of ours.
+    /// Anything else: a bug.
     #[error(transparent)]
     Query(DieselError),
 }
 
-/// What PostgreSQL and PgBouncer say where the statement was right but the server could not serve it.
+/// Messages of PostgreSQL and PgBouncer when the statement was right but the server could not serve it.
 ///
 /// diesel drops the SQLSTATE of these (<https://github.com/diesel-rs/diesel/issues/2342>), so the English
 /// text decides; under another `lc_messages` they count as unexpected errors.
-const PASSING: [&str; 9] = [
+const TEMPORARY: [&str; 9] = [
     "the database system is",
     "canceling statement due to statement timeout",
     "canceling statement due to lock timeout",
@@ -49,20 +51,20 @@ const PASSING: [&str; 9] = [
     "server_login_retry",
 ];
 
-/// What PostgreSQL says of a statement that was prepared before a migration changed a table.
+/// PostgreSQL's message for a statement that was prepared before a migration changed the type of a column. It comes
+/// before anything is executed.
 const STALE_PLAN: &str = "cached plan must not change result type";
 
-/// What they say where another try at once is right: the transaction lost to another one, or the statement as it was
-/// prepared does not fit any more. A migration has changed a table, which only a new preparation mends, or a pooler has
-/// lost the statement.
+/// Messages after which an immediate retry is right: the transaction lost a deadlock, or the prepared statement is
+/// stale or gone.
 const REFUSED: [&str; 4] = ["deadlock detected", STALE_PLAN, "prepared statement ", "bind message supplies"];
 
-/// The end of a connection in PostgreSQL's and PgBouncer's words. What was committed just before may have taken effect:
-/// Neon's commits wait for other machines, and a server that stops ends that wait.
+/// Messages at the end of a connection. A commit just before may have taken effect: Neon's commits wait for other
+/// machines, and a server that stops ends that wait.
 const LOST: [&str; 4] =
     ["terminating connection", "server conn crashed", "server closed the connection", "unexpected eof"];
 
-/// What they say where there are too many connections: those that there are work.
+/// Messages of a server that works but takes no more connections.
 const CROWDED: [&str; 4] =
     ["remaining connection slots", "too many connections", "too many clients", "no more connections allowed"];
 
@@ -70,12 +72,33 @@ fn says(message: &str, texts: &[&str]) -> bool {
     texts.iter().any(|text| message.contains(text))
 }
 
+/// True for PostgreSQL's message that a statement was prepared on another connection, or by another client on this one:
+/// a pooler in transaction mode does not keep prepared statements.
+pub fn is_lost_statement(message: &str) -> bool {
+    let named = message.contains("prepared statement \"");
+    named && (message.contains("does not exist") || message.contains("already exists"))
+        || message.contains("bind message supplies")
+}
+
+/// Names the doctor in the reason of an error that a pooler causes.
+fn with_hint(reason: String) -> String {
+    if is_lost_statement(&reason) {
+        format!("{reason} (a pooler may be losing prepared statements: run `todo-api doctor`)")
+    } else {
+        reason
+    }
+}
+
 impl Error {
+    pub(super) fn connecting(error: &ConnectionError) -> Self {
+        Self::Unavailable(with_hint(error.to_string()))
+    }
+
     pub(super) fn timeout(what: &str) -> Self {
         Self::Unavailable(format!("timed out {what}"))
     }
 
-    /// What happened, without saying that it is an outage.
+    /// Returns the cause without the words about the outage.
     pub fn reason(&self) -> String {
         match self {
             Self::Unavailable(reason) | Self::Lost(reason) | Self::Refused(reason) => reason.clone(),
@@ -83,27 +106,24 @@ impl Error {
         }
     }
 
-    /// Whether other connections that were there with it are no better: lost with it, or with the same stale plan.
-    pub(super) fn spoils_others(&self) -> bool {
-        match self {
-            Self::Lost(_) => true,
-            _ => self.is_stale_plan(),
-        }
-    }
-
-    /// Whether there are too many connections to open another one.
+    /// True if the server takes no more connections, so that one of the open ones has to be waited for.
     pub(super) fn is_crowded(&self) -> bool {
         matches!(self, Self::Unavailable(reason) if says(reason, &CROWDED))
     }
 
-    /// Whether a migration has changed what a statement was prepared for.
+    /// True if a migration has changed the result of a prepared statement.
     pub(super) fn is_stale_plan(&self) -> bool {
         matches!(self, Self::Refused(reason) if reason.contains(STALE_PLAN))
     }
 
-    /// Whether the database, and not the request, is why it failed.
+    /// True if the database, not the request, is the cause.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_))
+    }
+
+    /// True if the work may have taken effect nonetheless: its outcome is unknown.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Lost(_))
     }
 }
 
@@ -123,13 +143,13 @@ impl From<DieselError> for Error {
             DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => {
                 Self::Lost(error.to_string())
             }
-            // A connection to what was the primary once; a new one may lead to what is it now.
+            // A connection to a former primary; a new connection may lead to the present one.
             DatabaseErrorKind::ReadOnlyTransaction | DatabaseErrorKind::SerializationFailure => {
                 Self::Refused(error.to_string())
             }
             _ if says(info.message(), &LOST) => Self::Lost(error.to_string()),
-            _ if says(info.message(), &REFUSED) => Self::Refused(error.to_string()),
-            _ if says(info.message(), &PASSING) || says(info.message(), &CROWDED) => {
+            _ if says(info.message(), &REFUSED) => Self::Refused(with_hint(error.to_string())),
+            _ if says(info.message(), &TEMPORARY) || says(info.message(), &CROWDED) => {
                 Self::Unavailable(error.to_string())
             }
             _ => Self::Query(error),

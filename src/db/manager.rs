@@ -1,104 +1,136 @@
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Pool, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::dialer::Dialer;
-use super::{Connector, Error, PoolSettings, silence};
+use super::reconnect::Reconnect;
+use super::{Connector, Error, PoolSettings};
 
-/// How often spare connections are looked for. It costs no query, so it does not keep a database awake.
+/// Period of the search for surplus connections. It costs no query, so it does not keep a database awake.
 const TIDY_EVERY: Duration = Duration::from_secs(15);
+/// Idle time after which a connection is pinged before it is used. Keepalives notice a silent network much earlier; this
+/// is for a proxy in between that still acknowledges what it does not pass on.
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// Time limit of that ping: several round trips around the world, and short enough to try another connection.
+pub(super) const PING_LIMIT: Duration = Duration::from_secs(1);
 
-/// A connection of the pool.
-pub(super) struct Pooled {
-    pub(super) connection: AsyncPgConnection,
-    /// The server's process that serves this connection and no other one; not known behind a pooler.
-    pub(super) process: Option<i32>,
-}
-
-/// What deadpool asks for connections.
+/// The pool's source of connections.
 pub(super) struct Connections {
-    dialer: Dialer,
+    reconnect: Reconnect<AsyncPgConnection>,
     connector: Connector,
     settings: PoolSettings,
-    /// When it was noticed that a connection was dead though nobody had said so.
-    doubted: Mutex<Option<Instant>>,
+    suspicion: Mutex<Suspicion>,
 }
 
-impl Connections {
-    pub(super) fn new(dialer: Dialer, connector: Connector, settings: PoolSettings) -> Self {
-        Self { dialer, connector, settings, doubted: Mutex::default() }
-    }
-
-    /// Has the connections closed that idle now.
-    pub(super) fn doubt(&self) {
-        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// Whether a connection has not been used since others were found dead.
-    fn is_doubtful(&self, idle: Duration) -> bool {
-        let doubted = *self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        doubted.is_some_and(|at| at.elapsed() <= idle)
-    }
+/// Times at which the connections that there were came under suspicion.
+#[derive(Debug, Default)]
+struct Suspicion {
+    /// Loss of a connection; those that idled then are closed.
+    lost: Option<Instant>,
+    /// Work that was not done in time; connections that idled then are pinged.
+    silent: Option<Instant>,
+    /// A stale prepared statement, after a migration; connections opened before are closed.
+    stale: Option<Instant>,
 }
 
-impl Connections {
-    async fn begin(&self) -> Result<Pooled, Error> {
-        let mut connection = self.dialer.connect().await?;
-        let process = silence::process_of(&mut connection, self.settings.work).await?;
-        if process.is_none() {
-            self.connector.is_pooled();
+/// Treatment of a connection before it is used again.
+#[derive(Debug, PartialEq, Eq)]
+enum Treatment {
+    Use,
+    Ping,
+    Close(&'static str),
+}
+
+impl Suspicion {
+    fn treatment(&self, age: Duration, idle: Duration) -> Treatment {
+        let since = |suspected: Option<Instant>, time| suspected.is_some_and(|at| at.elapsed() <= time);
+        if since(self.stale, age) {
+            Treatment::Close("its prepared statements are stale")
+        } else if since(self.lost, idle) {
+            Treatment::Close("others that idled with it were lost")
+        } else if since(self.silent, idle) || idle > PING_AFTER {
+            Treatment::Ping
+        } else {
+            Treatment::Use
         }
-        Ok(Pooled { connection, process })
+    }
+}
+
+impl Connections {
+    pub(super) fn new(
+        reconnect: Reconnect<AsyncPgConnection>,
+        connector: Connector,
+        settings: PoolSettings,
+    ) -> Self {
+        Self { reconnect, connector, settings, suspicion: Mutex::default() }
+    }
+
+    pub(super) fn close_idle(&self) {
+        self.suspicion.lock().lost = Some(Instant::now());
+    }
+
+    pub(super) fn ping_idle(&self) {
+        self.suspicion.lock().silent = Some(Instant::now());
+    }
+
+    pub(super) fn close_stale(&self) {
+        self.suspicion.lock().stale = Some(Instant::now());
+    }
+
+    async fn open(&self) -> Result<AsyncPgConnection, Error> {
+        let mut connection = self.reconnect.connect().await?;
+        self.connector.check_limits(&mut connection).await?;
+        Ok(connection)
     }
 }
 
 impl Manager for Connections {
-    type Type = Pooled;
+    type Type = AsyncPgConnection;
     type Error = Error;
 
-    async fn create(&self) -> Result<Pooled, Error> {
-        // Opening is rare, and its state with TLS's would make every future that may need it large.
+    async fn create(&self) -> Result<AsyncPgConnection, Error> {
+        // Boxed: opening is rare, and its state would be part of the future of every request.
         Box::pin(async {
-            // One that was lost at once is worth another try.
-            let begun = self.begin().await;
-            if matches!(begun, Err(Error::Lost(_))) { self.begin().await } else { begun }
+            match self.open().await {
+                // The probe's connection may have been lost before this caller came for it.
+                Err(Error::Lost(_)) => self.open().await,
+                opened => opened,
+            }
         })
         .await
     }
 
-    async fn recycle(&self, pooled: &mut Pooled, metrics: &Metrics) -> RecycleResult<Error> {
-        let connection = &mut pooled.connection;
-        let idle = metrics.last_used();
+    async fn recycle(&self, connection: &mut AsyncPgConnection, metrics: &Metrics) -> RecycleResult<Error> {
         if connection.is_broken() {
             return Err(RecycleError::message("closed or inside a transaction"));
         }
         if metrics.age() > self.settings.lifetime {
             return Err(RecycleError::message("too old"));
         }
-        if self.is_doubtful(idle) {
-            return Err(RecycleError::message("others that were there with it were dead"));
-        }
-        if idle > self.settings.check_after {
-            let ping = timeout(self.settings.check_limit, connection.ping(&RecyclingMethod::Verified)).await;
-            if !matches!(ping, Ok(Ok(()))) {
-                self.doubt();
-                return Err(RecycleError::message("no answer"));
+        let treatment = self.suspicion.lock().treatment(metrics.age(), metrics.last_used());
+        match treatment {
+            Treatment::Use => Ok(()),
+            Treatment::Close(reason) => Err(RecycleError::message(reason)),
+            Treatment::Ping => {
+                let ping = timeout(PING_LIMIT, connection.ping(&RecyclingMethod::Verified)).await;
+                if matches!(ping, Ok(Ok(()))) {
+                    return Ok(());
+                }
+                self.close_idle();
+                Err(RecycleError::message("no answer"))
             }
         }
-        Ok(())
     }
 }
 
-/// Closes connections that are too old, have idled too long, or are spare and not needed any more.
+/// Closes connections that are too old, have idled too long, or are surplus and not needed any more.
 pub(super) async fn tidy(pool: Pool<Connections>, settings: PoolSettings) {
     let mut ticks = tokio::time::interval(TIDY_EVERY);
     loop {
         ticks.tick().await;
-        pool.manager().dialer.tidy();
         let mut kept = 0;
         pool.retain(|_, metrics| {
             let idle = metrics.last_used();
@@ -108,5 +140,45 @@ pub(super) async fn tidy(pool: Pool<Connections>, settings: PoolSettings) {
             kept += usize::from(keep);
             keep
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_idled_is_pinged_before_use() {
+        let suspicion = Suspicion::default();
+        assert_eq!(suspicion.treatment(PING_AFTER * 2, PING_AFTER), Treatment::Use);
+        assert_eq!(suspicion.treatment(PING_AFTER * 2, PING_AFTER + SECOND), Treatment::Ping);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_closes_those_that_idled_with_it_and_no_others() {
+        let suspicion = Suspicion { lost: Some(Instant::now()), ..Suspicion::default() };
+        advance(SECOND).await;
+        assert!(matches!(suspicion.treatment(SECOND * 9, SECOND * 2), Treatment::Close(_)));
+        assert_eq!(suspicion.treatment(SECOND * 9, SECOND / 2), Treatment::Use, "in use at that time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_has_those_pinged_that_idled_with_it() {
+        let suspicion = Suspicion { silent: Some(Instant::now()), ..Suspicion::default() };
+        advance(SECOND).await;
+        assert_eq!(suspicion.treatment(SECOND * 9, SECOND * 2), Treatment::Ping);
+        assert_eq!(suspicion.treatment(SECOND * 9, SECOND / 2), Treatment::Use);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stale_plan_closes_all_connections_opened_before_it() {
+        let suspicion = Suspicion { stale: Some(Instant::now()), ..Suspicion::default() };
+        advance(SECOND).await;
+        assert!(matches!(suspicion.treatment(SECOND * 2, Duration::ZERO), Treatment::Close(_)));
+        assert_eq!(suspicion.treatment(SECOND / 2, Duration::ZERO), Treatment::Use);
     }
 }

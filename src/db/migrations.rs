@@ -1,4 +1,4 @@
-//! The database's migrations, embedded in the binary; the diesel CLI runs the same ones from the folder.
+//! The migrations, embedded in the binary; the diesel CLI runs the same ones from their folder.
 
 use std::time::Duration;
 
@@ -8,31 +8,30 @@ use diesel::pg::Pg;
 use diesel::sql_types::BigInt;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-
 use tokio::time::timeout;
 
-use super::Connector;
+use super::{Connector, Error};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The advisory lock under which migrations run, so that processes that start together take turns.
-/// Any number does as long as all versions agree on it; this one spells "todo-api" in ASCII.
+/// The number is arbitrary but the same in all versions; it spells "todo-api" in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"todo-api");
-/// How long to wait for another process's migrations, and for locks on tables.
+/// Time limit for another process's migrations, and for locks on tables.
 const LOCK_LIMIT: Duration = Duration::from_mins(1);
 
-/// A migration of this binary and whether the database has it.
+/// A migration of this binary and its state in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct MigrationStatus {
     /// Folder name, such as `2026-11-23-090000_create_users`.
     pub name: String,
-    /// Whether it has been run.
+    /// True if it has been run.
     pub applied: bool,
 }
 
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 
-/// Runs what is pending and returns the names.
+/// Runs the pending migrations and returns their names.
 pub async fn run(connector: &Connector) -> anyhow::Result<Vec<String>> {
     locked(connector, |harness| {
         let versions = harness.run_pending_migrations(MIGRATIONS).map_err(boxed)?;
@@ -60,7 +59,7 @@ pub async fn redo(connector: &Connector) -> anyhow::Result<String> {
     .await
 }
 
-/// Runs the first migration alone, which makes helpers for the others, unless it has been run.
+/// Runs the first migration alone, which creates helpers for the others, unless it has been run.
 pub async fn set_up(connector: &Connector) -> anyhow::Result<()> {
     locked(connector, |harness| {
         if harness.applied_migrations().map_err(boxed)?.is_empty() {
@@ -71,22 +70,22 @@ pub async fn set_up(connector: &Connector) -> anyhow::Result<()> {
     .await
 }
 
-/// All migrations of this binary in order.
+/// Lists the migrations of this binary in order.
 ///
-/// Only reads, so that a start asks nothing of a role that may not create tables.
-pub async fn status(connector: &Connector) -> anyhow::Result<Vec<Status>> {
+/// Only reads, so that a start works with a role that may not create tables.
+pub async fn status(connector: &Connector) -> anyhow::Result<Vec<MigrationStatus>> {
     let mut connection = connector.connect_patiently().await?;
     let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
     let applied = applied.context("the list of migrations is locked")??;
     let all = all()?;
-    let status = |migration: &dyn Migration<Pg>| Status {
+    let status = |migration: &dyn Migration<Pg>| MigrationStatus {
         name: migration.name().to_string(),
         applied: applied.contains(&migration.name().version().to_string()),
     };
     Ok(all.iter().map(|migration| status(migration.as_ref())).collect())
 }
 
-/// Versions of migrations that the database has and this binary does not know.
+/// Lists the versions of migrations that the database has and this binary does not know.
 pub async fn unknown(connector: &Connector) -> anyhow::Result<Vec<String>> {
     let mut connection = connector.connect().await?;
     let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
@@ -95,7 +94,7 @@ pub async fn unknown(connector: &Connector) -> anyhow::Result<Vec<String>> {
     Ok(applied.into_iter().filter(|version| !known.contains(version)).collect())
 }
 
-async fn applied_versions(connection: &mut AsyncPgConnection) -> diesel::QueryResult<Vec<String>> {
+async fn applied_versions(connection: &mut AsyncPgConnection) -> Result<Vec<String>, Error> {
     use diesel::QueryDsl;
 
     diesel::table! {
@@ -110,22 +109,23 @@ async fn applied_versions(connection: &mut AsyncPgConnection) -> diesel::QueryRe
         return Ok(Vec::new());
     }
     let versions = __diesel_schema_migrations::table.select(__diesel_schema_migrations::version);
-    versions.load(connection).await
+    Ok(versions.load(connection).await?)
 }
 
-/// Works on a connection of its own that holds the lock; closing it frees the lock.
+/// Does work on a connection that holds the lock; closing the connection frees it.
 async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
     let mut connection = connector.connect_patiently().await?;
     let limit = LOCK_LIMIT.as_millis();
-    // The role's limit is meant for requests; changing a large table takes as long as it takes.
+    // The role's limit is for requests; a change of a large table may take much longer.
     connection.batch_execute(&format!("SET lock_timeout = {limit}; SET statement_timeout = 0")).await?;
     diesel::sql_query("SELECT pg_advisory_lock($1)")
         .bind::<BigInt, _>(LOCK)
         .execute(&mut connection)
         .await
+        .map_err(Error::from)
         .context("another process is running migrations")?;
     // The harness blocks its thread.
     tokio::task::spawn_blocking(move || work(&mut Harness::new(connection))).await?

@@ -1,61 +1,38 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, Timeouts};
 use deadpool::{Runtime, Status};
+use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
-use tokio::sync::Mutex as AsyncMutex;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::dialer::Dialer;
-use super::manager::{Connections, Pooled, tidy};
-use super::stale::Renewal;
-use super::{Connector, Error, silence};
+use super::manager::{Connections, PING_LIMIT, tidy};
+use super::reconnect::Reconnect;
+use super::transaction::in_transaction;
+use super::{Connector, Error, PoolSettings};
 use crate::metrics::{DatabaseFailure, Metrics};
 
-/// How long to wait for a free connection where no more can be opened.
-const CROWDED_PAUSE: Duration = Duration::from_millis(50);
-
-/// The pool's numbers.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolSettings {
-    /// Connections kept for later use.
-    pub size: usize,
-    /// Connections beyond those while many are needed at once.
-    pub overflow: usize,
-    /// Age at which a connection is retired.
-    pub lifetime: Duration,
-    /// Idle time after which a connection is closed.
-    pub idle: Duration,
-    /// Idle time after which a connection is asked whether it still answers before it is used.
-    pub check_after: Duration,
-    /// How long that question may take.
-    pub check_limit: Duration,
-    /// How long a request waits for a connection while all are in use.
-    pub wait: Duration,
-    /// How long a unit of work may take once it has a connection.
-    pub work: Duration,
-}
+/// Delay before another attempt to get a connection where the server takes no more.
+const CROWDED_DELAY: Duration = Duration::from_millis(50);
 
 /// A pool of connections to one server; cheap to clone.
 #[derive(Clone)]
 pub(super) struct ConnectionPool {
     pool: Pool<Connections>,
-    dialer: Dialer,
+    reconnect: Reconnect<AsyncPgConnection>,
     connector: Connector,
     settings: PoolSettings,
     metrics: Metrics,
-    renewal: Arc<Renewal>,
-    /// One asks after its answer at a time.
-    asking: Arc<AsyncMutex<()>>,
-    /// When a connection was last asked for.
-    used: Arc<Mutex<Option<Instant>>>,
+    last_used: Arc<Mutex<Option<Instant>>>,
     _tidy: Arc<AbortOnDropHandle<()>>,
 }
 
 impl ConnectionPool {
-    /// A pool that opens connections as they are needed; must be called on a tokio runtime.
+    /// Creates a pool that opens connections on demand; must be called on a tokio runtime.
     pub(super) fn new(
         connector: Connector,
         settings: PoolSettings,
@@ -65,7 +42,7 @@ impl ConnectionPool {
         Self::with_patience(connector, patience, "the database", settings, metrics)
     }
 
-    /// A pool whose users do not wait for a server that is not there.
+    /// Creates a pool whose callers do not wait for a server that is away.
     pub(super) fn impatient(
         connector: Connector,
         settings: PoolSettings,
@@ -82,107 +59,151 @@ impl ConnectionPool {
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let connector = connector.limited(settings.work);
-        let dialer = Dialer::new(connector.clone(), patience, name);
-        let connections = Connections::new(dialer.clone(), connector.clone(), settings);
+        let connect = connector.clone();
+        let reconnect = Reconnect::new(name, patience, move || {
+            let connector = connect.clone();
+            async move { connector.connect().await }.boxed()
+        });
+        let connections = Connections::new(reconnect.clone(), connector.clone(), settings);
         let pool = Pool::builder(connections)
             .max_size(settings.size + settings.overflow)
             .runtime(Runtime::Tokio1)
-            // Its limits do not bound a get together, which may have to try several dead connections in turn.
+            // Its own limits would not bound a get as a whole, which may try several dead connections in turn.
             .timeouts(Timeouts::default())
             .build()?;
         let tidy = Arc::new(AbortOnDropHandle::new(tokio::spawn(tidy(pool.clone(), settings))));
-        Ok(Self {
-            pool,
-            dialer,
-            connector,
-            settings,
-            metrics,
-            renewal: Arc::default(),
-            asking: Arc::default(),
-            used: Arc::default(),
-            _tidy: tidy,
-        })
+        Ok(Self { pool, reconnect, connector, settings, metrics, last_used: Arc::default(), _tidy: tidy })
     }
 
-    /// A connection, within one limit for whatever that takes. While the database is there the limit is a shorter one: then
-    /// it is other requests that have to end first.
-    pub(super) async fn get(&self) -> Result<Lease, Error> {
+    /// Does a unit of work on a connection, within the limits for getting one and for the work.
+    ///
+    /// A connection on which the work was cut short, by its limit or because the caller went away, is closed: the server
+    /// may still be busy with it.
+    pub(super) async fn run<R>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    ) -> Result<R, Error> {
+        let mut lease = self.get().await?;
+        let done = timeout(limit, work(lease.connection()?)).await;
+        let result = if let Ok(done) = done {
+            done.map_err(Error::from)
+        } else {
+            // Slow or silent: those that idle meanwhile have to show that they still answer.
+            self.pool.manager().ping_idle();
+            Err(Error::Unavailable(format!("the work was not done within {limit:?}")))
+        };
+        match &result {
+            Ok(_) => lease.give_back(),
+            Err(error) => {
+                self.note_failure(error);
+                match error {
+                    Error::Lost(_) => lease.discard(),
+                    Error::Unavailable(_) | Error::Refused(_) => drop(lease),
+                    _ => lease.give_back(),
+                }
+            }
+        }
+        result
+    }
+
+    /// Repeats a unit of work that failed with `error`.
+    pub(super) async fn run_again<R>(
+        &self,
+        error: &Error,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    ) -> Result<R, Error> {
+        if !(error.is_stale_plan() && self.connector.is_pooled()) {
+            return self.run(limit, work).await;
+        }
+        // A pooler in transaction mode shares prepared statements by their text, so even a new client meets the stale
+        // plan on the pooler's connection to the server, for as long as that is kept: an hour by default. Deallocating
+        // in the same transaction has the statements prepared anew on whichever connection that is. The pooler then
+        // forgets this client's statements, too, which the driver does not know: hence a connection of its own.
+        let mut conn = self.reconnect.connect().await?;
+        let mut first = "DEALLOCATE ALL".to_owned();
+        if let Some(limits) = self.transaction_limits() {
+            first = format!("{first}; {limits}");
+        }
+        match timeout(limit, in_transaction(&mut conn, Some(&first), work, || {})).await {
+            Ok(done) => done.map_err(Error::from),
+            Err(_) => Err(Error::Unavailable(format!("the work was not done within {limit:?}"))),
+        }
+    }
+
+    fn note_failure(&self, error: &Error) {
+        let failure = match error {
+            Error::Query(_) => DatabaseFailure::Statement,
+            Error::Unavailable(_) => DatabaseFailure::Work,
+            Error::Lost(_) | Error::Refused(_) => DatabaseFailure::Lost,
+            _ => return,
+        };
+        self.metrics.database_failures.get(failure).inc();
+        if let Error::Lost(_) = error {
+            self.pool.manager().close_idle();
+        } else if error.is_stale_plan() {
+            self.pool.manager().close_stale();
+        }
+    }
+
+    /// Gets a connection within one limit for all that it takes. While the server is there a shorter limit holds: then
+    /// other requests have to end first.
+    async fn get(&self) -> Result<Lease<'_>, Error> {
         let began = Instant::now();
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        *self.last_used.lock() = Some(began);
         let got = tokio::select! {
             biased;
-            got = timeout(self.connector.limit() + self.settings.check_limit, self.open_or_reuse()) => {
+            got = timeout(self.connector.limit() + PING_LIMIT, self.open_or_reuse()) => {
                 got.map_err(|_| "no connection in time".into()).and_then(|got| got.map_err(|error| error.reason()))
                     .map_err(|reason| (DatabaseFailure::Connect, reason))
             }
-            // Only who has to wait pays for it.
-            () = async { Box::pin(self.dialer.up_for(self.settings.wait)).await } => {
+            // Boxed inside an async block: only a request that has to wait pays for it.
+            () = async { Box::pin(self.reconnect.closed_for(self.settings.wait)).await } => {
                 Err((DatabaseFailure::Wait, "all connections are in use".to_owned()))
             }
         };
         self.metrics.database_wait.observe(began.elapsed().as_secs_f64());
         match got {
-            Ok(connection) => Ok(Lease { connection: Some(connection), connector: self.connector.clone() }),
-            // Nothing has been asked yet, so nothing is lost.
+            Ok(connection) => Ok(Lease { connection: Some(connection), connector: &self.connector }),
+            // Nothing has been sent yet, so nothing is lost.
             Err((failure, reason)) => {
-                self.failed(failure);
+                self.metrics.database_failures.get(failure).inc();
                 Err(Error::Unavailable(reason))
             }
         }
     }
 
-    /// Where the server takes no more connections, one of those that there are will be free.
+    /// Waits for one of the open connections where the server takes no more.
     async fn open_or_reuse(&self) -> Result<Object<Connections>, Error> {
         loop {
             match self.pool.get().await.map_err(Error::from) {
-                Err(error) if error.is_crowded() && self.pool.status().size > 0 => sleep(CROWDED_PAUSE).await,
+                Err(error) if error.is_crowded() && self.pool.status().size > 0 => sleep(CROWDED_DELAY).await,
                 result => return result,
             }
         }
     }
 
-    /// Returns once the server is known to do nothing for a connection, though that is waited for.
-    pub(super) async fn forgotten(&self, process: i32) {
-        silence::until_forgotten(&self.dialer, &self.asking, process).await;
-    }
-
-    /// Counts a unit of work that failed.
-    pub(super) fn failed(&self, failure: DatabaseFailure) {
-        self.metrics.database_failures.get(failure).inc();
-    }
-
-    /// Whether the server is known to be away. If so it is tried, so that this becomes untrue by itself.
+    /// True if the server is known to be away; then it is probed, so that this ends by itself.
     pub(super) fn is_down(&self) -> bool {
-        self.dialer.is_down()
+        self.reconnect.is_open()
     }
 
-    /// Whether a connection is likely to be had without waiting. If not, the server is tried for next time.
+    /// True if a connection is likely to be had without waiting; if not, the server is probed for the next time.
     pub(super) fn is_warm(&self) -> bool {
-        self.pool.status().available > 0 || self.dialer.is_up()
+        self.pool.status().available > 0 || self.reconnect.is_closed()
     }
 
     pub(super) fn was_used_within(&self, time: Duration) -> bool {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < time)
+        self.last_used.lock().is_some_and(|at| at.elapsed() < time)
     }
 
-    /// Whether something answers in the server's place.
+    /// Returns true if the server, or a proxy for it, answers; without a login or a query.
     pub(super) async fn knock(&self) -> bool {
         !self.pool.is_closed() && self.connector.knock().await
     }
 
-    /// Has whoever shares our sessions get rid of statements that have become stale since a request began.
-    pub(super) async fn renew(&self, began: Instant) {
-        if self.connector.transaction_limits().is_some() {
-            self.renewal.since(began, &self.dialer).await;
-        }
-    }
-
-    /// Has the connections closed that idle now, as another one was found dead.
-    pub(super) fn doubt(&self) {
-        self.pool.manager().doubt();
-    }
-
-    /// What a transaction has to begin with.
+    /// Returns the statements that a transaction has to begin with.
     pub(super) fn transaction_limits(&self) -> Option<String> {
         self.connector.transaction_limits()
     }
@@ -196,40 +217,35 @@ impl ConnectionPool {
     }
 }
 
-/// A connection on loan, closed when dropped unless it is given back; what it was busy with is cancelled.
-pub(super) struct Lease {
+/// A connection on loan. Dropped without being given back, it is closed and its statement cancelled.
+struct Lease<'pool> {
     connection: Option<Object<Connections>>,
-    connector: Connector,
+    connector: &'pool Connector,
 }
 
-impl Lease {
-    pub(super) fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
-        let pooled = self.connection.as_deref_mut();
-        let pooled = pooled.ok_or_else(|| Error::Unavailable("the connection was given back".into()))?;
-        Ok(&mut pooled.connection)
+impl Lease<'_> {
+    fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
+        let connection = self.connection.as_deref_mut();
+        connection.ok_or_else(|| Error::Unavailable("the connection was given back".into()))
     }
 
-    /// The server's process behind it, if that is known.
-    pub(super) fn process(&self) -> Option<i32> {
-        self.connection.as_ref().and_then(|pooled| pooled.process)
-    }
-
-    pub(super) fn give_back(mut self) {
+    fn give_back(mut self) {
         self.connection.take();
     }
 
-    /// Closes it without cancelling anything: it is lost, and with it what it was busy with.
-    pub(super) fn bury(mut self) {
+    /// Closes a lost connection, on which there is nothing to cancel.
+    fn discard(mut self) {
         drop(self.connection.take().map(Object::take));
     }
 }
 
-impl Drop for Lease {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let Some(Pooled { connection, .. }) = self.connection.take().map(Object::take) else { return };
+        let Some(connection) = self.connection.take().map(Object::take) else { return };
         // Closing the connection alone would leave the statement running, and with it its locks.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (connector, token) = (self.connector.clone(), connection.cancel_token());
+            let connector = self.connector.clone();
+            let token = connection.cancel_token();
             runtime.spawn(async move { connector.cancel(token).await });
         }
     }

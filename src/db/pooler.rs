@@ -1,4 +1,4 @@
-//! What stands between the service and PostgreSQL, found out by how it behaves.
+//! Recognises a pooler between the service and PostgreSQL by its behaviour, for `todo-api doctor`.
 //!
 //! A pooler in transaction mode gives each transaction another connection to the server. The driver prepares every
 //! statement by name, so such a pooler has to carry prepared statements along; PgBouncer does from 1.21.
@@ -11,56 +11,50 @@ use diesel::{QueryResult, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::timeout;
 
+pub use super::error::is_lost_statement;
 use super::{Connector, Error};
 
-/// How long the second of two transactions may wait for a connection to the server.
+/// Time for which the second of two transactions waits for a connection to the server.
 const HOLD_LIMIT: Duration = Duration::from_secs(2);
-/// How long the statements may take altogether.
+/// Time limit of all statements together.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How connections reach the server.
+/// The way that connections reach the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Each has a session of its own, be it through a pooler in session mode.
+    /// Each connection has a session of its own, directly or through a pooler in session mode.
     Direct,
     /// Through a pooler in transaction mode that keeps prepared statements.
     Pooled,
 }
 
-/// Why a route can't be told or used.
+/// The reason why a route is unusable or unknown.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum ProbeError {
     /// A pooler in transaction mode that loses prepared statements.
     #[error(
         "the database is reached through a pooler that loses prepared statements, such as PgBouncer before 1.21 in \
          transaction mode\n{LOSES_STATEMENTS_FIX}"
     )]
     LosesStatements,
-    /// It could not be tried out.
+    /// The probe failed.
     #[error(transparent)]
     Database(Error),
 }
 
-/// What to do about a pooler that loses prepared statements.
+/// The fix for a pooler that loses prepared statements.
 pub const LOSES_STATEMENTS_FIX: &str = "Upgrade PgBouncer to 1.21 or newer, set max_prepared_statements = 200 there if \
     it is 0, use pool_mode = session, or have DATABASE_URL lead to PostgreSQL itself.";
 
-/// Whether PostgreSQL says that a statement was prepared on another connection, or by somebody else on this one.
-pub fn is_lost_statement(text: &str) -> bool {
-    let named = text.contains("prepared statement \"");
-    named && (text.contains("does not exist") || text.contains("already exists"))
-        || text.contains("bind message supplies")
-}
-
-/// Finds out on two connections of its own, with some twenty round trips.
-pub async fn probe(connector: &Connector) -> Result<Route, Failure> {
+/// Probes the route on two connections of its own, with some twenty round trips.
+pub async fn probe(connector: &Connector) -> Result<Route, ProbeError> {
     let mut a = connector.connect().await?;
     let mut b = connector.connect().await?;
-    let limited = timeout(LIMIT, try_out(&mut a, &mut b)).await;
-    limited.unwrap_or_else(|_| Err(Error::timeout("trying out how the database is reached").into()))
+    let limited = timeout(LIMIT, compare_sessions(&mut a, &mut b)).await;
+    limited.unwrap_or_else(|_| Err(Error::timeout("probing for a pooler").into()))
 }
 
-async fn try_out(a: &mut AsyncPgConnection, b: &mut AsyncPgConnection) -> Result<Route, Failure> {
+async fn compare_sessions(a: &mut AsyncPgConnection, b: &mut AsyncPgConnection) -> Result<Route, ProbeError> {
     let first = visit(a).await?;
     let second = visit(b).await?;
     if first == second {
@@ -81,29 +75,29 @@ async fn try_out(a: &mut AsyncPgConnection, b: &mut AsyncPgConnection) -> Result
     Ok(Route::Direct)
 }
 
-/// Prepares a statement in a transaction, and returns which process of the server has it.
+/// Prepares a statement in a transaction, and returns the server's process that has it.
 ///
-/// The connection is new: if there is that statement already, by a name as the driver gives it, then the pooler shares
-/// connections and leaves names alone, and statements of the same name will meet.
-async fn visit(conn: &mut AsyncPgConnection) -> Result<i32, Failure> {
+/// The connection is new: if that statement exists already, by a name such as the driver gives, then the pooler shares
+/// connections without renaming statements, and those of the same name will collide.
+async fn visit(conn: &mut AsyncPgConnection) -> Result<i32, ProbeError> {
     conn.batch_execute("BEGIN").await?;
     let theirs = "SELECT name AS text FROM pg_prepared_statements \
         WHERE name ~ '^s[0-9]+$' AND statement LIKE 'SELECT pg_backend_pid(), current_setting(%'";
     if !diesel::sql_query(theirs).load::<Name>(conn).await?.is_empty() {
-        return Err(Failure::LosesStatements);
+        return Err(ProbeError::LosesStatements);
     }
     let process = prepared(conn).await?;
     conn.batch_execute("COMMIT").await?;
     Ok(process)
 }
 
-/// Has both in a transaction at once, so that each needs a connection to the server, and uses what they have prepared.
+/// Has both in a transaction at once, so that each needs a connection to the server, and uses their prepared statements.
 ///
-/// Nothing where there is no second connection: the pooler is busy, or has only one.
+/// Returns the processes, or `None` if the second gets no connection: the pooler is busy, or has only one.
 async fn hold(
     first: &mut AsyncPgConnection,
     second: &mut AsyncPgConnection,
-) -> Result<Option<(i32, i32)>, Failure> {
+) -> Result<Option<(i32, i32)>, ProbeError> {
     first.batch_execute("BEGIN").await?;
     match timeout(HOLD_LIMIT, second.batch_execute("BEGIN")).await {
         Ok(begun) => begun?,
@@ -115,7 +109,7 @@ async fn hold(
     Ok(Some(processes))
 }
 
-/// A statement with a parameter that stays prepared on its connection.
+/// Runs a statement with a parameter, which stays prepared on its connection; returns the server's process.
 async fn prepared(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
     let (process, _) = diesel::select((pg_backend_pid(), current_setting("server_version")))
         .get_result::<(i32, String)>(conn)
@@ -125,26 +119,26 @@ async fn prepared(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
 
 #[declare_sql_function]
 extern "SQL" {
-    /// Which process of the server it is.
+    /// Returns the server's process of this session.
     fn pg_backend_pid() -> Integer;
-    /// The value of a setting.
+    /// Returns the value of a setting.
     fn current_setting(name: Text) -> Text;
 }
 
 #[derive(QueryableByName)]
 struct Name {
     #[diesel(sql_type = Text)]
-    #[expect(dead_code, reason = "that there is one is enough")]
+    #[expect(dead_code, reason = "its presence is enough")]
     text: String,
 }
 
-impl From<Error> for Failure {
+impl From<Error> for ProbeError {
     fn from(error: Error) -> Self {
         if is_lost_statement(&error.to_string()) { Self::LosesStatements } else { Self::Database(error) }
     }
 }
 
-impl From<diesel::result::Error> for Failure {
+impl From<diesel::result::Error> for ProbeError {
     fn from(error: diesel::result::Error) -> Self {
         Error::from(error).into()
     }

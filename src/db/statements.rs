@@ -1,4 +1,4 @@
-//! Statements on the database as spans of the request that they belong to.
+//! Traces statements as spans of the request that they belong to.
 
 use std::fmt::Write;
 
@@ -7,28 +7,28 @@ use diesel::result::Error;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use tracing::{Level, Span, field};
 
-/// Of spans that are only for traces.
+/// Target of spans that are for traces only, not for logs.
 pub(crate) const TARGET: &str = "todo_api::statements";
 
-/// Makes a connection tell of its statements, if anybody listens.
-pub(super) fn watched(mut connection: AsyncPgConnection) -> AsyncPgConnection {
+/// Has a connection's statements traced if traces are on.
+pub(super) fn instrumented(mut connection: AsyncPgConnection) -> AsyncPgConnection {
     if tracing::span_enabled!(target: TARGET, Level::INFO) {
         connection.set_instrumentation(Statements::default());
     }
     connection
 }
 
-/// Follows the statements of one connection.
+/// The statements of one connection.
 #[derive(Default)]
 struct Statements {
-    /// That of the statement under way.
+    /// Span of the statement under way.
     span: Option<Span>,
 }
 
 impl Instrumentation for Statements {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match event {
-            // What the service does by itself, without a request, would be traces of one statement each.
+            // Statements outside a request would be traces of one span each.
             InstrumentationEvent::StartQuery { query, .. } if !Span::current().is_none() => {
                 self.span = Some(begin(&text(query)));
             }
@@ -57,7 +57,7 @@ fn begin(text: &str) -> Span {
     )
 }
 
-/// The text of PostgreSQL's error may hold values; its kind does not.
+/// Records the kind of an error only: PostgreSQL's text may contain values.
 fn fail(span: &Span, error: &Error) {
     span.record("otel.status_code", "ERROR");
     match error {
@@ -67,15 +67,15 @@ fn fail(span: &Span, error: &Error) {
     };
 }
 
-/// A statement with placeholders. diesel writes the values behind it, among them hashes and tokens; they are never
-/// even put into words.
+/// Returns a statement with placeholders. diesel writes the values behind it, among them hashes and tokens; they are not
+/// even formatted.
 fn text(query: &dyn DebugQuery) -> String {
     let mut text = BeforeBinds(String::new());
     let _ = write!(text, "{query}");
     text.0
 }
 
-/// Takes what stands before the values, and then nothing more.
+/// A buffer that ends where the values begin.
 struct BeforeBinds(String);
 
 impl Write for BeforeBinds {

@@ -11,7 +11,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 
 use super::url::{DatabaseUrl, RootCertificates, SslMode};
 
-/// The TLS settings of a URL; an error where its certificates can't be read.
+/// Returns the TLS settings of a URL; fails if its certificates can't be read.
 pub(super) fn client_config(url: &DatabaseUrl) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = Arc::new(roots(&url.root_certificates)?);
@@ -23,7 +23,7 @@ pub(super) fn client_config(url: &DatabaseUrl) -> anyhow::Result<ClientConfig> {
     } else {
         builder.with_root_certificates(roots).with_no_client_auth()
     };
-    // PostgreSQL 17 demands it of clients that start TLS at once (sslnegotiation=direct).
+    // PostgreSQL 17 demands ALPN of clients that start TLS at once (sslnegotiation=direct).
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(config)
 }
@@ -50,7 +50,7 @@ fn roots(from: &RootCertificates) -> anyhow::Result<RootCertStore> {
     Ok(store)
 }
 
-/// libpq's `verify-ca`: the chain is verified, the host name is not.
+/// A verifier of the chain but not of the host name: libpq's `verify-ca`.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -64,11 +64,11 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is looked at last, once chain and dates have passed.
+            // rustls checks the name last, so chain and dates have passed.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
+            result => result,
         }
     }
 

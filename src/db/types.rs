@@ -1,9 +1,9 @@
-//! Types of PostgreSQL that diesel does not know.
+//! PostgreSQL types that diesel lacks.
 
 use diesel::query_builder::QueryId;
 use diesel::sql_types::SqlType;
 
-/// The words of a text, as PostgreSQL searches for them.
+/// `tsvector`: the lexemes of a text, for full-text search.
 #[derive(Clone, Copy, Debug, QueryId, SqlType)]
 #[diesel(postgres_type(name = "tsvector"))]
 pub struct Tsvector;

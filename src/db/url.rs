@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::{Config, Host, SslMode as DriverSslMode};
 
@@ -16,12 +17,12 @@ pub struct DatabaseUrl {
     text: SecretString,
 }
 
-/// How far a connection is protected, in libpq's words, once the host has been considered.
+/// The protection of a connection, in libpq's words, after the host has been considered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
     /// No TLS.
     Disable,
-    /// TLS with a verified certificate, or else none. For hosts on this machine only.
+    /// TLS with a verified certificate, or else no TLS. For hosts on this machine only.
     Prefer,
     /// TLS with a certificate from a trusted authority, for any host name.
     VerifyCa,
@@ -29,46 +30,50 @@ pub enum SslMode {
     VerifyFull,
 }
 
-/// Whose certificates are trusted.
+/// The trusted certificate authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RootCertificates {
-    /// The authorities of the web, as Mozilla lists them.
+    /// Mozilla's list for the web.
     Web,
-    /// The operating system's.
+    /// The operating system's list.
     System,
-    /// Those in a PEM file.
+    /// A PEM file.
     File(PathBuf),
 }
 
-/// Parameters of libpq that change nothing here: TLS always sends SNI, and text is always UTF-8.
+/// Parameters of libpq that are ignored: TLS always sends SNI, and text is always UTF-8.
 const IGNORED: [&str; 5] =
     ["client_encoding", "fallback_application_name", "gssencmode", "pgbouncer", "sslsni"];
 
-/// What holds unless the URL says otherwise: how a dead connection is noticed. An idle one is probed after 20 seconds, which
-/// is no query and keeps nothing awake (the system's default is two hours); data that the server does not acknowledge for 5 seconds means that it is
-/// gone (without that, a request into a black hole waits for TCP's own limit, about 15 minutes).
+/// Defaults that have the kernel notice a dead connection within 5 seconds, so that nothing else has to.
+///
+/// `tcp_user_timeout` (in seconds here) is for data that the other side does not acknowledge; without it a request into a
+/// black hole waits for TCP's own limit, about 15 minutes. It ends unanswered keepalives as well, so these are for a
+/// connection that waits for an answer or idles: three are sent in the same 5 seconds. They are no queries and keep no
+/// database awake. Without them such a connection is probed after two hours.
 const DEFAULTS: [&str; 5] = [
     "application_name=todo-api",
-    "keepalives_idle=20",
-    "keepalives_interval=5",
+    "keepalives_idle=2",
+    "keepalives_interval=1",
     "keepalives_retries=3",
     "tcp_user_timeout=5",
 ];
 
-/// What an unknown parameter's error names as allowed.
+/// Parameters that are passed on, as the error about an unknown one lists them.
 const ALLOWED: &str = "sslmode, sslrootcert, channel_binding, sslnegotiation, options, application_name, \
     connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, keepalives_retries, \
     hostaddr, target_session_attrs, load_balance_hosts";
 
 impl DatabaseUrl {
-    /// Parses a URL; the error says what is wrong without repeating anything secret.
+    /// Parses a URL; the error names the mistake without repeating anything secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err("must begin with postgresql:// or postgres://".into());
         }
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut kept = Vec::new();
-        let (mut mode, mut root) = (None, RootCertificates::Web);
+        let mut mode = None;
+        let mut root = RootCertificates::Web;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or("has a parameter without a value")?;
             match key {
@@ -100,8 +105,8 @@ impl DatabaseUrl {
         Ok(Self { config, ssl_mode, root_certificates: root, text: text.into() })
     }
 
-    /// The same database past Neon's pooler, which has the suffix `-pooler` in the first part of its host's name.
-    /// Locks of a session do not hold through it.
+    /// Bypasses Neon's pooler, whose host has the suffix `-pooler` in the first part of its name, as session locks do not
+    /// hold through it. Other URLs stay.
     #[must_use]
     pub fn without_neon_pooler(self) -> Self {
         let Some((first, rest)) = self.config.get_hosts().first().and_then(|host| match host {
@@ -116,34 +121,34 @@ impl DatabaseUrl {
         Self::parse(&text).unwrap_or(self)
     }
 
-    /// How far connections are protected.
+    /// Returns the protection of connections.
     pub fn ssl_mode(&self) -> SslMode {
         self.ssl_mode
     }
 
-    /// What the driver makes of it.
+    /// Returns the driver's settings.
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Whether every host is this machine.
+    /// True if every host is this machine.
     pub(crate) fn is_local(&self) -> bool {
         is_local(&self.config)
     }
 
-    /// Whether a URL may have a parameter.
+    /// True if a URL may have the parameter.
     pub(crate) fn takes(key: &str) -> bool {
         ["sslmode", "sslrootcert"].contains(&key)
             || IGNORED.contains(&key)
             || ALLOWED.split(", ").any(|allowed| allowed == key)
     }
 
-    /// The part before the parameters, with `$PASSWORD` in place of the password, and the parameters as written.
+    /// Returns the part before the parameters, with `$PASSWORD` in place of the password, and the parameters as written.
     pub(crate) fn without_password(&self) -> (String, Vec<(&str, &str)>) {
         let text = self.text.expose_secret();
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let (scheme, rest) = base.split_once("://").unwrap_or_default();
-        // At the last one, in case that there is one in the password.
+        // The last `@`, as the password may contain one.
         let shown = match rest.rsplit_once('@') {
             Some((login, host)) => match login.split_once(':') {
                 Some((user, _)) => format!("{user}:$PASSWORD@{host}"),
@@ -156,7 +161,7 @@ impl DatabaseUrl {
     }
 }
 
-/// Whether a host is Neon's pooler.
+/// True if a host is Neon's pooler.
 pub(super) fn is_neon_pooler(host: &str) -> bool {
     host.ends_with(".neon.tech") && host.split('.').next().is_some_and(|first| first.ends_with("-pooler"))
 }
@@ -171,7 +176,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// `sslmode` as it may be written.
+/// `sslmode` as written.
 #[derive(Clone, Copy)]
 enum LibpqSslMode {
     Disable,
@@ -203,8 +208,8 @@ impl FromStr for LibpqSslMode {
 }
 
 impl SslMode {
-    /// `require` verifies as `verify-full` does: encryption towards nobody in particular protects nothing.
-    /// For the same reason `prefer`, the default, means that too wherever the traffic leaves this machine.
+    /// Resolves `require` to `verify-full`, since encryption without verification does not protect from a server in the
+    /// middle. So does `prefer`, the default, wherever the traffic leaves this machine.
     fn resolve(written: Option<LibpqSslMode>, local: bool) -> Self {
         match written.unwrap_or(LibpqSslMode::Prefer) {
             LibpqSslMode::Disable => Self::Disable,
@@ -215,7 +220,6 @@ impl SslMode {
     }
 }
 
-/// Whether every host of the URL is this machine.
 fn is_local(config: &Config) -> bool {
     let named = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
@@ -227,7 +231,7 @@ fn is_local(config: &Config) -> bool {
     named && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
 }
 
-/// The key is shown only where it can't be the rest of a password with a `?` or `&` in it.
+/// Shows the key only if it can't be the rest of a password with a `?` or `&` in it.
 fn unknown_parameter(key: &str, query: &str) -> String {
     let plain = !query.contains('@') && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let shown = if plain {
@@ -238,27 +242,20 @@ fn unknown_parameter(key: &str, query: &str) -> String {
     format!("has an unknown parameter{shown}; allowed are {ALLOWED}")
 }
 
-/// The driver's reason, which names options but never their values.
+/// Returns the driver's reason, which names options but never their values.
 fn driver_message(error: &tokio_postgres::Error) -> String {
     let reason = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     format!("is not a PostgreSQL URL: {reason}")
 }
 
 fn percent_decode(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
-        match (digit(rest.next()), digit(rest.next())) {
-            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
-            _ => return Err("has a broken percent sign in sslrootcert".into()),
-        }
+    // The crate passes broken codes through; libpq refuses them.
+    let is_code = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !text.split('%').skip(1).all(is_code) {
+        return Err("has a broken percent sign in sslrootcert".into());
     }
-    String::from_utf8(bytes).map_err(|_| "has an sslrootcert that is not UTF-8".into())
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| "has an sslrootcert that is not UTF-8".into())
 }
 
 #[cfg(test)]
@@ -270,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn away_from_this_machine_tls_is_required_unless_disabled_in_so_many_words() {
+    fn tls_is_required_for_other_hosts_unless_disabled_by_name() {
         let neon = "postgresql://u:p@ep-x-pooler.eu-central-1.aws.neon.tech/db";
         assert_eq!(mode(neon), SslMode::VerifyFull);
         for (written, meant) in [
@@ -299,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_libpq_takes_is_taken() {
+    fn libpqs_parameters_are_accepted() {
         let url = "postgresql://u:p@h/db?sslmode=verify-full&sslrootcert=%2Ftmp%2Froot%20ca.pem\
             &options=endpoint%3Dep-x&application_name=a&connect_timeout=5&gssencmode=disable";
         let url = DatabaseUrl::parse(url).unwrap();
@@ -308,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn past_neons_pooler_is_the_same_database_on_another_host() {
+    fn neons_pooler_is_bypassed_by_its_direct_host() {
         let host =
             |url: &str| match &DatabaseUrl::parse(url).unwrap().without_neon_pooler().config.get_hosts()[0] {
                 Host::Tcp(name) => name.clone(),
@@ -332,6 +329,8 @@ mod tests {
             ("postgres://u:pass?hunter2=@h/db", "%3F"),
             ("postgres://u:pass?hunter=two@h/db", "%3F"),
             ("postgres:///db", "no host"),
+            ("postgres://u:hunter2@h/db?sslrootcert=50%2", "broken percent sign"),
+            ("postgres://u:hunter2@h/db?sslrootcert=%ff", "not UTF-8"),
         ] {
             let message = DatabaseUrl::parse(url).unwrap_err();
             assert!(message.contains(expected), "{url}: {message}");

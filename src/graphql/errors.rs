@@ -37,10 +37,7 @@ fn extensions(error: &AppError) -> ErrorExtensionValues {
         AppError::Unauthenticated(reason) => {
             values.set("reason", async_graphql::resolver_utils::enum_value(*reason));
         }
-        AppError::Conflict { version, todo } => {
-            values.set("currentVersion", *version);
-            values.set("todo", todo.clone());
-        }
+        AppError::Conflict { version } => values.set("currentVersion", *version),
         AppError::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),
         // Rounded up, so that a retry after that many seconds is let through.
         AppError::RateLimited { wait } => {

@@ -104,7 +104,7 @@ async fn a_failed_statement_keeps_its_connection() {
 
 #[tokio::test]
 async fn retired_and_idle_connections_are_replaced() {
-    let app = TestApp::with(&["--database-connection-lifetime=1s", "--database-check-after=0s"]).await;
+    let app = TestApp::with(&["--database-connection-lifetime=1s"]).await;
     let process = async || {
         let query = "SELECT pg_backend_pid()::bigint AS count";
         app.state

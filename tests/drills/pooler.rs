@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
-use todo_api::db::pooler::{Failure, Route, probe};
+use todo_api::db::pooler::{ProbeError, Route, probe};
 use tokio::time::timeout;
 
 use crate::support::{
@@ -34,23 +35,46 @@ async fn a_pooler_that_loses_prepared_statements_is_recognised() {
     for pooling in losing() {
         let pgbouncer = PgBouncer::start(&database.url, pooling);
         let route = probe(&connector(&pgbouncer.url)).await;
-        assert!(matches!(route, Err(Failure::LosesStatements)), "{pooling:?}: {route:?}");
+        assert!(matches!(route, Err(ProbeError::LosesStatements)), "{pooling:?}: {route:?}");
     }
 }
 
 #[tokio::test]
-async fn a_start_through_such_a_pooler_is_refused_with_what_to_do() {
+async fn the_doctor_names_the_fix_for_such_a_pooler() {
     let database = TestDatabase::new().await;
     for pooling in losing() {
         let pgbouncer = PgBouncer::start(&database.url, pooling);
-        let dir = tempfile::TempDir::new().unwrap();
         let mut command = Service::command();
-        command.env("TODO_DATA_DIR", dir.path()).env("DATABASE_URL", &pgbouncer.url);
+        command.args(["doctor", &pgbouncer.url]);
         let output = Service::run(&mut command);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{pooling:?}: {message}");
+        let message = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{pooling:?}: {message}");
         assert!(message.contains("1.21") && message.contains("max_prepared_statements"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn the_error_of_a_lost_statement_names_the_doctor() {
+    let database = TestDatabase::new().await;
+    let direct = format!("--database-direct-url={}", database.url);
+    let [old, ..] = losing();
+    let pgbouncer = PgBouncer::start(&database.url, old);
+    let app = TestApp::on(&pgbouncer.url, &[&direct], database).await;
+    let database = &app.state.database;
+    // Statements of many connections meet on few of the pooler's, until one finds another's or none.
+    let ask = async || {
+        let query = "SELECT count(*) FROM pg_sleep(0.001)";
+        loop {
+            let work = async |conn: &mut AsyncPgConnection| diesel::sql_query(query).execute(conn).await;
+            if let Err(error) = database.write(work).await {
+                return error;
+            }
+        }
+    };
+    let asking = futures_util::future::select_all((0..8).map(|_| Box::pin(ask())));
+    let (error, ..) = timeout(Duration::from_secs(30), asking).await.expect("a lost statement in time");
+    assert!(error.is_outage(), "{error:?}");
+    assert!(error.reason().contains("`todo-api doctor`"), "{error:?}");
 }
 
 #[tokio::test]

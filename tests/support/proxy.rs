@@ -24,17 +24,26 @@ struct Network {
     black_hole: bool,
     /// Time until which new connections wait.
     awake_at: Option<Instant>,
-    /// Generations: connections from before an increment are closed (`cuts`) or silent for ever (`freezes`).
+    /// Generations: connections from before an increment are closed (`cuts`), acknowledged and never answered (`freezes`), or
+    /// lose all packets (`losses`).
     cuts: u64,
     freezes: u64,
+    losses: u64,
 }
 
 impl Proxy {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let network =
-            Network { port, delay: Duration::ZERO, black_hole: false, awake_at: None, cuts: 0, freezes: 0 };
+        let network = Network {
+            port,
+            delay: Duration::ZERO,
+            black_hole: false,
+            awake_at: None,
+            cuts: 0,
+            freezes: 0,
+            losses: 0,
+        };
         let network = Arc::new(watch::channel(network).0);
         let state = Arc::clone(&network);
         let task = tokio::spawn(async move {
@@ -56,7 +65,13 @@ impl Proxy {
         self.network.send_modify(|network| network.port = port);
     }
 
-    /// Silences all open connections without closing them; new ones work.
+    /// Loses all packets on the connections that there are, as a router that has forgotten them; new ones work.
+    pub(crate) fn lose_packets(&self) {
+        self.network.send_modify(|network| network.losses += 1);
+    }
+
+    /// Acknowledges what comes on the connections that there are and passes nothing on, as a proxy that hangs; new ones
+    /// work.
     pub(crate) fn freeze(&self) {
         self.network.send_modify(|network| network.freezes += 1);
     }
@@ -86,7 +101,7 @@ impl Proxy {
 }
 
 async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
-    let Network { port, awake_at, cuts, freezes, .. } = *network.borrow();
+    let Network { port, awake_at, cuts, freezes, losses, .. } = *network.borrow();
     if let Some(awake_at) = awake_at {
         sleep_until(awake_at).await;
     }
@@ -96,6 +111,7 @@ async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
     }
     let state = network.clone();
     let mut frozen = network.clone();
+    let mut lossy = network.clone();
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let silent = tokio::select! {
@@ -103,9 +119,15 @@ async fn pass(mut client: TcpStream, mut network: watch::Receiver<Network>) {
         () = pump(&mut from_server, &mut to_client, state) => false,
         _ = network.wait_for(|network| network.cuts > cuts) => false,
         _ = frozen.wait_for(|network| network.freezes > freezes) => true,
+        _ = lossy.wait_for(|network| network.losses > losses) => true,
     };
     if silent {
         // Keeps both sides open.
+        if lossy.borrow().losses > losses {
+            for stream in [&client, &server] {
+                drop_packets(stream);
+            }
+        }
         std::future::pending::<()>().await;
     }
 }
@@ -126,4 +148,11 @@ async fn pump(
             return;
         }
     }
+}
+
+/// Has the kernel drop what arrives, unacknowledged: a packet filter that keeps nothing of any packet.
+fn drop_packets(stream: &TcpStream) {
+    const RETURN: u16 = 0x06;
+    let keep_nothing = socket2::SockFilter::new(RETURN, 0, 0, 0);
+    socket2::SockRef::from(stream).attach_filter(&[keep_nothing]).unwrap();
 }

@@ -180,7 +180,7 @@ impl Examination<'_> {
     /// Probes for a pooler in transaction mode; returns true if there is one.
     async fn check_pooler(&self, report: &mut Report) -> anyhow::Result<bool> {
         let route = match pooler::probe(&self.connector(&self.url)?).await {
-            Err(pooler::Failure::LosesStatements) => {
+            Err(pooler::ProbeError::LosesStatements) => {
                 let found = "are lost by a pooler in transaction mode";
                 report.add("prepared statements", Severity::Error, found, pooler::LOSES_STATEMENTS_FIX);
                 return Ok(true);

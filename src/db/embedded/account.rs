@@ -6,17 +6,17 @@ use std::{env, fs};
 
 use anyhow::{Context, bail};
 
-/// The account that PostgreSQL runs as: it refuses root.
+/// The account that PostgreSQL runs as, which can't be root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
-    /// The one that the service runs as.
+    /// The service's own account.
     Same,
-    /// Another, since the service runs as root.
+    /// A different account, since the service runs as root.
     Other { user: u32, group: u32 },
 }
 
 impl Account {
-    /// The account for a directory: its owner where it exists, or else one that is meant for such things.
+    /// Returns the owner of a directory, or an unprivileged account if it does not exist.
     pub(super) fn for_directory(path: &Path) -> anyhow::Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Same);
@@ -45,12 +45,12 @@ impl Account {
         Ok(account)
     }
 
-    /// A command that runs as this account, in a process group of its own: a Ctrl-C at the terminal is for the
-    /// service alone, which stops PostgreSQL when it is done with it.
+    /// Creates a command that runs as this account, in a process group of its own: a Ctrl-C at the terminal reaches only
+    /// the service, which stops PostgreSQL after its own work.
     pub(super) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.process_group(0).current_dir("/");
-        // Our secrets are none of its business.
+        // The environment contains the service's secrets.
         command.env_clear().envs(env::vars_os().filter(|(name, _)| name == "PATH" || name == "TZ"));
         if let Self::Other { user, group } = self {
             // Also drops the supplementary groups.

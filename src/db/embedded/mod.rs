@@ -1,21 +1,21 @@
-//! A PostgreSQL of the service's own, for machines that have none prepared.
+//! An embedded PostgreSQL, for machines without a prepared one.
 //!
-//! The data directory holds the cluster (`postgres/`), the password of its one role, the server's log and, while
-//! it runs, the URL for other programs (`database-url`).
+//! The data directory contains the cluster (`postgres/`), the password of its one role, the server's log and, while the
+//! server runs, the URL for other programs (`database-url`).
 
 mod account;
 mod binaries;
 mod cluster;
 mod download;
-mod stale;
+mod leftovers;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use self::binaries::Binaries;
@@ -23,15 +23,15 @@ use self::cluster::Cluster;
 use super::DatabaseUrl;
 use crate::data_dir::DataDir;
 
-/// How long the server may take until it accepts connections, recovery from a crash included.
+/// Time limit until the server accepts connections, including recovery from a crash.
 const START_LIMIT: Duration = Duration::from_mins(2);
-/// How long an orderly stop may take before it is forced.
+/// Time limit of an orderly stop, after which it is forced.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// How often the state of a starting or stopping server is looked at.
+/// Period in which the state of a starting or stopping server is checked.
 const POLL: Duration = Duration::from_millis(5);
-/// How often it is looked whether the server still runs.
+/// Period in which a running server is checked.
 const WATCH: Duration = Duration::from_millis(500);
-/// How often another port is tried when somebody else took the one that was free.
+/// Attempts with another port if another program took the free one meanwhile.
 const PORT_TRIES: u32 = 3;
 
 /// A running server, stopped when dropped.
@@ -40,12 +40,12 @@ pub struct EmbeddedPostgres {
     cluster: Cluster,
     binaries: Binaries,
     url: DatabaseUrl,
-    // Held for as long as the server runs; the system frees it when the process dies.
+    // Held while the server runs; the system frees it when the process dies.
     _lock: File,
 }
 
 impl EmbeddedPostgres {
-    /// Starts the server on the data directory, making its cluster on the first start.
+    /// Starts the server on the data directory, after creating its cluster on the first start.
     pub async fn start(data_dir: DataDir, bin_dir: Option<&Path>) -> anyhow::Result<Self> {
         let lock = lock(&data_dir)?;
         let binaries = match Binaries::find(bin_dir, cluster::version_of(&data_dir)?)? {
@@ -57,7 +57,7 @@ impl EmbeddedPostgres {
 
     fn start_blocking(data_dir: &DataDir, binaries: Binaries, lock: File) -> anyhow::Result<Self> {
         let cluster = Cluster::open(data_dir, &binaries)?;
-        stale::clear(cluster.path())?;
+        leftovers::clear(cluster.path())?;
         let mut attempt = 1;
         loop {
             let port = free_port()?;
@@ -79,15 +79,15 @@ impl EmbeddedPostgres {
         }
     }
 
-    /// How to reach the server.
+    /// Returns the server's URL.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
-    /// Returns when the server has ended without being told to.
+    /// Returns once the server has ended without being stopped.
     pub async fn died(&self) {
         let ended = || {
-            let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut server = self.server.lock();
             !matches!(server.try_wait(), Ok(None))
         };
         while !ended() {
@@ -95,7 +95,7 @@ impl EmbeddedPostgres {
         }
     }
 
-    /// Where a program that comes with the server is, such as `pg_dump`.
+    /// Returns the path of a program that comes with the server, such as `pg_dump`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.binaries.program(name)
     }
@@ -103,12 +103,12 @@ impl EmbeddedPostgres {
 
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
-        stop(self.server.get_mut().unwrap_or_else(PoisonError::into_inner));
+        stop(self.server.get_mut());
         self.cluster.withdraw_url();
     }
 }
 
-/// Makes sure that no other process works on this directory.
+/// Locks the directory, or fails if another process uses it.
 fn lock(data_dir: &DataDir) -> anyhow::Result<File> {
     let path = data_dir.path().join("lock");
     let file = File::create(&path).with_context(|| format!("{} can't be written", path.display()))?;
@@ -142,7 +142,7 @@ fn wait_until_ready(server: &mut Child, cluster: &Cluster) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Stops a server in order (SIGINT: PostgreSQL's fast shutdown), and by force if that takes too long.
+/// Stops a server in an orderly way (SIGINT: PostgreSQL's fast shutdown), and by force if that takes too long.
 fn stop(server: &mut Child) {
     for (signal, limit) in [(Signal::INT, STOP_LIMIT), (Signal::QUIT, Duration::from_secs(5))] {
         signal_to(server.id(), signal);

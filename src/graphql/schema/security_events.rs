@@ -76,7 +76,7 @@ pub(super) async fn security_events(
     let (events, total) = ctx
         .state()?
         .database
-        .read_of(user_id, async |conn| {
+        .read_for(user_id, async |conn| {
             let total = if counted { models::SecurityEvent::count(conn, user_id).await? } else { 0 };
             Ok((models::SecurityEvent::list(conn, user_id, page).await?, total))
         })

@@ -193,7 +193,7 @@ pub(super) async fn sessions(
     let page = pages::parse(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
     let now = state.clock.now();
-    let found = state.database.read_of(user_id, async |conn| {
+    let found = state.database.read_for(user_id, async |conn| {
         let asked = pages::is_total_selected(ctx);
         let total = if asked { models::Session::count(conn, user_id, now).await? } else { 0 };
         Ok((models::Session::list(conn, user_id, now, page).await?, total))

@@ -81,8 +81,20 @@ async fn a_black_hole() {
 async fn connections_that_are_silent_for_ever() {
     let drill = Drill::start().await;
     let began = Instant::now();
-    drill.proxy.freeze();
+    drill.proxy.lose_packets();
     drill.end("connections silent for ever, new ones work", began).await;
+}
+
+#[tokio::test]
+async fn connections_that_are_acknowledged_and_never_answered() {
+    let flags = ["--database-work-timeout=3s"];
+    let drill = Drill::with(OwnServer::start().await, &flags).await;
+    let began = Instant::now();
+    drill.proxy.freeze();
+    let name = "connections that acknowledge and never answer, waited for 3 s (`DATABASE_WORK_TIMEOUT`)";
+    let report = drill.end(name, began).await;
+    // The work's limit, and a second for a ping that is not answered either.
+    assert!(report.slowest() < Duration::from_secs(6), "{:?}", report.slowest());
 }
 
 #[tokio::test]

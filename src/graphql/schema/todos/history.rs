@@ -144,7 +144,7 @@ impl Loader<Wanted> for HistoryLoader {
         }
         let mut found = HashMap::new();
         for ((user_id, page, total), ids) in pages {
-            let read = self.0.database.read_of(user_id, async |conn| {
+            let read = self.0.database.read_for(user_id, async |conn| {
                 let totals =
                     if total { models::TodoEvent::count(conn, user_id, &ids).await? } else { Vec::new() };
                 Ok((models::TodoEvent::of_todos(conn, user_id, &ids, page).await?, totals))

@@ -154,7 +154,7 @@ pub(super) async fn todos(
     let (todos, total) = ctx
         .state()?
         .database
-        .read_of(user_id, async |conn| {
+        .read_for(user_id, async |conn| {
             let total = if counted { models::Todo::count(conn, user_id, &filter).await? } else { 0 };
             Ok((models::Todo::list(conn, user_id, &filter, order, &page).await?, total))
         })

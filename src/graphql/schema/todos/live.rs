@@ -112,7 +112,11 @@ impl Reader {
     async fn read(&mut self) -> Result<(), db::Error> {
         let user_id = self.user_id;
         let number = self.number;
-        let found = self.state.database.read(async |conn| {
+        // A subscriber can learn of a write before the writer has noted its position; its follow-up queries must not read
+        // from a replica that lacks the write.
+        let owner =
+            |(events, _): &(Vec<TodoEvent>, Vec<models::Todo>)| (!events.is_empty()).then_some(user_id);
+        let found = self.state.database.read_monotonic_for(owner, async |conn| {
             let events = TodoEvent::since(conn, user_id, number, BATCH).await?;
             let ids: Vec<_> = events.iter().map(|event| event.todo_id).collect();
             let todos =
@@ -120,11 +124,6 @@ impl Reader {
             Ok((events, todos))
         });
         let (events, todos) = found.await?;
-        if !events.is_empty() {
-            // A subscriber can learn of a write before the writer has noted its position; its follow-up queries must not
-            // read from a replica that lacks the write.
-            self.state.database.note_write_of(user_id).await?;
-        }
         let todos: HashMap<_, _> = todos.into_iter().map(|todo| (todo.id, todo)).collect();
         self.number = events.last().map_or(number, |event| event.number);
         self.read.extend(events.into_iter().map(|event| TodoChange {

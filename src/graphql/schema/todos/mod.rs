@@ -1,5 +1,6 @@
 //! Todos. The owner comes from the token; another user's todo is answered like one that does not exist.
 
+mod error;
 mod history;
 mod input;
 mod list;
@@ -67,7 +68,7 @@ async fn find(ctx: &Context<'_>, id: &ID) -> Result<Todo, AppError> {
     let todo = ctx
         .state()?
         .database
-        .read_of(user_id, async |conn| models::Todo::find(conn, user_id, id).await)
+        .read_for(user_id, async |conn| models::Todo::find(conn, user_id, id).await)
         .await?;
     Ok(Todo::new(user_id, todo.ok_or(AppError::NotFound)?))
 }

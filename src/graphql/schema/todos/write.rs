@@ -1,5 +1,6 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
+use super::error::WriteError;
 use super::input::{
     CreateTodoInput, CreateTodosInput, TodoInput, TodosInput, UpdateTodoInput, UpdateTodosInput,
 };
@@ -28,7 +29,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: CreateTodoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         writer.create(&[input.parse()?]).await?.try_into()
     }
@@ -39,7 +40,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos.")] input: CreateTodosInput,
-    ) -> Result<TodosPayload, AppError> {
+    ) -> Result<TodosPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         Ok(writer.create(&input.parse()?).await?.into())
     }
@@ -50,7 +51,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo and its changes.")] input: UpdateTodoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         let (targets, changes) = input.parse()?;
         writer.update(&targets, &changes).await?.try_into()
@@ -62,7 +63,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos and their changes.")] input: UpdateTodosInput,
-    ) -> Result<TodosPayload, AppError> {
+    ) -> Result<TodosPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         let (targets, changes) = input.parse()?;
         Ok(writer.update(&targets, &changes).await?.into())
@@ -74,7 +75,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: TodoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         Writer::new(ctx)?.complete(&input.parse()?).await?.try_into()
     }
 
@@ -84,7 +85,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos.")] input: TodosInput,
-    ) -> Result<TodosPayload, AppError> {
+    ) -> Result<TodosPayload, WriteError> {
         Ok(Writer::new(ctx)?.complete(&input.parse()?).await?.into())
     }
 
@@ -94,7 +95,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: TodoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         Writer::new(ctx)?.reopen(&input.parse()?).await?.try_into()
     }
 
@@ -104,7 +105,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos.")] input: TodosInput,
-    ) -> Result<TodosPayload, AppError> {
+    ) -> Result<TodosPayload, WriteError> {
         Ok(Writer::new(ctx)?.reopen(&input.parse()?).await?.into())
     }
 
@@ -114,7 +115,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: TodoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         Writer::new(ctx)?.delete(&input.parse()?).await?.try_into()
     }
 
@@ -124,7 +125,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos.")] input: TodosInput,
-    ) -> Result<TodosPayload, AppError> {
+    ) -> Result<TodosPayload, WriteError> {
         Ok(Writer::new(ctx)?.delete(&input.parse()?).await?.into())
     }
 
@@ -134,7 +135,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: TodoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         Writer::new(ctx)?.restore(&input.parse()?).await?.try_into()
     }
 
@@ -144,7 +145,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos.")] input: TodosInput,
-    ) -> Result<TodosPayload, AppError> {
+    ) -> Result<TodosPayload, WriteError> {
         Ok(Writer::new(ctx)?.restore(&input.parse()?).await?.into())
     }
 
@@ -154,7 +155,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: TodoInput,
-    ) -> Result<PurgedTodoPayload, AppError> {
+    ) -> Result<PurgedTodoPayload, WriteError> {
         Writer::new(ctx)?.purge(&input.parse()?).await?;
         Ok(PurgedTodoPayload { purged_todo_id: input.id })
     }
@@ -165,7 +166,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The todos.")] input: TodosInput,
-    ) -> Result<PurgedTodosPayload, AppError> {
+    ) -> Result<PurgedTodosPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         let targets = input.parse()?;
         writer.purge(&targets).await?;
@@ -174,7 +175,7 @@ impl TodoMutation {
 
     /// Permanently deletes all todos in the trash.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
-    async fn empty_trash(&self, ctx: &Context<'_>) -> Result<EmptyTrashPayload, AppError> {
+    async fn empty_trash(&self, ctx: &Context<'_>) -> Result<EmptyTrashPayload, WriteError> {
         Ok(EmptyTrashPayload { purged_count: Writer::new(ctx)?.empty_trash().await? })
     }
 
@@ -185,7 +186,7 @@ impl TodoMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The event.")] input: UndoInput,
-    ) -> Result<TodoPayload, AppError> {
+    ) -> Result<TodoPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         Ok(TodoPayload { todo: writer.undo(parse_id(&input.event_id)?).await? })
     }
@@ -206,9 +207,9 @@ struct TodoPayload {
 }
 
 impl TryFrom<Vec<Todo>> for TodoPayload {
-    type Error = AppError;
+    type Error = WriteError;
 
-    fn try_from(todos: Vec<Todo>) -> Result<Self, AppError> {
+    fn try_from(todos: Vec<Todo>) -> Result<Self, WriteError> {
         let todo = todos.into_iter().next().ok_or(AppError::NotFound)?;
         Ok(Self { todo })
     }

@@ -1,4 +1,4 @@
-//! What a crash leaves behind: a `postmaster.pid`, and perhaps the server itself.
+//! Clears the leftovers of a crash: a `postmaster.pid`, and perhaps the server itself.
 
 use std::fs;
 use std::path::Path;
@@ -11,9 +11,8 @@ use super::{POLL, STOP_LIMIT, signal_to};
 
 /// Stops a server that outlived its service, and removes the file of one that did not.
 ///
-/// Called under the lock on the data directory, so that no service wants the server any more. PostgreSQL by
-/// itself refuses to start as long as any process has the number in the file, which after a reboot is often a
-/// stranger's.
+/// Called under the lock on the data directory, so that no service uses the server any more. PostgreSQL by itself refuses
+/// to start as long as any process has the number in the file, which after a reboot is often an unrelated one's.
 pub(super) fn clear(cluster: &Path) -> anyhow::Result<()> {
     let file = cluster.join("postmaster.pid");
     let Ok(text) = fs::read_to_string(&file) else {
@@ -39,13 +38,13 @@ pub(super) fn clear(cluster: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whether a process is a server on this cluster: a server works in its cluster's directory.
+/// True if a process is a server on this cluster: a server works in its cluster's directory.
 #[cfg(target_os = "linux")]
 fn serves(pid: Pid, cluster: &Path) -> bool {
     fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).is_ok_and(|directory| directory == cluster)
 }
 
-/// Whether a process is a server: elsewhere only its name can be asked for.
+/// True if a process is a server on any cluster: only its name can be found out on these systems.
 #[cfg(not(target_os = "linux"))]
 fn serves(pid: Pid, _: &Path) -> bool {
     let output = std::process::Command::new("ps")
