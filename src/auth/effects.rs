@@ -33,8 +33,8 @@ impl Auth {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<Written<R>> + Clone,
     {
-        let written =
-            self.database.transaction_for_found(|written: &Written<R>| written.user_id, work).await?;
+        let user_of = |written: &Written<R>| written.user_id;
+        let written = self.database.transaction_for_found(user_of, work).await?;
         Ok(self.publish(written).await)
     }
 
@@ -49,8 +49,8 @@ impl Auth {
     }
 
     /// Makes a committed write visible: this process refuses the ended sessions at once (others learn of them by the
-    /// trigger's NOTIFY), and the cache drops the user. Replicas serve the user only once they have replayed the write: the
-    /// database sees to that.
+    /// trigger's NOTIFY), and the cache drops the user. The database keeps replicas from serving the user until they have
+    /// replayed the write.
     async fn publish<R>(&self, Written { result, user_id, ended }: Written<R>) -> R {
         self.revocations.add(ended);
         if let Some(user_id) = user_id {

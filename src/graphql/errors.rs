@@ -3,8 +3,9 @@ use std::sync::Arc;
 use async_graphql::{Error, ErrorExtensionValues, Name, Response, ServerError, Value};
 
 use super::RequestId;
+use super::error_code::{ErrorCode, Reason};
 use crate::domain::Problem;
-use crate::error::{AccountField, AppError, ErrorCode, RETRY_AFTER};
+use crate::error::{AccountField, AppError, RETRY_AFTER};
 
 impl From<AppError> for Error {
     fn from(error: AppError) -> Self {
@@ -17,7 +18,7 @@ impl From<AppError> for Error {
 
 fn extensions(error: &AppError) -> ErrorExtensionValues {
     let mut values = ErrorExtensionValues::default();
-    values.set("code", error.code().as_str());
+    values.set("code", ErrorCode::from(error).as_str());
     match error {
         AppError::BadUserInput(fields) => {
             let fields = fields.iter().map(|field| {
@@ -35,7 +36,7 @@ fn extensions(error: &AppError) -> ErrorExtensionValues {
             values.set("fields", fields.collect::<Vec<_>>());
         }
         AppError::Unauthenticated(reason) => {
-            values.set("reason", async_graphql::resolver_utils::enum_value(*reason));
+            values.set("reason", async_graphql::resolver_utils::enum_value(Reason::from(*reason)));
         }
         AppError::Conflict { version } => values.set("currentVersion", *version),
         AppError::Unavailable(_) => values.set("retryAfter", RETRY_AFTER),

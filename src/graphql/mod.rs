@@ -2,6 +2,7 @@
 
 mod context;
 mod engine;
+mod error_code;
 mod errors;
 mod scalars;
 mod schema;
@@ -9,6 +10,7 @@ mod schema;
 pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use engine::exceeded;
 pub use engine::{Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
+pub use error_code::ErrorCode;
 pub use errors::{is_request_error, wire_error};
 pub(crate) use schema::refresh_token_in_cookie;
 pub use schema::{Mutation, Query, Schema, schema, sdl};

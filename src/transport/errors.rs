@@ -2,7 +2,8 @@
 
 use async_graphql::ServerError;
 
-use crate::error::{ErrorCode, RETRY_AFTER};
+use crate::error::RETRY_AFTER;
+use crate::graphql::ErrorCode;
 use crate::graphql::{RequestId, wire_error};
 
 pub(super) fn timed_out() -> ServerError {

@@ -6,7 +6,7 @@ use tracing::field::display;
 use uuid::Uuid;
 
 use crate::auth::Requester;
-use crate::error::ErrorCode;
+use crate::graphql::ErrorCode;
 use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId};
 use crate::metrics::{EndedOperation, Metrics, OperationKind};
 use crate::telemetry;

@@ -33,7 +33,7 @@ async fn a_service_without_its_database_is_alive_and_not_ready() {
     let output = health("127.0.0.1", app.address.port(), &["--ready"]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("/health/ready answers 503"), "{message}");
+    assert!(message.contains("/health/ready responded with 503"), "{message}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use async_graphql::ServerError;
 use super::limits::exceeded;
 use super::plan::{Plan, PlannedField, Selected};
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Fields below `__schema` and `__type`, fragments in place. GraphiQL's and Apollo's introspection queries have some

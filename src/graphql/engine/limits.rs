@@ -1,6 +1,6 @@
 use async_graphql::ServerError;
 
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Largest number of nested selection sets. apollo-compiler and async-graphql recurse as deep.

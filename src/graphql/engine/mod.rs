@@ -55,7 +55,7 @@ use super::context::{Caller, RequestId};
 use super::errors::{self, request_error, wire_error};
 use crate::config::{Config, Limits};
 use crate::crypto;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 
 /// Preparation and execution of requests, for all transports.
 pub struct Engine<E> {

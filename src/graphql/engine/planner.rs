@@ -16,7 +16,7 @@ use super::plan::{
 };
 use super::type_system::TypeSystem;
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Selections of one field under one response key at one place. Fragments of a client overlap now and then; comparing

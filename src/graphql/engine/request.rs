@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::limits::exceeded;
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// A request of GraphQL over HTTP or a WebSocket.

@@ -8,7 +8,7 @@ use async_graphql::ServerError;
 
 use super::limits::exceeded;
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Largest number of nested brackets. apollo-compiler recurses as deep.

@@ -9,7 +9,7 @@ use async_graphql::ServerError;
 use super::limits::{MAX_RECURSION, exceeded};
 use super::lines::Lines;
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Limit for all operations of a document together, as a multiple of the limit for one: validation walks the fragments

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::document_cache::Hash;
 use crate::config::GraphqlSettings;
 use crate::crypto;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Allow-list of documents.

@@ -15,7 +15,7 @@ use super::suggestions::Suggestions;
 use super::type_system::TypeSystem;
 use super::{structure, values};
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::coded;
 
 /// Largest number of errors reported for a document; apollo-compiler finds any number.

@@ -12,7 +12,8 @@ use super::document::ValidDocument;
 use super::type_system::TypeSystem;
 use super::variables;
 use crate::domain::Problem;
-use crate::error::{AppError, ErrorCode, FieldProblem};
+use crate::error::{AppError, FieldProblem};
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::{coded, request_error};
 use crate::graphql::scalars;
 

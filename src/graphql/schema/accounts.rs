@@ -8,8 +8,9 @@ use super::pages::Connection;
 use super::security_events::{SecurityEvent, security_events};
 use super::sessions::{Session, sessions};
 use crate::auth::{Credentials, OpenedSession, Registration};
-use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
+use crate::error::AppError;
 use crate::graphql::context::ContextExt;
+use crate::graphql::error_code::{ErrorCode, Reason};
 use crate::graphql::scalars::DateTime;
 use crate::models;
 
@@ -23,7 +24,7 @@ impl AccountQuery {
     /// The requesting user, or null without an access token. A bad or expired token is an `UNAUTHENTICATED` error.
     #[graphql(directive = errors::apply(
         vec![ErrorCode::Unauthenticated],
-        vec![UnauthenticatedReason::Malformed, UnauthenticatedReason::Expired, UnauthenticatedReason::Revoked],
+        vec![Reason::Malformed, Reason::Expired, Reason::Revoked],
     ))]
     async fn me(&self, ctx: &Context<'_>) -> Option<Result<User, AppError>> {
         requesting_user(ctx).await.transpose()

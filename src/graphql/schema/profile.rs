@@ -3,8 +3,9 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use super::accounts::User;
 use super::cookie;
 use super::directives::{any_reason, errors};
-use crate::error::{AppError, ErrorCode};
+use crate::error::AppError;
 use crate::graphql::context::ContextExt;
+use crate::graphql::error_code::ErrorCode;
 
 /// Mutations of the requesting user's account.
 #[derive(Default)]

@@ -8,8 +8,9 @@ use super::cursors::{ByTime, Cursors};
 use super::directives::{any_reason, errors};
 use super::pages::{self, Connection};
 use crate::auth::Requester;
-use crate::error::{AppError, ErrorCode, UnauthenticatedReason};
+use crate::error::{AppError, UnauthenticatedReason};
 use crate::graphql::context::ContextExt;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::scalars::DateTime;
 use crate::models::{self, Position};
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::response::Refusal;
 use crate::config::Limits;
-use crate::error::ErrorCode;
+use crate::graphql::ErrorCode;
 use crate::graphql::{GraphqlRequest, exceeded, wire_error};
 
 /// Requests of a body or URL.

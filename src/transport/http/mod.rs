@@ -29,7 +29,7 @@ use super::bearer::bearer_token;
 use super::client::Peer;
 use super::errors::timed_out;
 use super::observation::Observation;
-use crate::error::ErrorCode;
+use crate::graphql::ErrorCode;
 use crate::graphql::{Caller, GraphqlRequest, RequestId, wire_error};
 use crate::telemetry;
 

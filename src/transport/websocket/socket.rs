@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, errors};
 use super::operation::{Event, OperationContext, Outlet, Running};
 use crate::auth::{Client, Requester};
-use crate::error::ErrorCode;
+use crate::graphql::ErrorCode;
 use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId, exceeded};
 use crate::metrics::GaugeGuard;
 use crate::transport::Transport;

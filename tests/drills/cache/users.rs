@@ -180,7 +180,7 @@ async fn many_callers_at_once_share_one_read_of_each_process() {
         assert_eq!(id, pair.id);
     }
     // Callers share a read within windows of 150 ms, the first of which may be about to end.
-    let most = 2 * (2 + began.elapsed().as_millis() as u64 / 150);
+    let most = 2 * (2 + u64::try_from(began.elapsed().as_millis()).unwrap() / 150);
     let reads = reads.load(Ordering::Relaxed);
     assert!((1..=most).contains(&reads), "{reads} reads in {:?}", began.elapsed());
     let joined = count(&pair.one, CacheOutcome::Joined) + count(&pair.other, CacheOutcome::Joined);

@@ -19,8 +19,9 @@ pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
 use super::directives::{any_reason, errors};
 use super::pages::{Connection, PageArguments};
-use crate::error::{AppError, ErrorCode};
+use crate::error::AppError;
 use crate::graphql::context::ContextExt;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::scalars::DateTime;
 use crate::models;
 

@@ -6,7 +6,8 @@ use super::input::{
 };
 use super::writer::Writer;
 use super::{Todo, parse_id};
-use crate::error::{AppError, ErrorCode};
+use crate::error::AppError;
+use crate::graphql::error_code::ErrorCode;
 use crate::graphql::schema::directives::{any_reason, errors};
 
 /// Error codes of creations.
