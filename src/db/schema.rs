@@ -4,19 +4,19 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// Refresh tokens of sessions: one that is live, and those that were used, to recognise a stolen one.
+    /// Refresh tokens: the live one of each session, and used ones to detect the reuse of a stolen token.
     refresh_tokens (token_hash) {
         /// SHA-256 of the token; the token itself is never stored.
         token_hash -> Bytea,
-        /// Which session it continues; ending the session deletes it.
+        /// Session of the token. Ending the session deletes the token.
         session_id -> Uuid,
-        /// When it was handed out.
+        /// Time of issue.
         created_at -> Timestamptz,
-        /// When it was exchanged for its successor.
+        /// Time of the exchange for its successor; NULL while the token is live.
         used_at -> Nullable<Timestamptz>,
-        /// The token it was exchanged for.
+        /// Hash of the successor; NULL while the token is live and after the successor is deleted.
         successor_hash -> Nullable<Bytea>,
-        /// That token, encrypted with this one, so that a repeated refresh gets the same; wiped soon after.
+        /// Successor encrypted under this token, so that a retried refresh is idempotent; erased after the reuse window.
         sealed_successor -> Nullable<Bytea>,
     }
 }
@@ -25,11 +25,11 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// Sessions that were ended before their time, for as long as an access token of theirs can live.
+    /// Sessions ended before their expiry, written by a trigger; kept for the longest lifetime of an access token.
     revoked_sessions (session_id) {
-        /// The session, whose row is gone.
+        /// Identifier of the session, whose row is deleted.
         session_id -> Uuid,
-        /// When it was ended.
+        /// Time of the revocation, by the database's clock.
         revoked_at -> Timestamptz,
     }
 }
@@ -38,27 +38,27 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// What happened to accounts: who, what, when, from where. Kept for a limited time; no secrets.
+    /// Security log of accounts, without secrets. Rows are deleted after a retention period.
     security_events (id) {
-        /// Identifier.
+        /// Random identifier.
         id -> Uuid,
-        /// Whose account; none for a login to an unknown address and after the account is deleted.
+        /// Account; NULL for a login to an unknown address and for ACCOUNT_DELETED. Deleting the user deletes the event.
         user_id -> Nullable<Uuid>,
-        /// What happened.
+        /// Kind of event, such as LOGIN_FAILED.
         kind -> Text,
-        /// When.
+        /// Time of the event.
         created_at -> Timestamptz,
-        /// Where the client was.
+        /// IP address of the client; NULL for an operator at the command line.
         ip_address -> Nullable<Inet>,
-        /// What the client said it was.
+        /// User-Agent of the client, cut to 512 characters; NULL if it sent none.
         #[max_length = 512]
         user_agent -> Nullable<Varchar>,
-        /// In which session, which may have ended since.
+        /// Session concerned, which may have ended since; NULL if none or several.
         session_id -> Nullable<Uuid>,
-        /// In which request, as in the logs and in X-Request-Id.
+        /// Request identifier, as in the log and in X-Request-Id; NULL for an operator at the command line.
         #[max_length = 128]
         request_id -> Nullable<Varchar>,
-        /// What else there is to know.
+        /// Further details for operators, an object by kind; {} by default.
         detail -> Jsonb,
     }
 }
@@ -67,22 +67,22 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// Sign-ins: each register or login opens one; ending it deletes the row.
+    /// Sessions, one per registration or login. Ending a session deletes its row.
     sessions (id) {
-        /// Random identifier.
+        /// Random identifier, the claim sid of access tokens.
         id -> Uuid,
-        /// Whose session it is; deleting the user deletes it.
+        /// Owner. Deleting the user deletes the session.
         user_id -> Uuid,
-        /// When the session was opened.
+        /// Time of the login.
         created_at -> Timestamptz,
-        /// When the session ends unless it is refreshed before.
+        /// Expiry; each refresh extends it, up to the longest lifetime of a session.
         expires_at -> Timestamptz,
-        /// When it was last used, to about a minute.
+        /// Time of the last use, to about a minute.
         last_seen_at -> Timestamptz,
-        /// What the client said it was at the last login or refresh.
+        /// User-Agent of the client at the last login or refresh, cut to 512 characters; NULL if it sent none.
         #[max_length = 512]
         user_agent -> Nullable<Varchar>,
-        /// Where the client was at the last login or refresh.
+        /// IP address of the client at the last login or refresh; NULL if unknown.
         ip_address -> Nullable<Inet>,
     }
 }
@@ -91,17 +91,17 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// How many attempts there were of late, for each thing that is counted.
+    /// Rate-limit counters of recent attempts (leaky buckets), and markers of addresses where an owner has logged in.
     throttle_buckets (key) {
-        /// SHA-256 of what is counted, such as logins from an address.
+        /// SHA-256 of scope and subject, such as logins from one address.
         key -> Bytea,
-        /// Attempts, less those that time has forgiven.
+        /// Counted attempts minus leaked and refunded ones, as of updated_at.
         level -> Float8,
-        /// When the level was right.
+        /// Time of the last counted attempt.
         updated_at -> Timestamptz,
-        /// When it was last noted that attempts are refused.
+        /// Time of the last noted refusal, which limits how often refusals are recorded; NULL if none.
         refused_at -> Nullable<Timestamptz>,
-        /// From when on the row says nothing any more.
+        /// Time after which the row has no effect and can be deleted.
         expires_at -> Timestamptz,
     }
 }
@@ -110,11 +110,11 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// The number of each user's last event; its lock puts their events in order.
+    /// Number of each user's last event. The row lock serialises the user's changes, so that events commit in order.
     todo_event_counters (user_id) {
-        /// Whose events.
+        /// Owner of the events. Deleting the user deletes the counter.
         user_id -> Uuid,
-        /// Number of the last event.
+        /// Number of the last event, from 1.
         last_number -> Int8,
     }
 }
@@ -123,28 +123,28 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// What happened to todos; written by triggers. Kept for a limited time.
+    /// History of todos, written by triggers. Rows are deleted after a retention period.
     todo_events (user_id, number) {
-        /// Whose todo.
+        /// Owner of the todo. Deleting the user deletes the event.
         user_id -> Uuid,
-        /// Place among the events of its user, without gaps.
+        /// Position among the user's events, from 1 without gaps.
         number -> Int8,
-        /// Identifier for clients.
+        /// Random identifier, shown to clients; unique per user.
         id -> Uuid,
-        /// Which todo; it may be gone.
+        /// Identifier of the todo, which may have been purged.
         todo_id -> Uuid,
-        /// What happened.
+        /// Kind of change, such as COMPLETED.
         kind -> Text,
-        /// When.
+        /// Time of the change.
         created_at -> Timestamptz,
-        /// Who did it; none where it was not done by a request.
+        /// User who made the change; NULL outside of requests, such as in housekeeping.
         actor_id -> Nullable<Uuid>,
-        /// In which request, as in the logs and in X-Request-Id.
+        /// Request identifier, as in the log and in X-Request-Id; NULL outside of requests.
         #[max_length = 128]
         request_id -> Nullable<Varchar>,
-        /// The fields that changed, before; none for a new todo and once it is purged.
+        /// Old values of the changed columns; NULL for CREATED and once the todo is purged.
         before -> Nullable<Jsonb>,
-        /// The fields that changed, afterwards; none once it is purged.
+        /// New values of the changed columns; NULL once the todo is purged.
         after -> Nullable<Jsonb>,
     }
 }
@@ -153,41 +153,41 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// What users want to do.
+    /// Todos, including the trash.
     todos (user_id, id) {
-        /// Whose it is; deleting the user deletes it.
+        /// Owner. Deleting the user deletes the todo.
         user_id -> Uuid,
-        /// Identifier, unique among those of its owner: clients may make it.
+        /// Identifier, unique per owner; a client may generate it.
         id -> Uuid,
-        /// What is to be done, in a line.
+        /// Title, one trimmed line of 1 to 200 characters.
         #[max_length = 200]
         title -> Varchar,
-        /// What else there is to say.
+        /// Free-form notes, at most 10,000 characters; empty by default.
         #[max_length = 10000]
         description -> Varchar,
-        /// How important it is.
+        /// Priority: NONE (the default), LOW, MEDIUM or HIGH.
         priority -> Text,
-        /// By when it is to be done.
+        /// Due time; NULL if none.
         due_at -> Nullable<Timestamptz>,
-        /// Words to sort it by.
+        /// Labels for filtering, in the order given: at most 20, none of them NULL; empty by default.
         tags -> Array<Nullable<Text>>,
-        /// Raised by every change; kept by a trigger.
+        /// Version for optimistic locking, from 1; incremented by a trigger with every change.
         version -> Int8,
-        /// When it was made.
+        /// Time of creation.
         created_at -> Timestamptz,
-        /// When it last changed; kept by a trigger.
+        /// Time of the last change; set by a trigger.
         updated_at -> Timestamptz,
-        /// Whether it is done; goes with completed_at, kept by triggers.
+        /// True if the todo is completed; kept consistent with completed_at by triggers.
         completed -> Bool,
-        /// When it was done.
+        /// Time of completion; NULL while the todo is open.
         completed_at -> Nullable<Timestamptz>,
-        /// When it was put into the trash.
+        /// Time of the move to the trash; NULL outside of it.
         deleted_at -> Nullable<Timestamptz>,
-        /// SHA-256 of what it was made with, to recognise a repeated request; none where the service made the identifier.
+        /// SHA-256 of the client's input, for idempotent creation; NULL if the service generated the identifier.
         creation_hash -> Nullable<Bytea>,
-        /// Whether it is in the trash.
+        /// True if the todo is in the trash; generated from deleted_at.
         in_trash -> Bool,
-        /// The words and tags it is found by.
+        /// Search terms: the words of title and description, and the tags, each prefixed with owner and kind; generated.
         terms -> Tsvector,
     }
 }
@@ -200,18 +200,18 @@ diesel::table! {
     users (id) {
         /// Random identifier, the subject of access tokens.
         id -> Uuid,
-        /// Address as entered, trimmed and NFKC-normalised; unique whatever its case.
+        /// Email address as entered, trimmed and NFKC-normalised; unique regardless of case.
         #[max_length = 255]
         email -> Varchar,
-        /// argon2id in PHC format; bcrypt in rows from the original system until their next login.
+        /// Password hash: argon2id in PHC format; bcrypt for imported accounts until their next login.
         #[max_length = 255]
         hashed_password -> Varchar,
-        /// Name shown to people.
+        /// Display name.
         #[max_length = 255]
         name -> Varchar,
-        /// When the account was made.
+        /// Time of creation.
         created_at -> Timestamptz,
-        /// When the row last changed; kept by a trigger.
+        /// Time of the last change; set by a trigger.
         updated_at -> Timestamptz,
     }
 }
@@ -220,11 +220,11 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::db::types::*;
 
-    /// How far the write-ahead log had come after each user's last write.
+    /// Position of the write-ahead log after each user's last write, for read-your-writes; written only with replicas.
     write_positions (user_id) {
-        /// The user, whichever of their sessions wrote.
+        /// User, in any session. Deleting the user deletes the row.
         user_id -> Uuid,
-        /// Bytes from the beginning of the log, a pg_lsn as a number.
+        /// WAL position in bytes: the distance of its pg_lsn from 0/0.
         position -> Int8,
     }
 }
