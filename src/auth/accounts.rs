@@ -5,7 +5,7 @@ use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
-use super::effects::Written;
+use super::effects::Change;
 use super::events::Event;
 use super::password::PasswordMatch;
 use super::sessions::NewlyOpened;
@@ -52,10 +52,10 @@ impl Auth {
         self.admit(Attempt::register(client)).await?;
         let account = self.prepare_account(input).await?;
         let session = NewlyOpened::new(self);
-        let user = self.transaction(async |conn| {
+        let user = self.transaction(None, async |conn| {
             let user = account.insert(conn).await?;
             let ended = session.insert(conn, user.id, client, EventKind::Registered).await?;
-            Ok(Written::by(user.id, ended, user))
+            Ok(Change::sessions(user.id, ended, user))
         });
         let user = user.await.map_err(refused_user)?;
         session.issue(self, user)
@@ -65,10 +65,10 @@ impl Auth {
     pub async fn create_account(&self, client: &Client, input: Registration) -> Result<User, AppError> {
         let account = self.prepare_account(input).await?;
         let now = self.clock.now();
-        let user = self.transaction(async |conn| {
+        let user = self.transaction(None, async |conn| {
             let user = account.insert(conn).await?;
             Event::new(EventKind::Registered, client).of(user.id).record(conn, now).await?;
-            Ok(Written::by(user.id, Vec::new(), user))
+            Ok(Change::sessions(user.id, Vec::new(), user))
         });
         user.await.map_err(refused_user)
     }
@@ -126,17 +126,20 @@ impl Auth {
             return Ok(LoginTry::WrongPassword);
         };
         let session = NewlyOpened::new(self);
-        let opened = self.transaction(async |conn| {
+        let opened = self.transaction(Some(user.id), async |conn| {
             attempt.forgive(conn, self.clock.now()).await?;
             let unchanged = match &verified {
                 PasswordMatch::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
                 _ => User::hold_password(conn, user.id, &hash).await?,
             };
             if !unchanged {
-                return Ok(Written::nothing(false));
+                return Ok(Change::none(false));
             }
             let ended = session.insert(conn, user.id, client, EventKind::LoginSucceeded).await?;
-            Ok(Written::by(user.id, ended, true))
+            Ok(match &verified {
+                PasswordMatch::Outdated(_) => Change::user(user.id, ended, true),
+                _ => Change::sessions(user.id, ended, true),
+            })
         });
         if opened.await? {
             Ok(LoginTry::Opened(Box::new(session.issue(self, user)?)))

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::accounts::{invalid, refused_user};
-use super::effects::Written;
+use super::effects::Change;
 use super::events::Event;
 use super::password::PasswordMatch;
 use super::sessions::end_all;
@@ -35,7 +35,7 @@ impl Auth {
         let Some(name) = name else { return self.read_user(identity.user_id).await };
         let name = Name::parse(name).map_err(|problem| invalid([(AccountField::Name, Some(problem))]))?;
         let id = identity.user_id;
-        let user = self.write(id, async |conn| User::rename(conn, id, &name).await);
+        let user = self.write_user(id, async |conn| User::rename(conn, id, &name).await);
         user.await?.ok_or_else(account_deleted)
     }
 
@@ -79,15 +79,15 @@ impl Auth {
         kept: Option<Uuid>,
     ) -> Result<Option<Vec<Uuid>>, AppError> {
         let now = self.clock.now();
-        let ended = self.transaction(async |conn| {
+        let ended = self.transaction(Some(user.id), async |conn| {
             if !User::set_password(conn, user.id, old, new).await? {
-                return Ok(Written::nothing(None));
+                return Ok(Change::none(None));
             }
             let event = Event::new(EventKind::PasswordChanged, client).of(user.id);
             let event = if let Some(id) = kept { event.within(id) } else { event };
             event.record(conn, now).await?;
             let ended = end_all(conn, client, user.id, kept, now).await?;
-            Ok(Written::by(user.id, ended.clone(), Some(ended)))
+            Ok(Change::user(user.id, ended.clone(), Some(ended)))
         });
         Ok(ended.await?)
     }
@@ -103,13 +103,13 @@ impl Auth {
         let email = Email::parse(email).map_err(|problem| invalid([(AccountField::Email, Some(problem))]))?;
         let (old, _) = self.confirm_password(identity, AccountField::Password, password).await?;
         let now = self.clock.now();
-        let user = self.transaction(async |conn| {
+        let user = self.transaction(Some(identity.user_id), async |conn| {
             let Some(user) = User::change_email(conn, identity.user_id, &email).await? else {
-                return Ok(Written::nothing(None));
+                return Ok(Change::none(None));
             };
             let event = Event::new(EventKind::EmailChanged, client).of(user.id).within(identity.session_id);
             event.with(json!({ "from": old.email, "to": user.email })).record(conn, now).await?;
-            Ok(Written::by(user.id, Vec::new(), Some(user)))
+            Ok(Change::user(user.id, Vec::new(), Some(user)))
         });
         user.await.map_err(refused_user)?.ok_or_else(account_deleted)
     }
@@ -132,7 +132,7 @@ impl Auth {
     /// Deletes an account without asking for the password, for an operator. Returns false if there was none.
     pub async fn delete_account(&self, client: &Client, user_id: Uuid) -> Result<bool, AppError> {
         let now = self.clock.now();
-        let deleted = self.transaction(async |conn| {
+        let deleted = self.transaction(None, async |conn| {
             // Lock order: the user first, which blocks logins; then the sessions; the user's row last. Other
             // transactions lock a session before they reference its user, and would deadlock with the opposite order.
             User::lock(conn, user_id).await?;
@@ -142,7 +142,7 @@ impl Auth {
                 let event = Event::new(EventKind::AccountDeleted, client);
                 event.with(json!({ "userId": user_id })).record(conn, now).await?;
             }
-            Ok(Written::by(user_id, ended, deleted))
+            Ok(Change::deletion(user_id, ended, deleted))
         });
         Ok(deleted.await?)
     }

@@ -4,8 +4,8 @@ use uuid::Uuid;
 use super::{Auth, Claims};
 use crate::error::{AppError, UnauthenticatedReason};
 
-/// The access token of a request, as its transport found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The access token of a request, as its transport found it. Without `Debug`, so that it can't be logged.
+#[derive(Clone, Copy)]
 pub enum BearerToken<'a> {
     /// Not sent.
     Absent,

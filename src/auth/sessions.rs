@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::effects::Written;
+use super::effects::Change;
 use super::events::Event;
 use super::throttle::Attempt;
 use super::{Auth, Client, Identity, RefreshToken, Requester};
@@ -90,7 +90,7 @@ impl Auth {
         self.admit(Attempt::refresh(client)).await?;
         let token =
             RefreshToken::parse(token).ok_or(AppError::Unauthenticated(UnauthenticatedReason::Malformed))?;
-        match self.transaction(async |conn| self.exchange(conn, client, &token).await).await? {
+        match self.transaction(None, async |conn| self.exchange(conn, client, &token).await).await? {
             Refreshed::Continued(user, session, successor) => {
                 self.issue_tokens(user, session.id, successor, session.expires_at)
             }
@@ -120,14 +120,14 @@ impl Auth {
         conn: &mut AsyncPgConnection,
         client: &Client,
         token: &RefreshToken,
-    ) -> QueryResult<Written<Refreshed>> {
+    ) -> QueryResult<Change<Refreshed>> {
         let now = self.clock.now();
         let hash = token.hash();
         let Some((row, mut session)) = RefreshTokenRow::lock(conn, &hash).await? else {
-            return Ok(Written::nothing(Refreshed::Refused(UnauthenticatedReason::Revoked)));
+            return Ok(Change::none(Refreshed::Refused(UnauthenticatedReason::Revoked)));
         };
         if session.expires_at <= now {
-            return Ok(Written::nothing(Refreshed::Refused(UnauthenticatedReason::Expired)));
+            return Ok(Change::none(Refreshed::Refused(UnauthenticatedReason::Expired)));
         }
         let user_id = session.user_id;
         let successor = match row.used_at {
@@ -143,14 +143,14 @@ impl Auth {
                     Session::end(conn, user_id, session.id).await?;
                     let event = Event::new(EventKind::RefreshTokenReused, client);
                     event.of(user_id).within(session.id).record(conn, now).await?;
-                    return Ok(Written::by(user_id, vec![session.id], Refreshed::Reused(session)));
+                    return Ok(Change::sessions(user_id, vec![session.id], Refreshed::Reused(session)));
                 };
                 successor
             }
         };
         let user = User::find(conn, user_id).await?;
         let user = user.ok_or(diesel::result::Error::NotFound)?;
-        Ok(Written::by(user_id, Vec::new(), Refreshed::Continued(user, session, successor)))
+        Ok(Change::sessions(user_id, Vec::new(), Refreshed::Continued(user, session, successor)))
     }
 
     /// Marks the token as used, inserts its successor and extends the session.
@@ -216,12 +216,13 @@ impl Auth {
     ) -> Result<Vec<Uuid>, AppError> {
         let user_id = identity.user_id;
         let now = self.clock.now();
-        let ended = self.transaction(async |conn| {
+        let ended = self.transaction(Some(user_id), async |conn| {
             if !Session::end(conn, user_id, id).await? {
-                return Ok(Written::nothing(Vec::new()));
+                // With an owner: an earlier attempt whose outcome was unknown may have ended it.
+                return Ok(Change::sessions(user_id, Vec::new(), Vec::new()));
             }
             Event::new(EventKind::SessionRevoked, client).of(user_id).within(id).record(conn, now).await?;
-            Ok(Written::by(user_id, vec![id], vec![id]))
+            Ok(Change::sessions(user_id, vec![id], vec![id]))
         });
         Ok(ended.await?)
     }
@@ -234,9 +235,9 @@ impl Auth {
         kept: Option<Uuid>,
     ) -> Result<Vec<Uuid>, AppError> {
         let now = self.clock.now();
-        let ended = self.transaction(async |conn| {
+        let ended = self.transaction(Some(user_id), async |conn| {
             let ended = end_all(conn, client, user_id, kept, now).await?;
-            Ok(Written::by(user_id, ended.clone(), ended))
+            Ok(Change::sessions(user_id, ended.clone(), ended))
         });
         Ok(ended.await?)
     }

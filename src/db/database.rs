@@ -105,7 +105,7 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         let written = self.write(work).await;
-        self.with_position(written, |_| Some(user_id)).await
+        self.with_position(written, async |_| Some(user_id)).await
     }
 
     /// Writes what does no harm if it is done twice: as [`write`](Self::write), and retries also if the connection is
@@ -125,7 +125,7 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         let written = self.write_idempotent(work).await;
-        self.with_position(written, |_| Some(user_id)).await
+        self.with_position(written, async |_| Some(user_id)).await
     }
 
     /// Does work in a transaction.
@@ -153,11 +153,13 @@ impl Database {
         }
     }
 
-    /// Writes a user's data in a [`transaction`](Self::transaction) that finds out whose. `user_of` returns `None` if nothing
-    /// was written that this user reads.
-    pub async fn transaction_for_found<R, F>(
+    /// Writes a user's data in a [`transaction`](Self::transaction) that may find out whose.
+    ///
+    /// `owner` runs once after the commit, with the result, or without one if the outcome is unknown. It returns the user
+    /// whose later reads must show the write.
+    pub async fn transaction_for_owner<R, F>(
         &self,
-        user_of: impl FnOnce(&R) -> Option<Uuid>,
+        owner: impl AsyncFnOnce(Option<&R>) -> Option<Uuid>,
         work: F,
     ) -> Result<R, Error>
     where
@@ -165,7 +167,7 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         let written = self.transaction(work).await;
-        self.with_position(written, |written| written.and_then(user_of)).await
+        self.with_position(written, owner).await
     }
 
     async fn run<R: Send>(
@@ -185,15 +187,15 @@ impl Database {
     }
 
     /// Stores the position of a write before its result is known to any client. Also when the outcome is unknown (then
-    /// `user_of` gets no result), so that the user's next read shows the write if it happened.
+    /// `owner` gets no result), so that the user's next read shows the write if it happened.
     async fn with_position<R>(
         &self,
         written: Result<R, Error>,
-        user_of: impl FnOnce(Option<&R>) -> Option<Uuid>,
+        owner: impl AsyncFnOnce(Option<&R>) -> Option<Uuid>,
     ) -> Result<R, Error> {
         let user_id = match &written {
-            Ok(written) => user_of(Some(written)),
-            Err(error) if error.is_unknown() => user_of(None),
+            Ok(written) => owner(Some(written)).await,
+            Err(error) if error.is_unknown() => owner(None).await,
             Err(_) => None,
         };
         let stored = self.store_position(user_id).await;

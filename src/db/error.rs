@@ -2,10 +2,13 @@ use deadpool::managed::PoolError;
 use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-/// An error of the database, judged here and nowhere else.
+/// A database error, classified here only.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection in time, a limit that was reached, or a server that can't work just now: a later retry may succeed.
+    /// No connection in time, so nothing was done: a later retry may succeed.
+    #[error("the database is unavailable: {0}")]
+    Unreachable(String),
+    /// A time limit that passed, or a server that can't work just now: a later retry may succeed.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// The connection was lost; the outcome of the work under way is unknown.
@@ -101,7 +104,10 @@ impl Error {
     /// Returns the cause without the words about the outage.
     pub fn reason(&self) -> String {
         match self {
-            Self::Unavailable(reason) | Self::Lost(reason) | Self::Refused(reason) => reason.clone(),
+            Self::Unreachable(reason)
+            | Self::Unavailable(reason)
+            | Self::Lost(reason)
+            | Self::Refused(reason) => reason.clone(),
             error => error.to_string(),
         }
     }
@@ -118,7 +124,7 @@ impl Error {
 
     /// True if the database, not the request, is the cause.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_))
+        matches!(self, Self::Unreachable(_) | Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_))
     }
 
     /// True if the work may have taken effect nonetheless: its outcome is unknown.

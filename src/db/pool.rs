@@ -166,10 +166,9 @@ impl ConnectionPool {
         self.metrics.database_wait.observe(began.elapsed().as_secs_f64());
         match got {
             Ok(connection) => Ok(Lease { connection: Some(connection), connector: &self.connector }),
-            // Nothing has been sent yet, so nothing is lost.
             Err((failure, reason)) => {
                 self.metrics.database_failures.get(failure).inc();
-                Err(Error::Unavailable(reason))
+                Err(Error::Unreachable(reason))
             }
         }
     }

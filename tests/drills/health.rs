@@ -12,5 +12,5 @@ fn a_service_that_does_not_answer_within_3_seconds_is_unhealthy() {
     let output = Service::run(command.arg("health"));
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("no answer within 3s"), "{message}");
+    assert!(message.contains("no response within 3s"), "{message}");
 }

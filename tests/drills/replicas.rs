@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use serde_json::{Value, json};
 use todo_api::db::migrations;
 
-use crate::support::{OwnServer, Standby, TestApp, TestDatabase, connector};
+use crate::support::{OwnServer, PASSWORD, Standby, TestApp, TestDatabase, connector};
 
 const CREATE: &str = "mutation($title: String!) { createTodo(input: { title: $title }) { todo { id } } }";
 const TITLES: &str = "{ todos(first: 1) { nodes { title } } }";
@@ -129,4 +129,20 @@ async fn a_promoted_replica_is_excluded() {
     for _ in 0..20 {
         assert_eq!(newest(&app, &token).await, "first");
     }
+}
+
+#[tokio::test]
+async fn an_ended_session_is_refused_at_once_even_if_the_write_position_cannot_be_stored() {
+    let cluster = Cluster::start("").await;
+    let app = cluster.app().await;
+    let ended = app.register("ada@example.com").await.token();
+    let kept = app.login("ada@example.com", PASSWORD).await.token();
+    app.me(&ended).await.data("me");
+    let mut conn = connector(&cluster.server.url()).connect().await.unwrap();
+    conn.batch_execute("ALTER TABLE write_positions RENAME TO unavailable").await.unwrap();
+    // The session ends, though the response is an error.
+    let answer = app.ask_as(&kept, "mutation { logoutOthers { revokedSessionIds } }", Value::Null).await;
+    assert_eq!(answer.code(), "INTERNAL_SERVER_ERROR");
+    // A poll could take 0.7 s to notice; this process knows.
+    assert_eq!(app.me(&ended).await.code(), "UNAUTHENTICATED");
 }
