@@ -126,7 +126,8 @@ impl Revocations {
         if let Some(answer) = self.known.lock().answer(id, asked, oldest) {
             return answer;
         }
-        self.poll(source).await?;
+        // As for the callers that wait for this poll: they get its reason, too.
+        self.poll(source).await.map_err(|error| db::Error::Unavailable(error.reason()))?;
         Ok(self.known.lock().revoked.contains_key(&id))
     }
 

@@ -130,8 +130,9 @@ impl Parts {
         }
     }
 
+    /// The number changes with the protocol: processes of both versions may share a Redis during a deployment.
     fn user_key(&self, id: Uuid) -> String {
-        format!("{}:user:{id}", self.prefix)
+        format!("{}:user2:{id}", self.prefix)
     }
 }
 

@@ -59,7 +59,16 @@ impl Redis {
         commands.cmd("GETRANGE").arg(key).arg(0).arg(MAX_BYTES - 1).cmd("TIME").ignore_errors();
         let (value, (seconds, micros)): (RedisResult<_>, (u64, u64)) =
             self.send(&commands, READ_TIMEOUT).await?;
-        Some(Found { value: value.ok(), time: seconds * 1000 + micros / 1000 })
+        let value = match value {
+            Ok(value) => Some(value),
+            // Garbage: the key holds another type.
+            Err(error) if error.code() == Some("WRONGTYPE") => None,
+            Err(error) => {
+                self.fail(&error);
+                return None;
+            }
+        };
+        Some(Found { value, time: seconds * 1000 + micros / 1000 })
     }
 
     /// Stores a value that expires at a time of Redis's clock, unless the key holds something.

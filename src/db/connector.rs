@@ -29,6 +29,10 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// (<https://www.pgbouncer.org/config.html#ignore_startup_parameters>).
 const REFUSES_OPTIONS: &str = "unsupported startup parameter";
 
+/// Time limit for the TCP connection alone. A lost SYN is retransmitted after 1, 3 and 7 seconds, and `tcp_user_timeout`
+/// does not cover it; a new attempt notices sooner that a network is back.
+const TCP_CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
 /// Opens connections to one database.
 #[derive(Clone)]
 pub struct Connector {
@@ -64,7 +68,7 @@ impl Connector {
         };
         let mut config = url.config.clone();
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(limit);
+            config.connect_timeout(limit.min(TCP_CONNECT_LIMIT));
         }
         let plain_too = url.ssl_mode == SslMode::Prefer;
         let mut connector =

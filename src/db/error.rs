@@ -127,9 +127,10 @@ impl Error {
         matches!(self, Self::Unreachable(_) | Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_))
     }
 
-    /// True if the work may have taken effect nonetheless: its outcome is unknown.
+    /// True if the work may have taken effect: its outcome is unknown. A refused attempt did nothing, but an earlier one
+    /// of the same work may have been lost.
     pub(super) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Lost(_))
+        matches!(self, Self::Unavailable(_) | Self::Lost(_) | Self::Refused(_))
     }
 }
 

@@ -82,6 +82,9 @@ impl Connections {
 
     async fn open(&self) -> Result<AsyncPgConnection, Error> {
         let mut connection = self.reconnect.connect().await?;
+        if connection.is_broken() {
+            return Err(Error::Lost("closed before its first use".into()));
+        }
         self.connector.check_limits(&mut connection).await?;
         Ok(connection)
     }
@@ -126,11 +129,12 @@ impl Manager for Connections {
     }
 }
 
-/// Closes connections that are too old, have idled too long, or are surplus and not needed any more.
+/// Reaper: closes connections that are too old, idle for too long, or surplus, and one that a probe opened for nobody.
 pub(super) async fn tidy(pool: Pool<Connections>, settings: PoolSettings) {
     let mut ticks = tokio::time::interval(TIDY_EVERY);
     loop {
         ticks.tick().await;
+        pool.manager().reconnect.discard_unused();
         let mut kept = 0;
         pool.retain(|_, metrics| {
             let idle = metrics.last_used();

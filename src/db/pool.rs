@@ -7,7 +7,9 @@ use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::CancelToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::manager::{Connections, PING_LIMIT, tidy};
@@ -19,6 +21,9 @@ use crate::metrics::{DatabaseFailure, Metrics};
 /// Delay before another attempt to get a connection where the server takes no more.
 const CROWDED_DELAY: Duration = Duration::from_millis(50);
 
+/// Connections outside the pool for retries after a stale plan, at once.
+const STALE_RETRIES: usize = 4;
+
 /// A pool of connections to one server; cheap to clone.
 #[derive(Clone)]
 pub(super) struct ConnectionPool {
@@ -28,6 +33,7 @@ pub(super) struct ConnectionPool {
     settings: PoolSettings,
     metrics: Metrics,
     last_used: Arc<Mutex<Option<Instant>>>,
+    stale_retries: Arc<Semaphore>,
     _tidy: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -72,7 +78,16 @@ impl ConnectionPool {
             .timeouts(Timeouts::default())
             .build()?;
         let tidy = Arc::new(AbortOnDropHandle::new(tokio::spawn(tidy(pool.clone(), settings))));
-        Ok(Self { pool, reconnect, connector, settings, metrics, last_used: Arc::default(), _tidy: tidy })
+        Ok(Self {
+            pool,
+            reconnect,
+            connector,
+            settings,
+            metrics,
+            last_used: Arc::default(),
+            stale_retries: Arc::new(Semaphore::new(STALE_RETRIES)),
+            _tidy: tidy,
+        })
     }
 
     /// Does a unit of work on a connection, within the limits for getting one and for the work.
@@ -121,15 +136,29 @@ impl ConnectionPool {
         // plan on the pooler's connection to the server, for as long as that is kept: an hour by default. Deallocating
         // in the same transaction has the statements prepared anew on whichever connection that is. The pooler then
         // forgets this client's statements, too, which the driver does not know: hence a connection of its own.
-        let mut conn = self.reconnect.connect().await?;
+        let open = async {
+            let permit = self.stale_retries.acquire().await;
+            self.reconnect.connect().await.map(|conn| (conn, permit))
+        };
+        let opened = timeout(self.connector.limit(), open).await;
+        let (mut conn, _permit) = opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
+        let cancel = CancelOnDrop::new(&conn, &self.connector);
         let mut first = "DEALLOCATE ALL".to_owned();
         if let Some(limits) = self.transaction_limits() {
             first = format!("{first}; {limits}");
         }
-        match timeout(limit, in_transaction(&mut conn, Some(&first), work, || {})).await {
+        let result = match timeout(limit, in_transaction(&mut conn, Some(&first), work, || {})).await {
             Ok(done) => done.map_err(Error::from),
             Err(_) => Err(Error::Unavailable(format!("the work was not done within {limit:?}"))),
+        };
+        match &result {
+            Err(error @ Error::Unavailable(_)) => self.note_failure(error),
+            result => {
+                cancel.disarm();
+                result.as_ref().err().inspect(|error| self.note_failure(error));
+            }
         }
+        result
     }
 
     fn note_failure(&self, error: &Error) {
@@ -240,11 +269,34 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take().map(Object::take) else { return };
-        // Closing the connection alone would leave the statement running, and with it its locks.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if let Some(connection) = self.connection.take().map(Object::take) {
+            drop(CancelOnDrop::new(&connection, self.connector));
+        }
+    }
+}
+
+/// Cancels a connection's statement on drop. Closing the connection alone would leave it running, and with it its locks.
+struct CancelOnDrop<'pool> {
+    token: Option<CancelToken>,
+    connector: &'pool Connector,
+}
+
+impl<'pool> CancelOnDrop<'pool> {
+    fn new(connection: &AsyncPgConnection, connector: &'pool Connector) -> Self {
+        Self { token: Some(connection.cancel_token()), connector }
+    }
+
+    fn disarm(mut self) {
+        self.token = None;
+    }
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             let connector = self.connector.clone();
-            let token = connection.cancel_token();
             runtime.spawn(async move { connector.cancel(token).await });
         }
     }

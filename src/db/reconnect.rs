@@ -130,6 +130,12 @@ impl<T: Send + 'static> Reconnect<T> {
         }
     }
 
+    /// Closes the connection of a probe if no caller has come for it.
+    pub(super) fn discard_unused(&self) {
+        let mut probe = self.0.probe.lock();
+        probe.opened.take_if(|(_, at)| at.elapsed() >= FRESH);
+    }
+
     fn want_probe(&self, deadline: Instant) {
         let until = deadline.max(Instant::now() + INTEREST);
         let mut probe = self.0.probe.lock();
@@ -161,7 +167,7 @@ async fn probe_until_answered<T>(shared: Arc<Shared<T>>) {
                 delay = LONGEST_DELAY.min(delay * 2);
             }
             // Something may be waking up behind a proxy that has taken the connection: it gets more time. Where packets
-            // are lost the kernel ends the attempt much earlier (`tcp_user_timeout`).
+            // are lost the attempt ends much earlier, by `TCP_CONNECT_LIMIT` or `tcp_user_timeout`.
             Err(_) => {
                 shared.open("no answer");
                 limit *= 2;
@@ -244,227 +250,4 @@ impl<T> Shared<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures_util::FutureExt;
-    use futures_util::future::join_all;
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(18);
-
-    /// A server that answers attempts by a script, and by `then` once that has ended.
-    #[derive(Clone)]
-    struct Server(Arc<Script>);
-
-    struct Script {
-        answers: Mutex<VecDeque<Answer>>,
-        then: Mutex<Answer>,
-        attempts: AtomicUsize,
-        /// Attempts under way now, and at most so far.
-        current: AtomicUsize,
-        most: AtomicUsize,
-    }
-
-    #[derive(Clone, Copy)]
-    enum Answer {
-        Accept,
-        AcceptAfter(Duration),
-        AcceptAt(Instant),
-        Refuse,
-        Crowded,
-        Silence,
-    }
-
-    impl Server {
-        fn new(answers: &[Answer], then: Answer) -> Self {
-            Self(Arc::new(Script {
-                answers: Mutex::new(answers.iter().copied().collect()),
-                then: Mutex::new(then),
-                attempts: AtomicUsize::new(0),
-                current: AtomicUsize::new(0),
-                most: AtomicUsize::new(0),
-            }))
-        }
-
-        fn reconnect(&self, patience: Duration) -> Reconnect<usize> {
-            let server = self.clone();
-            Reconnect::new("the server", patience, move || server.clone().answer().boxed())
-        }
-
-        async fn answer(self) -> Result<usize, Error> {
-            let script = &self.0;
-            let number = script.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-            let current = script.current.fetch_add(1, Ordering::Relaxed) + 1;
-            script.most.fetch_max(current, Ordering::Relaxed);
-            let _ended = Ended(script);
-            let answer = script.answers.lock().pop_front().unwrap_or(*script.then.lock());
-            match answer {
-                Answer::Accept => {}
-                Answer::AcceptAfter(time) => sleep(time).await,
-                Answer::AcceptAt(at) => tokio::time::sleep_until(at).await,
-                Answer::Refuse => return Err(Error::Unavailable("refused".into())),
-                Answer::Crowded => return Err(Error::Unavailable("too many connections".into())),
-                Answer::Silence => std::future::pending().await,
-            }
-            Ok(number)
-        }
-
-        fn answers_from_now_on(&self, answer: Answer) {
-            *self.0.then.lock() = answer;
-        }
-
-        fn attempts(&self) -> usize {
-            self.0.attempts.load(Ordering::Relaxed)
-        }
-    }
-
-    struct Ended<'a>(&'a Script);
-
-    impl Drop for Ended<'_> {
-        fn drop(&mut self) {
-            self.0.current.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn all_callers_share_one_probe_of_a_waking_server() {
-        let began = Instant::now();
-        let server = Server::new(&[], Answer::AcceptAt(began + Duration::from_secs(8)));
-        let reconnect = server.reconnect(PATIENCE);
-        let callers = join_all((0..100).map(|_| reconnect.connect()));
-        let probes = async {
-            sleep(Duration::from_millis(7900)).await;
-            assert!(server.attempts() <= 3, "{} attempts on a waking server", server.attempts());
-            assert_eq!(server.0.most.load(Ordering::Relaxed), 1);
-        };
-        let (connections, ()) = tokio::join!(callers, probes);
-        assert!(connections.iter().all(Result::is_ok));
-        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
-        assert!(server.0.most.load(Ordering::Relaxed) <= CONCURRENCY);
-        // The probe's own connection is one of theirs.
-        assert!(server.attempts() <= 102);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_far_server_is_not_taken_for_a_silent_one() {
-        let server = Server::new(&[], Answer::AcceptAfter(Duration::from_millis(2500)));
-        let reconnect = server.reconnect(PATIENCE);
-        for result in join_all((0..5).map(|_| reconnect.connect())).await {
-            result.unwrap();
-        }
-        assert_eq!(server.attempts(), 5);
-        assert!(!reconnect.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_login_gets_more_time_with_each_probe() {
-        let server = Server::new(&[], Answer::AcceptAfter(Duration::from_secs(5)));
-        let began = Instant::now();
-        server.reconnect(PATIENCE).connect().await.unwrap();
-        assert_eq!(server.attempts(), 2);
-        assert_eq!(began.elapsed(), ATTEMPT_LIMIT + Duration::from_secs(5));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_attempt_opens_the_breaker_and_the_first_answer_closes_it() {
-        let server = Server::new(&[Answer::Accept, Answer::Refuse], Answer::Refuse);
-        let reconnect = server.reconnect(PATIENCE);
-        reconnect.connect().await.unwrap();
-        assert!(reconnect.is_closed());
-        let waiting = tokio::spawn({
-            let reconnect = reconnect.clone();
-            async move { reconnect.connect().await }
-        });
-        sleep(Duration::from_secs(3)).await;
-        assert!(reconnect.is_open());
-        server.answers_from_now_on(Answer::Accept);
-        waiting.await.unwrap().unwrap();
-        assert!(reconnect.is_closed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn probes_of_a_server_that_refuses_back_off_up_to_a_second() {
-        let server = Server::new(&[], Answer::Refuse);
-        let began = Instant::now();
-        let error = server.reconnect(PATIENCE).connect().await.unwrap_err();
-        assert_eq!(error.reason(), "refused");
-        assert_eq!(began.elapsed(), PATIENCE);
-        // At 50 to 100 % of 0.1, 0.2, 0.4, 0.8, 1, 1 ... seconds.
-        assert!((18..=40).contains(&server.attempts()), "{} attempts", server.attempts());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn callers_fail_fast_in_an_outage_longer_than_their_patience() {
-        let server = Server::new(&[], Answer::Refuse);
-        let reconnect = server.reconnect(PATIENCE);
-        reconnect.connect().await.unwrap_err();
-        let began = Instant::now();
-        for result in join_all((0..10).map(|_| reconnect.connect())).await {
-            result.unwrap_err();
-        }
-        assert_eq!(began.elapsed(), LONGEST_DELAY);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_lost_in_silence_opens_the_breaker() {
-        let server = Server::new(&[Answer::Accept], Answer::Silence);
-        let reconnect = server.reconnect(PATIENCE);
-        reconnect.connect().await.unwrap();
-        let error = reconnect.connect().await.unwrap_err();
-        assert_eq!(error.reason(), "no answer");
-        assert!(reconnect.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_without_free_connections_is_not_away() {
-        let server = Server::new(&[Answer::Accept], Answer::Crowded);
-        let reconnect = server.reconnect(PATIENCE);
-        reconnect.connect().await.unwrap();
-        assert!(reconnect.connect().await.unwrap_err().is_crowded());
-        assert!(reconnect.is_closed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_unused_for_a_time_is_probed_again() {
-        let server = Server::new(&[], Answer::Accept);
-        let reconnect = server.reconnect(PATIENCE);
-        reconnect.connect().await.unwrap();
-        sleep(FRESH).await;
-        let connections = join_all((0..3).map(|_| reconnect.connect())).await;
-        assert!(connections.iter().all(Result::is_ok));
-        assert_eq!(server.attempts(), 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn probes_end_some_time_after_the_last_caller() {
-        let server = Server::new(&[], Answer::Refuse);
-        let reconnect = server.reconnect(Duration::ZERO);
-        reconnect.connect().await.unwrap_err();
-        sleep(INTEREST + LONGEST_DELAY).await;
-        let attempts = server.attempts();
-        sleep(INTEREST).await;
-        assert_eq!(server.attempts(), attempts);
-        // The next caller starts them again.
-        server.answers_from_now_on(Answer::Accept);
-        reconnect.connect().await.unwrap_err();
-        sleep(Duration::from_millis(1)).await;
-        assert_eq!(reconnect.connect().await.unwrap(), attempts + 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_time_without_a_break_counts_from_the_last_outage() {
-        let server = Server::new(&[Answer::Accept, Answer::Refuse, Answer::Refuse], Answer::Accept);
-        let reconnect = server.reconnect(PATIENCE);
-        let began = Instant::now();
-        let interrupted = async {
-            reconnect.connect().await.unwrap();
-            sleep(Duration::from_secs(4)).await;
-            reconnect.connect().await.unwrap();
-        };
-        tokio::join!(reconnect.closed_for(Duration::from_secs(5)), interrupted);
-        assert!(began.elapsed() > Duration::from_secs(9), "{:?}", began.elapsed());
-    }
-}
+mod tests;

@@ -79,10 +79,6 @@ impl Subscribers {
         }
     }
 
-    pub(super) fn is_listening(&self) -> bool {
-        self.revocations.borrow().is_listening
-    }
-
     /// Announces that sessions were revoked, or may have been before listening began.
     pub(super) fn announce_revocations(&self) {
         let status = RevocationStatus { is_listening: true, announced_at: Some(Instant::now()) };

@@ -76,31 +76,29 @@ async fn listen(source: &impl Source, subscribers: &Subscribers) -> anyhow::Resu
     // nothing else ever. Only a notification that another connection sends to an idle one proves that listening works.
     let probe = Uuid::new_v4();
     source.send_probe(probe).await?;
+    // Not the subscribers' state, which a worker that is being aborted may still set.
+    let mut is_listening = false;
     loop {
-        let is_listening = subscribers.is_listening();
         let limit = if is_listening { CHECK_INTERVAL } else { QUERY_TIMEOUT };
         match timeout(limit, listener.next()).await {
-            Ok(notification) => deliver(&notification?, probe, subscribers),
+            Ok(notification) => match notification? {
+                // From here on nothing is missed; sessions that were revoked before still have to be looked for.
+                Notification::TodoEvent { user_id, .. } if user_id == probe => {
+                    tracing::debug!("listening for events");
+                    is_listening = true;
+                    subscribers.announce_revocations();
+                }
+                Notification::TodoEvent { user_id, number } => subscribers.announce_event(user_id, number),
+                Notification::SessionRevoked if is_listening => subscribers.announce_revocations(),
+                // Before the probe has arrived, subscribers poll for revocations anyway.
+                Notification::SessionRevoked | Notification::Unknown => {}
+            },
             Err(_) if !is_listening => {
                 bail!("nothing arrives; DATABASE_DIRECT_URL must lead to the same database, past any pooler")
             }
             Err(_) if source.was_used_within(CHECK_INTERVAL) => catch_up(&mut listener, subscribers).await?,
             Err(_) => {}
         }
-    }
-}
-
-fn deliver(notification: &Notification, probe: Uuid, subscribers: &Subscribers) {
-    match *notification {
-        // From here on nothing is missed; sessions that were revoked before still have to be looked for.
-        Notification::TodoEvent { user_id, .. } if user_id == probe => {
-            tracing::debug!("listening for events");
-            subscribers.announce_revocations();
-        }
-        Notification::TodoEvent { user_id, number } => subscribers.announce_event(user_id, number),
-        Notification::SessionRevoked if subscribers.is_listening() => subscribers.announce_revocations(),
-        // Before the probe has arrived, subscribers poll for revocations anyway.
-        Notification::SessionRevoked | Notification::Unknown => {}
     }
 }
 

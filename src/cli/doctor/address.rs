@@ -58,6 +58,28 @@ pub(super) fn fill(text: &str, url: &DatabaseUrl) -> String {
 }
 
 /// Returns the first host, unresolved.
+/// Parts of a URL that tell the route to a database.
+#[derive(PartialEq)]
+pub(super) struct Endpoint<'a> {
+    hosts: &'a [Host],
+    addresses: &'a [IpAddr],
+    ports: Vec<u16>,
+    user: Option<&'a str>,
+    database: Option<&'a str>,
+}
+
+pub(super) fn endpoint(url: &DatabaseUrl) -> Endpoint<'_> {
+    let config = url.config();
+    let ports = if config.get_ports().is_empty() { vec![5432] } else { config.get_ports().to_vec() };
+    Endpoint {
+        hosts: config.get_hosts(),
+        addresses: config.get_hostaddrs(),
+        ports,
+        user: config.get_user(),
+        database: config.get_dbname(),
+    }
+}
+
 pub(super) fn host_of(url: &DatabaseUrl) -> String {
     match url.config().get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),

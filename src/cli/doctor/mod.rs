@@ -139,7 +139,7 @@ impl Examination<'_> {
 
     /// True if the URL without a pooler is another one.
     fn has_bypass(&self) -> bool {
-        self.url.without_password().0 != self.direct.without_password().0
+        address::endpoint(&self.url) != address::endpoint(&self.direct)
     }
 
     /// Opens two connections in a row, the first of which may have to wake the database up.

@@ -36,7 +36,7 @@ impl Pair {
     }
 
     fn key(&self) -> String {
-        format!("todo-api:{}:user:{}", connector(&self.one.database.url).fingerprint(), self.id)
+        format!("todo-api:{}:user2:{}", connector(&self.one.database.url).fingerprint(), self.id)
     }
 
     /// Sends requests until Redis has answered one of each process.
