@@ -40,9 +40,9 @@ const TRACES: &str = "Traces are configured by OpenTelemetry's variables, which 
 enum Command {
     /// Serve the API (the default)
     Serve,
-    /// Check that the service on this machine, at HOST and PORT, is alive
+    /// Check that the service at HOST and PORT on this machine is alive
     Health {
-        /// Check that it can serve requests: that its database is up
+        /// Check readiness instead: that requests can be served
         #[arg(long)]
         ready: bool,
     },

@@ -62,17 +62,17 @@ pub enum AppError {
     /// The access token is missing or bad.
     #[error("{}", explain(*.0))]
     Unauthenticated(UnauthenticatedReason),
-    /// Authenticated or not, this is not allowed; holds the message.
+    /// Not allowed, whether authenticated or not; holds the message.
     #[error("{0}")]
     Forbidden(&'static str),
     /// No such row, or it belongs to another user.
     #[error("Not found.")]
     NotFound,
     /// The email address belongs to another account.
-    #[error("An account with this email address exists already.")]
+    #[error("An account with this email address already exists.")]
     EmailTaken,
     /// The todo is not in the expected state; nothing was written.
-    #[error("The todo has changed, or is not as expected.")]
+    #[error("The todo is not in the expected state; nothing was written.")]
     Conflict {
         /// Current version of the todo.
         version: i64,
@@ -84,15 +84,20 @@ pub enum AppError {
         wait: Duration,
     },
     /// Busy or unreachable; holds the reason for the log.
-    #[error("The service is busy. Please try again in a moment.")]
+    #[error("{BUSY}")]
     Unavailable(String),
     /// A bug or a broken dependency; holds the cause for the log.
-    #[error("Something went wrong. Please try again, and report it if it stays.")]
+    #[error("{INTERNAL}")]
     Internal(Arc<anyhow::Error>),
 }
 
 /// Seconds after which a client may retry while the service is unavailable.
 pub(crate) const RETRY_AFTER: u64 = 1;
+/// Message while the service is unavailable.
+pub(crate) const BUSY: &str = "The service is busy. Please try again in a moment.";
+/// Message of an unexpected error.
+pub(crate) const INTERNAL: &str =
+    "Something went wrong. Please try again; if it keeps happening, report it with the request id.";
 
 impl AppError {
     /// Wraps an unexpected error.

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::AccessTokens;
+use crate::config::MAX_ACCESS_TOKEN_TTL;
 use crate::db;
 use crate::models::{Expired, lock_expired};
 use crate::state::AppState;
@@ -51,7 +51,7 @@ pub async fn delete_expired(state: &AppState) -> Result<(), db::Error> {
         (Expired::Sessions, Duration::ZERO),
         (Expired::RefreshTokens, settings.refresh_token_ttl),
         (Expired::SealedSuccessors, settings.refresh_reuse_window),
-        (Expired::Revocations, AccessTokens::MAX_LIFETIME),
+        (Expired::Revocations, MAX_ACCESS_TOKEN_TTL),
         (Expired::ThrottleBuckets, Duration::ZERO),
         (Expired::SecurityEvents, settings.security_event_retention),
         (Expired::TrashedTodos, state.todos.trash_retention),

@@ -10,7 +10,7 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | [`cli`] | command line and composition root: the only place that starts things |
+//! | [`cli`] | command line and composition root: builds the state and starts the listeners, housekeeping and the embedded PostgreSQL |
 //! | [`http`] | listener, routes, middleware, health, metrics endpoint, the IDE's page |
 //! | `transport` | GraphQL over HTTP and WebSocket |
 //! | [`graphql`] | the schema with thin resolvers, and the engine that validates, plans and executes |
@@ -20,13 +20,16 @@
 //! | [`db`] | connections, pool, reconnect, replicas, TLS, migrations, the embedded server |
 //! | [`config`] | settings from the environment, `.env` and flags, parsed and checked |
 //! | [`state`] | state shared by all requests |
-//! | [`error`] | expected failures |
+//! | [`error`] | expected failures of an operation |
 //! | [`cache`] | users, cached in Redis where one is configured |
 //! | [`feed`] | notifications of changed todos and ended sessions, across processes |
 //! | [`housekeeping`] | deletes expired rows |
 //! | [`import`] | takes over the users of the original system |
 //! | [`metrics`] | counters and histograms |
 //! | `telemetry` | logs and traces |
+//! | [`crypto`] | TLS provider, hashes, random bytes |
+//! | [`data_dir`] | directory of generated secrets and of the embedded PostgreSQL |
+//! | [`Clock`] | source of the time |
 
 pub mod auth;
 pub mod cache;

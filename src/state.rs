@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::Clock;
-use crate::auth::{Auth, AuthParts, SigningKeys};
+use crate::auth::{Auth, AuthDependencies, SigningKeys};
 use crate::cache::Cache;
 use crate::config::{Config, TodoSettings};
 use crate::db::{Connectors, Database};
@@ -14,10 +14,10 @@ use crate::metrics::Metrics;
 
 /// Shared state; cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<Parts>);
+pub struct AppState(Arc<StateInner>);
 
 /// Fields of [`AppState`].
-pub struct Parts {
+pub struct StateInner {
     /// Connections to the database.
     pub database: Database,
     /// Accounts and sessions.
@@ -26,7 +26,7 @@ pub struct Parts {
     pub cache: Cache,
     /// Counters and histograms.
     pub metrics: Metrics,
-    /// Notified after each authenticated request; housekeeping waits for it.
+    /// Notified by each login, refresh and authenticated request; housekeeping waits for it.
     pub activity: Arc<Notify>,
     /// Notifications of changed todos and ended sessions.
     pub feed: Feed,
@@ -50,7 +50,7 @@ impl AppState {
         let database = Database::new(primary, replicas, config.database.pool(), metrics.clone())?;
         let feed = Feed::new(database.clone(), direct);
         let activity = Arc::new(Notify::new());
-        let parts = AuthParts {
+        let parts = AuthDependencies {
             database: database.clone(),
             cache: cache.clone(),
             feed: feed.clone(),
@@ -59,7 +59,7 @@ impl AppState {
             clock: clock.clone(),
         };
         let auth = Auth::new(parts, config.auth.clone(), keys)?;
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(StateInner {
             database,
             auth,
             cache,
@@ -73,9 +73,9 @@ impl AppState {
 }
 
 impl std::ops::Deref for AppState {
-    type Target = Parts;
+    type Target = StateInner;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &StateInner {
         &self.0
     }
 }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::keys::{SigningKey, SigningKeys};
-use crate::config::MAX_ACCESS_TOKEN_TTL;
 use crate::error::UnauthenticatedReason;
 
 /// Signs and verifies access tokens, which are short-lived JWTs.
@@ -59,9 +58,6 @@ pub struct Claims {
 }
 
 impl AccessTokens {
-    /// Longest lifetime of an access token, and so the time for which revocations are kept.
-    pub const MAX_LIFETIME: Duration = MAX_ACCESS_TOKEN_TTL;
-
     /// Creates the tokens of one issuer and audience.
     ///
     /// Signs and verifies with each key, so that a bad key stops the start instead of the first login.

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
 use super::effects::Change;
-use super::events::Event;
+use super::events::SecurityEntry;
 use super::password::PasswordMatch;
 use super::sessions::NewlyOpened;
 use super::throttle::{Admission, Attempt};
@@ -15,7 +15,7 @@ use crate::db;
 use crate::domain::{Email, Name, Password, Problem};
 use crate::error::{AccountField, AppError};
 use crate::metrics::LoginOutcome;
-use crate::models::{EventKind, NewUser, User};
+use crate::models::{NewUser, SecurityEventKind, User};
 
 /// Time after which a failed login is answered, counted from its start.
 ///
@@ -54,7 +54,7 @@ impl Auth {
         let session = NewlyOpened::new(self);
         let user = self.transaction(None, async |conn| {
             let user = account.insert(conn).await?;
-            let ended = session.insert(conn, user.id, client, EventKind::Registered).await?;
+            let ended = session.insert(conn, user.id, client, SecurityEventKind::Registered).await?;
             Ok(Change::sessions(user.id, ended, user))
         });
         let user = user.await.map_err(refused_user)?;
@@ -67,7 +67,10 @@ impl Auth {
         let now = self.clock.now();
         let user = self.transaction(None, async |conn| {
             let user = account.insert(conn).await?;
-            Event::new(EventKind::Registered, client).of(user.id).record(conn, now).await?;
+            SecurityEntry::new(SecurityEventKind::Registered, client)
+                .for_user(user.id)
+                .record(conn, now)
+                .await?;
             Ok(Change::sessions(user.id, Vec::new(), user))
         });
         user.await.map_err(refused_user)
@@ -89,7 +92,7 @@ impl Auth {
             Admission::Refused { wait, is_notable } => {
                 self.metrics.logins.get(LoginOutcome::Throttled).inc();
                 if is_notable {
-                    self.record_failed_login(client, EventKind::LoginThrottled, email).await?;
+                    self.record_failed_login(client, SecurityEventKind::LoginThrottled, email).await?;
                 }
                 return Err(AppError::RateLimited { wait });
             }
@@ -106,7 +109,7 @@ impl Auth {
             }
         }
         self.metrics.logins.get(LoginOutcome::Failed).inc();
-        self.record_failed_login(client, EventKind::LoginFailed, email).await?;
+        self.record_failed_login(client, SecurityEventKind::LoginFailed, email).await?;
         sleep_until(answer_at).await;
         Err(AppError::InvalidCredentials)
     }
@@ -130,12 +133,12 @@ impl Auth {
             attempt.forgive(conn, self.clock.now()).await?;
             let unchanged = match &verified {
                 PasswordMatch::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
-                _ => User::hold_password(conn, user.id, &hash).await?,
+                _ => User::lock_password(conn, user.id, &hash).await?,
             };
             if !unchanged {
                 return Ok(Change::none(false));
             }
-            let ended = session.insert(conn, user.id, client, EventKind::LoginSucceeded).await?;
+            let ended = session.insert(conn, user.id, client, SecurityEventKind::LoginSucceeded).await?;
             Ok(match &verified {
                 PasswordMatch::Outdated(_) => Change::user(user.id, ended, true),
                 _ => Change::sessions(user.id, ended, true),
@@ -152,14 +155,14 @@ impl Auth {
     async fn record_failed_login(
         &self,
         client: &Client,
-        kind: EventKind,
+        kind: SecurityEventKind,
         email: &Email,
     ) -> Result<(), AppError> {
         let now = self.clock.now();
         let recorded = self.database.write(async |conn| {
             let user = User::find_for_login(conn, email).await?;
-            let event = Event::new(kind, client);
-            let event = if let Some((user, _)) = user { event.of(user.id) } else { event };
+            let event = SecurityEntry::new(kind, client);
+            let event = if let Some((user, _)) = user { event.for_user(user.id) } else { event };
             event.record(conn, now).await
         });
         Ok(recorded.await?)

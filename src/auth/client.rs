@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Origin of a request, as recorded with sessions and security events.
+/// Sender of a request, as recorded with sessions and security events.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     /// Address of the client; `None` for an operator at the command line.
@@ -17,7 +17,7 @@ impl Client {
     /// Longest stored user agent, in characters.
     const MAX_USER_AGENT: usize = 512;
 
-    /// A client that came over the network.
+    /// Creates the client of a request over the network.
     pub fn remote(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
         let user_agent = user_agent.map(|text| {
             text.chars().filter(|c| !c.is_control()).take(Self::MAX_USER_AGENT).collect::<String>()
@@ -29,7 +29,7 @@ impl Client {
         }
     }
 
-    /// An operator at the command line.
+    /// Creates the client that stands for an operator at the command line.
     pub fn operator() -> Self {
         Self { user_agent: Some("todo-api, by an operator".into()), ..Self::default() }
     }

@@ -5,31 +5,31 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Client;
-use crate::models::{EventKind, NewSecurityEvent, Stored};
+use crate::models::{NewSecurityEvent, SecurityEventKind, TextColumn};
 
 /// A security event that is about to be recorded.
-pub(super) struct Event<'a> {
-    kind: EventKind,
+pub(super) struct SecurityEntry<'a> {
+    kind: SecurityEventKind,
     user_id: Option<Uuid>,
     session_id: Option<Uuid>,
     client: &'a Client,
     detail: Value,
 }
 
-impl<'a> Event<'a> {
-    pub(super) fn new(kind: EventKind, client: &'a Client) -> Self {
+impl<'a> SecurityEntry<'a> {
+    pub(super) fn new(kind: SecurityEventKind, client: &'a Client) -> Self {
         Self { kind, user_id: None, session_id: None, client, detail: json!({}) }
     }
 
-    pub(super) fn of(self, user_id: Uuid) -> Self {
+    pub(super) fn for_user(self, user_id: Uuid) -> Self {
         Self { user_id: Some(user_id), ..self }
     }
 
-    pub(super) fn within(self, session_id: Uuid) -> Self {
+    pub(super) fn for_session(self, session_id: Uuid) -> Self {
         Self { session_id: Some(session_id), ..self }
     }
 
-    pub(super) fn with(self, detail: Value) -> Self {
+    pub(super) fn with_detail(self, detail: Value) -> Self {
         Self { detail, ..self }
     }
 
@@ -37,7 +37,7 @@ impl<'a> Event<'a> {
     pub(super) async fn record(self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
         let event = NewSecurityEvent {
             user_id: self.user_id,
-            kind: Stored(self.kind),
+            kind: TextColumn(self.kind),
             created_at: now,
             ip_address: self.client.address(),
             user_agent: self.client.user_agent(),

@@ -25,13 +25,13 @@ impl SigningKey {
     /// Minimum length of a secret in bytes: the output of the hash of HS256 (RFC 7518, section 3.2).
     pub const MIN_SECRET_BYTES: usize = 32;
 
-    /// An HS256 key from text; surrounding white space does not count towards its length.
+    /// Creates an HS256 key from text; surrounding white space does not count towards its length.
     pub fn from_text(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
         Self::check_length(secret.expose_secret().trim_ascii())?;
         Self::from_secret(secret)
     }
 
-    /// An HS256 key from any bytes.
+    /// Creates an HS256 key from any bytes.
     pub fn from_secret(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
         let secret = secret.expose_secret();
         Self::check_length(secret)?;

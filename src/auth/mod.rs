@@ -59,15 +59,15 @@ pub struct Auth {
     clock: Clock,
 }
 
-/// Parts of the service that [`Auth`] works with.
-pub struct AuthParts {
+/// Dependencies that [`Auth`] is built from.
+pub struct AuthDependencies {
     /// The database.
     pub database: Database,
     /// The cache of users.
     pub cache: Cache,
     /// Notifications of ended sessions.
     pub feed: Feed,
-    /// Notified after each authenticated request; housekeeping waits for it.
+    /// Notified by each login, refresh and authenticated request; housekeeping waits for it.
     pub activity: Arc<Notify>,
     /// Counters.
     pub metrics: Metrics,
@@ -76,9 +76,9 @@ pub struct AuthParts {
 }
 
 impl Auth {
-    /// Checks the keys by signing with each; must be called on a tokio runtime.
-    pub fn new(parts: AuthParts, settings: AuthSettings, keys: SigningKeys) -> anyhow::Result<Self> {
-        let AuthParts { database, cache, feed, activity, metrics, clock } = parts;
+    /// Creates the rules. Checks the keys by signing with each; must be called on a tokio runtime.
+    pub fn new(parts: AuthDependencies, settings: AuthSettings, keys: SigningKeys) -> anyhow::Result<Self> {
+        let AuthDependencies { database, cache, feed, activity, metrics, clock } = parts;
         let passwords = PasswordHasher::new(
             settings.password_hash_concurrency(),
             settings.password_hash_timeout,
@@ -101,12 +101,12 @@ impl Auth {
         })
     }
 
-    /// Settings of accounts and sessions.
+    /// Returns the settings of accounts and sessions.
     pub fn settings(&self) -> &AuthSettings {
         &self.settings
     }
 
-    /// Signs and verifies access tokens.
+    /// Returns the signer and verifier of access tokens.
     pub fn access_tokens(&self) -> &AccessTokens {
         &self.access_tokens
     }
@@ -122,7 +122,7 @@ impl Auth {
         if seen.is_empty() {
             return Ok(());
         }
-        self.database.write_idempotent(async |conn| Session::seen(conn, &seen).await).await
+        self.database.write_idempotent(async |conn| Session::store_last_seen(conn, &seen).await).await
     }
 
     /// Returns once the session has ended, in whichever process.

@@ -70,7 +70,7 @@ impl Strength {
 }
 
 impl PasswordHasher {
-    /// A hasher of at most `concurrency` passwords at once, 19 MiB each; others wait for at most `timeout`.
+    /// Creates a hasher of at most `concurrency` passwords at once, 19 MiB each; others wait for at most `timeout`.
     pub fn new(concurrency: usize, timeout: Duration, metrics: Metrics) -> anyhow::Result<Self> {
         let mut hasher = Self {
             permits: Arc::new(Semaphore::new(concurrency)),

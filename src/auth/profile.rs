@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use super::accounts::{invalid, refused_user};
 use super::effects::Change;
-use super::events::Event;
+use super::events::SecurityEntry;
 use super::password::PasswordMatch;
 use super::sessions::end_all;
 use super::throttle::Attempt;
 use super::{Auth, Client, Identity};
 use crate::domain::{Email, Name, NewPassword, Password, Problem};
 use crate::error::{AccountField, AppError, UnauthenticatedReason};
-use crate::models::{EventKind, Session, User};
+use crate::models::{SecurityEventKind, Session, User};
 
 impl Auth {
     /// Returns the user, from the cache where one is used.
@@ -83,8 +83,8 @@ impl Auth {
             if !User::set_password(conn, user.id, old, new).await? {
                 return Ok(Change::none(None));
             }
-            let event = Event::new(EventKind::PasswordChanged, client).of(user.id);
-            let event = if let Some(id) = kept { event.within(id) } else { event };
+            let event = SecurityEntry::new(SecurityEventKind::PasswordChanged, client).for_user(user.id);
+            let event = if let Some(id) = kept { event.for_session(id) } else { event };
             event.record(conn, now).await?;
             let ended = end_all(conn, client, user.id, kept, now).await?;
             Ok(Change::user(user.id, ended.clone(), Some(ended)))
@@ -107,8 +107,10 @@ impl Auth {
             let Some(user) = User::change_email(conn, identity.user_id, &email).await? else {
                 return Ok(Change::none(None));
             };
-            let event = Event::new(EventKind::EmailChanged, client).of(user.id).within(identity.session_id);
-            event.with(json!({ "from": old.email, "to": user.email })).record(conn, now).await?;
+            let event = SecurityEntry::new(SecurityEventKind::EmailChanged, client)
+                .for_user(user.id)
+                .for_session(identity.session_id);
+            event.with_detail(json!({ "from": old.email, "to": user.email })).record(conn, now).await?;
             Ok(Change::user(user.id, Vec::new(), Some(user)))
         });
         user.await.map_err(refused_user)?.ok_or_else(account_deleted)
@@ -139,8 +141,8 @@ impl Auth {
             let ended = Session::end_all(conn, user_id, None).await?;
             let deleted = User::delete(conn, user_id).await?;
             if deleted {
-                let event = Event::new(EventKind::AccountDeleted, client);
-                event.with(json!({ "userId": user_id })).record(conn, now).await?;
+                let event = SecurityEntry::new(SecurityEventKind::AccountDeleted, client);
+                event.with_detail(json!({ "userId": user_id })).record(conn, now).await?;
             }
             Ok(Change::deletion(user_id, ended, deleted))
         });

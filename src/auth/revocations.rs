@@ -7,7 +7,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::AccessTokens;
+use crate::config::MAX_ACCESS_TOKEN_TTL;
 use crate::db::{self, Database};
 use crate::feed::{Feed, RevocationSubscriber};
 use crate::models::RevokedSession;
@@ -58,10 +58,10 @@ trait Source {
 
 impl Source for Database {
     async fn revoked_since(&self, time: Option<DateTime<Utc>>) -> Result<Vec<RevokedSession>, db::Error> {
-        let lifetime = AccessTokens::MAX_LIFETIME.as_secs();
+        let lifetime = MAX_ACCESS_TOKEN_TTL.as_secs();
         let read = self.read(async |conn| match time {
-            Some(time) => RevokedSession::since(conn, time).await,
-            None => RevokedSession::within(conn, lifetime).await,
+            Some(time) => RevokedSession::list_since(conn, time).await,
+            None => RevokedSession::list_within(conn, lifetime).await,
         });
         read.await
     }
@@ -94,7 +94,7 @@ impl Known {
         self.revoked.extend(ids.into_iter().map(|id| (id, now)));
         if self.revoked.len() > before {
             // No access token of an older session is valid any more.
-            self.revoked.retain(|_, learned| now - *learned < AccessTokens::MAX_LIFETIME);
+            self.revoked.retain(|_, learned| now - *learned < MAX_ACCESS_TOKEN_TTL);
         }
     }
 }

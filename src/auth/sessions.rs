@@ -6,11 +6,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::effects::Change;
-use super::events::Event;
+use super::events::SecurityEntry;
 use super::throttle::Attempt;
 use super::{Auth, Client, Identity, RefreshToken, Requester};
 use crate::error::{AppError, UnauthenticatedReason};
-use crate::models::{EventKind, NewRefreshToken, NewSession, RefreshTokenRow, Session, User};
+use crate::models::{NewRefreshToken, NewSession, RefreshTokenRow, SecurityEventKind, Session, User};
 
 /// A session that was just opened or refreshed, with the secrets for its client alone.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl NewlyOpened {
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
         client: &Client,
-        kind: EventKind,
+        kind: SecurityEventKind,
     ) -> QueryResult<Vec<Uuid>> {
         let session = NewSession {
             id: self.id,
@@ -61,7 +61,11 @@ impl NewlyOpened {
         session.insert(conn).await?;
         let token_hash = &self.refresh_token.hash();
         NewRefreshToken { token_hash, session_id: self.id, created_at: self.now }.insert(conn).await?;
-        Event::new(kind, client).of(user_id).within(self.id).record(conn, self.now).await?;
+        SecurityEntry::new(kind, client)
+            .for_user(user_id)
+            .for_session(self.id)
+            .record(conn, self.now)
+            .await?;
         Session::end_surplus(conn, user_id).await
     }
 
@@ -141,8 +145,8 @@ impl Auth {
                 let sealed = row.sealed_successor.filter(|_| in_window);
                 let Some(successor) = sealed.and_then(|sealed| token.open(&sealed).ok()) else {
                     Session::end(conn, user_id, session.id).await?;
-                    let event = Event::new(EventKind::RefreshTokenReused, client);
-                    event.of(user_id).within(session.id).record(conn, now).await?;
+                    let event = SecurityEntry::new(SecurityEventKind::RefreshTokenReused, client);
+                    event.for_user(user_id).for_session(session.id).record(conn, now).await?;
                     return Ok(Change::sessions(user_id, vec![session.id], Refreshed::Reused(session)));
                 };
                 successor
@@ -173,8 +177,8 @@ impl Auth {
             (now + settings.refresh_token_ttl).min(session.created_at + settings.session_ttl);
         Session::extend(conn, session.id, now, session.expires_at, client.user_agent(), client.address())
             .await?;
-        let event = Event::new(EventKind::SessionRefreshed, client);
-        event.of(session.user_id).within(session.id).record(conn, now).await
+        let event = SecurityEntry::new(SecurityEventKind::SessionRefreshed, client);
+        event.for_user(session.user_id).for_session(session.id).record(conn, now).await
     }
 
     /// Ends the session of the access token, or else of the refresh token; returns the ended sessions.
@@ -221,7 +225,11 @@ impl Auth {
                 // With an owner: an earlier attempt whose outcome was unknown may have ended it.
                 return Ok(Change::sessions(user_id, Vec::new(), Vec::new()));
             }
-            Event::new(EventKind::SessionRevoked, client).of(user_id).within(id).record(conn, now).await?;
+            SecurityEntry::new(SecurityEventKind::SessionRevoked, client)
+                .for_user(user_id)
+                .for_session(id)
+                .record(conn, now)
+                .await?;
             Ok(Change::sessions(user_id, vec![id], vec![id]))
         });
         Ok(ended.await?)
@@ -253,8 +261,8 @@ pub(super) async fn end_all(
 ) -> QueryResult<Vec<Uuid>> {
     let ended = Session::end_all(conn, user_id, kept).await?;
     if !ended.is_empty() {
-        let event = Event::new(EventKind::SessionRevoked, client).of(user_id);
-        event.with(json!({ "sessionIds": ended })).record(conn, now).await?;
+        let event = SecurityEntry::new(SecurityEventKind::SessionRevoked, client).for_user(user_id);
+        event.with_detail(json!({ "sessionIds": ended })).record(conn, now).await?;
     }
     Ok(ended)
 }

@@ -1,6 +1,8 @@
 //! Rate limits on logins, registrations and refreshes. Counted in PostgreSQL, so that all processes share them, each time
 //! a field is executed: batching or aliasing operations gains nothing.
 
+mod rule;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,77 +10,18 @@ use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
+use self::rule::{CONFIRM, LOGIN_ACCOUNT, LOGIN_ADDRESS, LOGIN_PAIR, REFRESH, REGISTER, Rule};
 use super::{Auth, Client};
 use crate::crypto;
 use crate::domain::Email;
 use crate::error::AppError;
-use crate::metrics::Throttled;
+use crate::metrics::ThrottledAction;
 use crate::models::ThrottleBucket;
 
-/// A limit on attempts.
-#[derive(Clone, Copy, Debug)]
-enum Rule {
-    /// Token bucket: `burst` attempts at once, then one per `interval`.
-    Rate { burst: u32, interval: Duration },
-    /// Exponential back-off: `free` attempts, then delays that double from `first` up to `longest`. Reset after
-    /// `forgiven` without an attempt.
-    Delay { free: u32, first: Duration, longest: Duration, forgiven: Duration },
-}
-
-/// Logins to one account from one address: lenient with typing errors, one guess a minute for an attacker.
-const LOGIN_PAIR: Rule = Rule::Delay {
-    free: 5,
-    first: Duration::from_secs(1),
-    longest: Duration::from_mins(1),
-    forgiven: Duration::from_hours(1),
-};
-/// Logins to one account from all addresses without a successful login so far.
-const LOGIN_ACCOUNT: Rule = Rule::Rate { burst: 50, interval: Duration::from_secs(10) };
-/// Logins from one address to all accounts; enough for the people behind one router.
-const LOGIN_ADDRESS: Rule = Rule::Rate { burst: 100, interval: Duration::from_secs(2) };
-/// Registrations from one address.
-const REGISTER: Rule = Rule::Rate { burst: 50, interval: Duration::from_secs(20) };
-/// Refreshes from one address, which may be a server that renders pages for many users.
-const REFRESH: Rule = Rule::Rate { burst: 600, interval: Duration::from_millis(100) };
-/// Confirmations of the password within a session.
-const CONFIRM: Rule = LOGIN_PAIR;
-/// Time for which a successful login marks its address as the owner's.
+/// Time for which an address counts as the owner's after a successful login.
 const KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 /// Interval at which refusals of one counter are recorded as security events.
 const NOTABLE_EVERY: TimeDelta = TimeDelta::minutes(10);
-
-impl Rule {
-    /// Returns the bucket's level after another attempt now, or as an error the time to wait.
-    fn attempt(self, bucket: Option<&ThrottleBucket>, now: DateTime<Utc>) -> Result<f64, Duration> {
-        let Some(bucket) = bucket else { return Ok(1.0) };
-        let quiet = (now - bucket.updated_at).to_std().unwrap_or_default();
-        match self {
-            Self::Rate { burst, interval } => {
-                let level = (bucket.level - quiet.div_duration_f64(interval)).max(0.0) + 1.0;
-                let over = level - f64::from(burst);
-                if over > 0.0 { Err(interval.mul_f64(over)) } else { Ok(level) }
-            }
-            Self::Delay { forgiven, .. } if quiet >= forgiven => Ok(1.0),
-            Self::Delay { free, first, longest, .. } => {
-                let over = bucket.level - f64::from(free);
-                let delay = if over < 0.0 {
-                    Duration::ZERO
-                } else {
-                    first.mul_f64(over.min(16.0).exp2()).min(longest)
-                };
-                delay.checked_sub(quiet).filter(|left| !left.is_zero()).map_or(Ok(bucket.level + 1.0), Err)
-            }
-        }
-    }
-
-    /// Time after which a bucket with this level counts as empty.
-    fn expiry(self, level: f64) -> Duration {
-        match self {
-            Self::Rate { interval, .. } => interval.mul_f64(level.max(0.0)),
-            Self::Delay { forgiven, .. } => forgiven,
-        }
-    }
-}
 
 /// A rule with the key of its bucket.
 struct Counter {
@@ -104,7 +47,7 @@ fn bucket_key(scope: &str, subject: &[&str]) -> [u8; 32] {
 
 /// An attempt with the counters that limit it; forgiven when it succeeds.
 pub(super) struct Attempt {
-    kind: Throttled,
+    kind: ThrottledAction,
     counters: Vec<Counter>,
     known_address: Option<KnownAddress>,
 }
@@ -112,7 +55,7 @@ pub(super) struct Attempt {
 /// Marks an address from which the owner of an account has logged in.
 struct KnownAddress {
     key: [u8; 32],
-    /// Counter that is skipped at such an address, so that an attack on the account does not lock its owner out.
+    /// Counter skipped for such an address, so that an attack on the account does not lock its owner out.
     exempt_from: [u8; 32],
 }
 
@@ -172,17 +115,17 @@ enum Counted {
 
 impl Attempt {
     pub(super) fn register(client: &Client) -> Self {
-        Self::one(Throttled::Register, Counter::new(REGISTER, "register", &[&network(client)]))
+        Self::single(ThrottledAction::Register, Counter::new(REGISTER, "register", &[&network(client)]))
     }
 
     pub(super) fn refresh(client: &Client) -> Self {
-        Self::one(Throttled::Refresh, Counter::new(REFRESH, "refresh", &[&network(client)]))
+        Self::single(ThrottledAction::Refresh, Counter::new(REFRESH, "refresh", &[&network(client)]))
     }
 
-    /// A confirmation of the password. Counted per session, so that the thief of one can't keep the owner from changing
+    /// Creates an attempt to confirm the password. Counted per session, so that the thief of one can't keep the owner from changing
     /// the password in another.
     pub(super) fn confirm(session_id: Uuid) -> Self {
-        Self::one(Throttled::Confirm, Counter::new(CONFIRM, "confirm", &[&session_id.to_string()]))
+        Self::single(ThrottledAction::Confirm, Counter::new(CONFIRM, "confirm", &[&session_id.to_string()]))
     }
 
     pub(super) fn login(client: &Client, email: &Email) -> Self {
@@ -196,10 +139,10 @@ impl Attempt {
             Counter::new(LOGIN_ADDRESS, "login address", &[&address]),
             account,
         ];
-        Self { kind: Throttled::Login, counters, known_address: Some(known_address) }
+        Self { kind: ThrottledAction::Login, counters, known_address: Some(known_address) }
     }
 
-    fn one(kind: Throttled, counter: Counter) -> Self {
+    fn single(kind: ThrottledAction, counter: Counter) -> Self {
         Self { kind, counters: vec![counter], known_address: None }
     }
 
@@ -276,45 +219,4 @@ impl Attempt {
 
 fn network(client: &Client) -> String {
     client.network().map(|address| address.to_string()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns the wait in seconds before each of some attempts, each made as early as possible.
-    fn waits(rule: Rule, attempts: usize) -> Vec<u64> {
-        let mut now = DateTime::UNIX_EPOCH;
-        let mut bucket = None;
-        let counter = Counter::new(rule, "test", &[]);
-        (0..attempts)
-            .map(|_| {
-                let wait = rule.attempt(bucket.as_ref(), now).err().unwrap_or_default();
-                now += wait;
-                let level = rule.attempt(bucket.as_ref(), now).unwrap();
-                bucket = Some(counter.bucket(level, None, now));
-                wait.as_secs()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn delays_grow_up_to_a_limit() {
-        assert_eq!(waits(LOGIN_PAIR, 14), [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    }
-
-    #[test]
-    fn a_rate_lets_some_through_at_once_and_then_one_for_each_interval() {
-        let rule = Rule::Rate { burst: 3, interval: Duration::from_secs(10) };
-        assert_eq!(waits(rule, 6), [0, 0, 0, 10, 10, 10]);
-    }
-
-    #[test]
-    fn a_quiet_time_forgives_everything() {
-        let counter = Counter::new(LOGIN_PAIR, "test", &[]);
-        let bucket = counter.bucket(1000.0, None, DateTime::UNIX_EPOCH);
-        let soon = DateTime::UNIX_EPOCH + TimeDelta::seconds(59);
-        assert_eq!(LOGIN_PAIR.attempt(Some(&bucket), soon), Err(Duration::from_secs(1)));
-        assert_eq!(LOGIN_PAIR.attempt(Some(&bucket), soon + TimeDelta::hours(1)), Ok(1.0));
-    }
 }

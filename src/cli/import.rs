@@ -30,10 +30,9 @@ pub(super) struct Command {
     json: bool,
 }
 
-/// Imports users into the database that the service uses.
 pub(super) async fn import_users(config: &Config, command: Command) -> anyhow::Result<()> {
     let users = read(config, &command).await?;
-    let backend = Backend::reach(config).await?;
+    let backend = Backend::attach_or_open(config).await?;
     let result = write(config, &backend, &users, command.json).await;
     backend.close().await;
     result
@@ -67,7 +66,7 @@ async fn write(
     print(&if json {
         format!("{}\n", json!({ "imported": imported, "alreadyThere": existing, "bcryptHashes": bcrypt }))
     } else {
-        format!("imported {imported} user(s); {existing} existed already\n{}", describe_remaining(bcrypt))
+        format!("imported {imported} user(s); {existing} already existed\n{}", describe_remaining(bcrypt))
     });
     Ok(())
 }

@@ -33,7 +33,6 @@ pub(super) enum Algorithm {
     Hs256,
 }
 
-/// Generates a key and prints it.
 pub(super) fn keys(action: Action) -> anyhow::Result<()> {
     let Action::Generate { algorithm } = action;
     let key = match algorithm {

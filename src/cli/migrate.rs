@@ -23,14 +23,13 @@ pub(super) enum Action {
     Adopt,
 }
 
-/// Runs an action on the database that `serve` would use.
 pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<()> {
     // A signal cancels the work and then stops the embedded PostgreSQL cleanly.
     let shutdown = shutdown_on_signal()?;
-    let backend = Backend::reach(config).await?;
+    let backend = Backend::attach_or_open(config).await?;
     let result = tokio::select! {
         result = run(config, &backend, action) => result,
-        () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped before it was finished")),
+        () = shutdown.cancelled() => Err(anyhow::anyhow!("interrupted")),
     };
     backend.close().await;
     result

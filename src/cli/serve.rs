@@ -35,7 +35,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let result = tokio::select! {
         result = serve_on(&config, &backend, listener, metrics, keys, trusted, shutdown) => result,
-        () = backend.died() => Err(anyhow!("the embedded PostgreSQL has stopped; see postgres.log in the data directory")),
+        () = backend.wait_for_exit() => Err(anyhow!("the embedded PostgreSQL has stopped; see postgres.log in the data directory")),
     };
     backend.close().await;
     result
@@ -168,7 +168,7 @@ impl Backend {
     }
 
     /// Opens the database for a command that may run beside the service: uses its embedded PostgreSQL if that runs.
-    pub(super) async fn reach(config: &Config) -> anyhow::Result<Self> {
+    pub(super) async fn attach_or_open(config: &Config) -> anyhow::Result<Self> {
         if config.database.url().map_err(ConfigurationError)?.is_none() {
             let published = DataDir::open(config.data_dir.as_deref())?.path().join("database-url");
             let url =
@@ -214,11 +214,11 @@ impl Backend {
     }
 
     /// Waits until the embedded PostgreSQL stops unexpectedly.
-    async fn died(&self) {
+    async fn wait_for_exit(&self) {
         match self {
             Self::External(_) => std::future::pending().await,
             #[cfg(feature = "embedded-postgres")]
-            Self::Embedded(postgres) => postgres.died().await,
+            Self::Embedded(postgres) => postgres.wait_for_exit().await,
         }
     }
 

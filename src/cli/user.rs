@@ -73,7 +73,7 @@ enum Action {
 
 /// Runs an action on the database that the service uses.
 pub(super) async fn user(config: &Config, command: Command) -> anyhow::Result<()> {
-    let backend = Backend::reach(config).await?;
+    let backend = Backend::attach_or_open(config).await?;
     let result = run(config, &backend, command).await;
     backend.close().await;
     result
@@ -130,8 +130,8 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
         Ok((AccountOverview::list(conn, page).await?, AccountOverview::count_by_scheme(conn).await?))
     });
     let (mut accounts, schemes) = found.await?;
-    let has_more = accounts.len() > page.wanted();
-    accounts.truncate(page.wanted());
+    let has_more = accounts.len() > page.size();
+    accounts.truncate(page.size());
     let total: i64 = schemes.iter().map(|(_, count)| count).sum();
     let bcrypt = bcrypt_rows(&schemes);
     let lines: String = accounts.iter().map(describe).collect();
@@ -195,7 +195,7 @@ pub(super) fn bcrypt_rows(schemes: &[(String, i64)]) -> i64 {
 
 /// Formats the number of accounts that still have a hash of the original system.
 pub(super) fn describe_remaining(bcrypt: i64) -> String {
-    format!("{bcrypt} still with a bcrypt hash, which the next login replaces\n")
+    format!("{bcrypt} account(s) still have a bcrypt hash; the next login replaces it\n")
 }
 
 fn ended_sessions(what: &str, user: &User, ended: &[Uuid]) -> (Value, String) {

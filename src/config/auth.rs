@@ -6,9 +6,9 @@ use clap::builder::NonEmptyStringValueParser;
 use secrecy::SecretSlice;
 
 use super::Switch;
-use super::values::{days, duration, seconds, whole};
+use super::values::{days, duration, integer, seconds};
 
-/// Longest lifetime of an access token, and so the time for which ended sessions have to be remembered.
+/// Maximum lifetime of an access token, and so the time for which ended sessions have to be remembered.
 pub const MAX_ACCESS_TOKEN_TTL: Duration = Duration::from_hours(24);
 
 /// Accounts, sessions and tokens.
@@ -31,7 +31,7 @@ pub struct AuthSettings {
     #[arg(long, env, default_value = "30d", value_parser = duration(seconds(1)..=days(365)))]
     pub refresh_token_ttl: Duration,
 
-    /// Longest lifetime of a session, regardless of how often it is refreshed
+    /// Maximum lifetime of a session, regardless of how often it is refreshed
     #[arg(long, env, default_value = "180d", value_parser = duration(seconds(1)..=days(3650)))]
     pub session_ttl: Duration,
 
@@ -58,10 +58,10 @@ pub struct AuthSettings {
     pub jwt_key_files: Vec<PathBuf>,
 
     /// Passwords hashed at the same time; each takes 19 MiB and one core [default: the number of cores]
-    #[arg(long, env, value_parser = whole(1..=256_usize))]
+    #[arg(long, env, value_parser = integer(1..=256_usize))]
     pub password_hash_concurrency: Option<usize>,
 
-    /// Longest time that a password waits to be hashed while others are
+    /// Maximum wait for a free hashing slot
     #[arg(long, env, default_value = "5s", value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
     pub password_hash_timeout: Duration,
 }

@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::values::{duration, seconds, secret, whole};
+use super::values::{duration, integer, seconds, secret};
 use crate::db::{DatabaseUrl, PoolSettings};
 
 /// Connections to the database.
@@ -34,18 +34,18 @@ pub struct DatabaseSettings {
     pub postgres_bin_dir: Option<PathBuf>,
 
     /// Connections that are kept open
-    #[arg(long, env, default_value = "5", value_parser = whole(1..=1000_usize))]
+    #[arg(long, env, default_value = "5", value_parser = integer(1..=1000_usize))]
     database_pool_size: usize,
 
     /// Additional connections under load
-    #[arg(long, env, default_value = "10", value_parser = whole(0..=1000_usize))]
+    #[arg(long, env, default_value = "10", value_parser = integer(0..=1000_usize))]
     database_pool_overflow: usize,
 
-    /// Longest time that a request waits for a connection while all are in use
+    /// Maximum wait for a connection while all are in use
     #[arg(long, env, default_value = "5s", value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
     database_pool_timeout: Duration,
 
-    /// Longest time that a request waits for a connection while the database is down or waking up
+    /// Maximum wait for a connection while the database is down or waking up
     #[arg(long, env, default_value = "18s", value_parser = duration(Duration::from_millis(10)..=seconds(120)))]
     database_connect_timeout: Duration,
 

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Uri};
 use clap::Args;
 use ipnet::IpNet;
 
-use super::values::{duration, seconds, whole};
+use super::values::{duration, integer, seconds};
 
 /// Addresses, origins, proxies and time limits of HTTP.
 #[derive(Args, Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct HttpSettings {
     pub host: IpAddr,
 
     /// Port to listen on; 0 picks a free port
-    #[arg(long, env, default_value = "8000", value_parser = whole(0..=u16::MAX))]
+    #[arg(long, env, default_value = "8000", value_parser = integer(0..=u16::MAX))]
     pub port: u16,
 
     /// Origins whose pages may call the service, separated by commas; * for all
@@ -31,8 +31,8 @@ pub struct HttpSettings {
     #[arg(long, env, default_value = "30s", value_parser = duration(seconds(1)..=seconds(600)))]
     pub request_timeout: Duration,
 
-    /// Connections of this process; further ones wait until one is closed
-    #[arg(long, env, default_value = "4000", value_parser = whole(1..=1_000_000_usize))]
+    /// Maximum number of open connections; others wait in the backlog
+    #[arg(long, env, default_value = "4000", value_parser = integer(1..=1_000_000_usize))]
     pub max_connections: usize,
 
     /// Time limit for a client to send the head of a request, to send the body, and to accept the response

@@ -17,7 +17,7 @@ pub struct LogSettings {
     #[arg(long = "log", env, default_value = "info", value_parser = filter)]
     pub rust_log: String,
 
-    /// Duration from which a query or mutation is logged as slow, at the level warn
+    /// Queries and mutations that take at least this long are logged as slow, at level warn
     #[arg(long, env, default_value = "1s", value_parser = duration(Duration::from_millis(1)..=seconds(600)))]
     pub slow_operation: Duration,
 }

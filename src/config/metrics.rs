@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::Switch;
-use super::values::whole;
+use super::values::integer;
 
 /// Metrics for Prometheus.
 #[derive(Args, Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct MetricsSettings {
     metrics: Switch,
 
     /// Separate port for metrics, on HOST; 0 picks a free port [default: /metrics on the port of the API]
-    #[arg(long, env, value_parser = whole(0..=u16::MAX))]
+    #[arg(long, env, value_parser = integer(0..=u16::MAX))]
     metrics_port: Option<u16>,
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{duration, seconds, whole};
+use super::values::{duration, integer, seconds};
 
 /// WebSockets at `/graphql/ws`.
 #[derive(Args, Clone, Copy, Debug)]
@@ -13,11 +13,11 @@ pub struct SocketSettings {
         value_parser = duration(Duration::from_millis(10)..=seconds(3600)))]
     pub socket_ping_interval: Duration,
 
-    /// Sockets of this process
-    #[arg(long, env, default_value = "1000", value_parser = whole(1..=1_000_000_usize))]
+    /// Maximum number of open sockets in this process
+    #[arg(long, env, default_value = "1000", value_parser = integer(1..=1_000_000_usize))]
     pub max_sockets: usize,
 
-    /// Sockets of one user in this process
-    #[arg(long, env, default_value = "20", value_parser = whole(1..=1_000_000_usize))]
+    /// Maximum number of open sockets of one user in this process
+    #[arg(long, env, default_value = "20", value_parser = integer(1..=1_000_000_usize))]
     pub max_sockets_per_user: usize,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 /// Parses a whole number within a range.
-pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+pub(super) fn integer<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + std::fmt::Display + Clone,
 {
@@ -82,6 +82,6 @@ mod tests {
     fn errors_on_durations_and_numbers_name_the_range() {
         assert_eq!(duration(seconds(1)..=seconds(60))("15s"), Ok(seconds(15)));
         assert!(duration(seconds(1)..=seconds(60))("2m").unwrap_err().contains("from 1s to 1m"));
-        assert!(whole(1..=9_u8)("10").unwrap_err().contains("from 1 to 9"));
+        assert!(integer(1..=9_u8)("10").unwrap_err().contains("from 1 to 9"));
     }
 }

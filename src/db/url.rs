@@ -143,7 +143,7 @@ impl DatabaseUrl {
             || ALLOWED.split(", ").any(|allowed| allowed == key)
     }
 
-    /// Returns the part before the parameters, with `$PASSWORD` in place of the password, and the parameters as written.
+    /// Returns the part before the parameters, with `$PASSWORD` in place of the password, and the parameters as given.
     pub(crate) fn without_password(&self) -> (String, Vec<(&str, &str)>) {
         let text = self.text.expose_secret();
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
@@ -176,7 +176,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// `sslmode` as written.
+/// `sslmode` as given.
 #[derive(Clone, Copy)]
 enum LibpqSslMode {
     Disable,
@@ -210,8 +210,8 @@ impl FromStr for LibpqSslMode {
 impl SslMode {
     /// Resolves `require` to `verify-full`, since encryption without verification does not protect from a server in the
     /// middle. So does `prefer`, the default, wherever the traffic leaves this machine.
-    fn resolve(written: Option<LibpqSslMode>, local: bool) -> Self {
-        match written.unwrap_or(LibpqSslMode::Prefer) {
+    fn resolve(given: Option<LibpqSslMode>, local: bool) -> Self {
+        match given.unwrap_or(LibpqSslMode::Prefer) {
             LibpqSslMode::Disable => Self::Disable,
             LibpqSslMode::Allow | LibpqSslMode::Prefer if local => Self::Prefer,
             LibpqSslMode::VerifyCa => Self::VerifyCa,
@@ -270,7 +270,7 @@ mod tests {
     fn tls_is_required_for_other_hosts_unless_disabled_by_name() {
         let neon = "postgresql://u:p@ep-x-pooler.eu-central-1.aws.neon.tech/db";
         assert_eq!(mode(neon), SslMode::VerifyFull);
-        for (written, meant) in [
+        for (given, meant) in [
             ("disable", SslMode::Disable),
             ("allow", SslMode::VerifyFull),
             ("prefer", SslMode::VerifyFull),
@@ -278,11 +278,7 @@ mod tests {
             ("verify-ca", SslMode::VerifyCa),
             ("verify-full", SslMode::VerifyFull),
         ] {
-            assert_eq!(
-                mode(&format!("{neon}?sslmode={written}&channel_binding=require")),
-                meant,
-                "{written}"
-            );
+            assert_eq!(mode(&format!("{neon}?sslmode={given}&channel_binding=require")), meant, "{given}");
         }
     }
 

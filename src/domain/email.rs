@@ -39,7 +39,7 @@ impl Email {
     }
 
     fn too_long() -> Problem {
-        Problem::new("TOO_LONG", format!("An email address has at most {} bytes.", Self::MAX_BYTES))
+        Problem::new("TOO_LONG", format!("An email address must have at most {} bytes.", Self::MAX_BYTES))
     }
 }
 

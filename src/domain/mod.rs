@@ -1,4 +1,4 @@
-//! Checked values: a value of these types has passed its rules.
+//! Parsed values ("parse, don't validate"): a value of these types satisfies its rules.
 //!
 //! Fields are private, and `parse` is the only constructor. Nothing here does input or output.
 

@@ -17,13 +17,13 @@ impl Name {
         if name.chars().count() > Self::MAX_CHARS {
             return Err(Problem::new(
                 "TOO_LONG",
-                format!("A name has at most {} characters.", Self::MAX_CHARS),
+                format!("A name must have at most {} characters.", Self::MAX_CHARS),
             ));
         }
         if name.contains(|c: char| c.is_control() || is_deceptive(c)) {
             return Err(Problem::new(
                 "INVALID",
-                "A name has no line breaks, control or invisible characters.",
+                "A name must not contain line breaks, control or invisible characters.",
             ));
         }
         Ok(Self(name.to_owned()))

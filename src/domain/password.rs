@@ -16,11 +16,11 @@ impl Password {
         if text.len() > Self::MAX_BYTES {
             return Err(Problem::new(
                 "TOO_LONG",
-                format!("A password has at most {} bytes.", Self::MAX_BYTES),
+                format!("A password must have at most {} bytes.", Self::MAX_BYTES),
             ));
         }
         if text.contains('\0') {
-            return Err(Problem::new("INVALID", "A password has no NUL characters."));
+            return Err(Problem::new("INVALID", "A password must not contain NUL characters."));
         }
         Ok(Self(text.into()))
     }
@@ -47,7 +47,7 @@ impl NewPassword {
         if text.len() < Self::MIN_BYTES {
             return Err(Problem::new(
                 "TOO_SHORT",
-                format!("A password has at least {} characters.", Self::MIN_BYTES),
+                format!("A password must have at least {} bytes.", Self::MIN_BYTES),
             ));
         }
         let context: Vec<&str> = context.iter().flat_map(|text| words(text)).collect();

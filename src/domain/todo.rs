@@ -16,7 +16,10 @@ impl Title {
         }
         within("A title", title, Self::MAX_CHARS)?;
         if title.contains(char::is_control) {
-            return Err(Problem::new("INVALID", "A title has no line breaks or control characters."));
+            return Err(Problem::new(
+                "INVALID",
+                "A title must not contain line breaks or control characters.",
+            ));
         }
         Ok(Self(title.to_owned()))
     }
@@ -41,7 +44,7 @@ impl Description {
         if text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             return Err(Problem::new(
                 "INVALID",
-                "A description has no control characters but line breaks and tabs.",
+                "A description must not contain control characters except line breaks and tabs.",
             ));
         }
         Ok(Self(text))
@@ -68,17 +71,23 @@ impl Tags {
         let mut tags = Vec::new();
         for tag in texts.iter().map(|text| text.trim()) {
             if tag.is_empty() {
-                return Err(Problem::new("REQUIRED", "A tag is not empty."));
+                return Err(Problem::new("REQUIRED", "A tag must not be empty."));
             }
             within("A tag", tag, Self::MAX_CHARS)?;
             if tag.contains(char::is_control) {
-                return Err(Problem::new("INVALID", "A tag has no line breaks or control characters."));
+                return Err(Problem::new(
+                    "INVALID",
+                    "A tag must not contain line breaks or control characters.",
+                ));
             }
             if !tags.iter().any(|known| known == tag) {
                 tags.push(tag.to_owned());
             }
             if tags.len() > Self::MAX {
-                return Err(Problem::new("TOO_LONG", format!("A todo has at most {} tags.", Self::MAX)));
+                return Err(Problem::new(
+                    "TOO_LONG",
+                    format!("A todo must have at most {} tags.", Self::MAX),
+                ));
             }
         }
         Ok(Self(tags))
@@ -93,7 +102,7 @@ impl Tags {
 fn within(what: &str, text: &str, max: usize) -> Result<(), Problem> {
     // Bytes first, as counting characters takes time in the length of the text.
     if text.len() > max && text.chars().count() > max {
-        return Err(Problem::new("TOO_LONG", format!("{what} has at most {max} characters.")));
+        return Err(Problem::new("TOO_LONG", format!("{what} must have at most {max} characters.")));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::state::AppState;
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Origin of an operation.
+/// Requester, client and cookie of an operation.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Authentication state of the request.
@@ -67,7 +67,7 @@ impl RefreshCookie {
 pub(super) trait ContextExt {
     /// Returns the shared state.
     fn state(&self) -> Result<&AppState, AppError>;
-    /// Returns the origin of the operation.
+    /// Returns the operation's caller.
     fn caller(&self) -> Result<&Caller, AppError>;
 }
 

@@ -53,7 +53,7 @@ pub enum ErrorCode {
     TooManyAliases,
     /// The operation has more than `extensions.limit` root fields.
     TooManyRootFields,
-    /// The operation has more than `extensions.limit` directives.
+    /// The document has more than `extensions.limit` directives.
     TooManyDirectives,
     /// The operation repeats one field more than `extensions.limit` times in one selection set.
     TooManyDuplicateFields,

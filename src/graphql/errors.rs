@@ -86,7 +86,7 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
                 tracing::error!(error = format!("{source:#}"), path = ?error.path, "internal error");
                 error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
             }
-            Some(AppError::Unavailable(reason)) => tracing::warn!(reason, "unavailable"),
+            Some(AppError::Unavailable(reason)) => tracing::warn!(reason, "answered SERVICE_UNAVAILABLE"),
             Some(_) => {}
             // Resolvers fail with an `AppError` only, and the engine refuses invalid requests before they run.
             None => {

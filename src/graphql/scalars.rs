@@ -16,7 +16,7 @@ impl DateTime {
         let instant = chrono::DateTime::parse_from_rfc3339(text).ok().filter(|_| strict).ok_or(FORM)?;
         let fraction = bytes.get(19..).unwrap_or_default().strip_prefix(b".").unwrap_or_default();
         if fraction.iter().take_while(|byte| byte.is_ascii_digit()).count() > 6 {
-            return Err("Enter a time with at most six digits of a second's fraction.");
+            return Err("Enter a time with at most six fractional digits.");
         }
         Ok(Self(instant.to_utc()))
     }

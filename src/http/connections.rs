@@ -6,7 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,8 +32,11 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 /// A connection with its remote address and its permit.
 type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
 
+/// The stream of a connection, with its write timeout.
+type ClientStream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+
 /// Accepts connections until `shutdown`, and at last those that were in the backlog by then.
-pub(super) async fn listen(
+pub(super) async fn accept_until_shutdown(
     listener: TcpListener,
     router: &Router,
     settings: &HttpSettings,
@@ -47,7 +51,7 @@ pub(super) async fn listen(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok(accepted) => connect(&server, router, tasks, shutdown, accepted, settings),
+            Ok(accepted) => serve_connection(&server, router, tasks, shutdown, accepted, settings),
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -57,7 +61,7 @@ pub(super) async fn listen(
     match close(listener, &permits) {
         Ok(last) => {
             for accepted in last {
-                connect(&server, router, tasks, shutdown, accepted, settings);
+                serve_connection(&server, router, tasks, shutdown, accepted, settings);
             }
         }
         Err(error) => tracing::warn!(%error, "can't drain the listener's backlog"),
@@ -93,12 +97,12 @@ fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Vec
 }
 
 /// Wraps a connection so that it ends when its client stops reading the response.
-fn with_write_timeout(stream: TcpStream, settings: &HttpSettings) -> Pin<Box<TimeoutStream<TcpStream>>> {
+fn with_write_timeout(stream: TcpStream, settings: &HttpSettings) -> ClientStream {
     // Responses are written whole, so Nagle's algorithm would only add latency.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(settings.read_timeout));
-    Box::pin(stream)
+    TokioIo::new(Box::pin(stream))
 }
 
 /// Configures HTTP/1.1, which reverse proxies speak to their upstreams; TLS and HTTP/2 are theirs.
@@ -114,7 +118,7 @@ fn http_server(settings: &HttpSettings) -> http1::Builder {
 }
 
 /// Serves a connection on a task of its own until its client closes it or the service shuts down.
-fn connect(
+fn serve_connection(
     server: &http1::Builder,
     router: &Router,
     tasks: &TaskTracker,
@@ -136,30 +140,41 @@ fn connect(
         response
     };
     let service = TowerToHyperService::new(router.clone().map_request(with_peer).map_response(with_close));
-    let stream = TokioIo::new(with_write_timeout(stream, settings));
+    let stream = with_write_timeout(stream, settings);
     let connection = server.serve_connection(stream, service).with_upgrades();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {
         let _permit = permit;
-        let mut connection = pin!(connection);
-        let grace = async {
-            shutdown.cancelled().await;
-            // Two timers: if the process was stalled during the first, it reads what arrived meanwhile during the second.
-            sleep(LAST_REQUESTS / 2).await;
-            sleep(LAST_REQUESTS / 2).await;
-        };
-        let ended = tokio::select! {
-            // Requests that have arrived take precedence over the shutdown.
-            biased;
-            ended = connection.as_mut() => ended,
-            () = grace => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
         // Disconnects and timeouts of clients are normal.
-        if let Err(error) = ended {
+        if let Err(error) = drive(connection, &shutdown).await {
             tracing::debug!(%error, "a connection ended");
         }
     });
+}
+
+/// Runs a connection to its end. After the shutdown request it answers what has arrived and closes.
+async fn drive<S>(
+    connection: UpgradeableConnection<ClientStream, S>,
+    shutdown: &CancellationToken,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<axum::BoxError>,
+{
+    let mut connection = pin!(connection);
+    let grace = async {
+        shutdown.cancelled().await;
+        // Two timers: if the process was stalled during the first, it reads what arrived meanwhile during the second.
+        sleep(LAST_REQUESTS / 2).await;
+        sleep(LAST_REQUESTS / 2).await;
+    };
+    tokio::select! {
+        // Requests that have arrived take precedence over the shutdown.
+        biased;
+        ended = connection.as_mut() => ended,
+        () = grace => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
 }

@@ -8,13 +8,13 @@ use uuid::Uuid;
 use crate::graphql::RequestId;
 use crate::telemetry;
 
-/// Identifies a request in its response and in logs; callers may set their own.
+/// Identifies a request in its response and in logs; clients may set their own.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Trace context of the caller, and in the response that of the service (<https://www.w3.org/TR/trace-context/>).
+/// Trace context of the client, and in the response that of the service (<https://www.w3.org/TR/trace-context/>).
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Longest identifier that is accepted from a caller.
+/// Longest identifier that is accepted from a client.
 const MAX_BYTES: usize = 128;
 
 /// Security headers of every response that does not set its own.
@@ -32,7 +32,7 @@ const SECURITY: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// Gives each request an identifier and a span, and each response the identifier and the security headers.
-pub(super) async fn complete(mut request: Request, next: Next) -> Response {
+pub(super) async fn add_headers(mut request: Request, next: Next) -> Response {
     let id =
         request.headers().get(REQUEST_ID).and_then(acceptable).unwrap_or_else(|| Uuid::now_v7().to_string());
     let span = telemetry::begin_request(&request, &id);
@@ -53,7 +53,7 @@ pub(super) async fn complete(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Returns a caller's identifier if it is safe to log: short and plain.
+/// Returns a client's identifier if it is safe to log: short and plain.
 fn acceptable(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));

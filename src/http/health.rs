@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::state::AppState;
 
-/// Liveness. Independent of the database, so that its outage does not restart the process.
+/// Serves liveness. Independent of the database, so that its outage does not restart the process.
 pub(super) async fn live() -> &'static str {
     "live\n"
 }
@@ -14,7 +14,7 @@ pub(super) async fn live() -> &'static str {
 /// Time limit of the check that the database is reachable.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Readiness. Uses the outcome of recent requests, or else checks that the database's port answers. Never queries the
+/// Serves readiness. Uses the outcome of recent requests, or else checks that the database's port answers. Never queries the
 /// database, which would keep a suspended one awake.
 pub(super) async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) {
     if timeout(READY_TIMEOUT, state.database.is_reachable()).await.unwrap_or(false) {

@@ -52,7 +52,7 @@ pub(super) fn router<E: Executor>(
     }
     // Outermost first. One layer for all: each separate layer costs every request a boxed future.
     let middleware = ServiceBuilder::new()
-        .layer(middleware::from_fn(headers::complete))
+        .layer(middleware::from_fn(headers::add_headers))
         .layer(cors(config))
         // Safety net: /graphql enforces the same limit itself, with a GraphQL error.
         .layer(TimeoutLayer::with_status_code(

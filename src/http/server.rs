@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{drain, listen};
+use super::connections::{accept_until_shutdown, drain};
 use super::metrics::metrics;
 use super::router::router;
 use crate::config::{Config, HttpSettings};
@@ -24,7 +24,7 @@ pub async fn serve<E: Executor>(
     shutdown: CancellationToken,
 ) {
     let router = router(state, Arc::new(engine), config, tasks.clone(), shutdown.clone());
-    listen(listener, &router, &config.http, &tasks, &shutdown).await;
+    accept_until_shutdown(listener, &router, &config.http, &tasks, &shutdown).await;
     tracing::info!("shutting down: draining connections");
     drain(&tasks, &config.http).await;
 }
@@ -38,6 +38,6 @@ pub async fn serve_metrics(
 ) {
     let tasks = TaskTracker::new();
     let router = Router::new().route("/metrics", get(metrics)).with_state(state);
-    listen(listener, &router, settings, &tasks, &shutdown).await;
+    accept_until_shutdown(listener, &router, settings, &tasks, &shutdown).await;
     drain(&tasks, settings).await;
 }

@@ -84,7 +84,7 @@ pub(crate) enum PasswordWork {
 /// Attempts that have a rate limit.
 #[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum Throttled {
+pub(crate) enum ThrottledAction {
     Login,
     Register,
     Refresh,

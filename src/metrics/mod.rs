@@ -20,7 +20,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use self::labels::{CacheOutcome, Labelled};
-pub(crate) use self::labels::{DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, Throttled};
+pub(crate) use self::labels::{DatabaseFailure, LoginOutcome, OperationKind, PasswordWork, ThrottledAction};
 pub(crate) use self::operations::EndedOperation;
 use self::operations::Operations;
 
@@ -44,7 +44,7 @@ pub struct Handles {
     pub(crate) socket_operations: Gauge,
     pub(crate) subscriptions: Gauge,
     pub(crate) logins: Labelled<LoginOutcome, Counter>,
-    pub(crate) throttled: Labelled<Throttled, Counter>,
+    pub(crate) throttled: Labelled<ThrottledAction, Counter>,
     password_waiting: Gauge,
     password_wait: Histogram,
     pub(crate) password_refused: Counter,

@@ -35,7 +35,7 @@ pub(crate) struct EndedOperation<'a> {
     pub(crate) kind: OperationKind,
     /// Code of the first error; `None` if there was none.
     pub(crate) code: Option<&'static str>,
-    /// True if the name stands in a valid document; no other becomes a label.
+    /// True if the document is valid; names from other documents do not become labels.
     pub(crate) valid: bool,
     /// Time from the request's arrival to the answer.
     pub(crate) took: Duration,

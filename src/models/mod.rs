@@ -26,13 +26,13 @@ pub use expired::{Expired, lock_expired};
 pub use page::{Page, Position};
 pub use refresh_token::{NewRefreshToken, RefreshTokenRow};
 pub use revoked_session::RevokedSession;
-pub use security_event::{EventKind, NewSecurityEvent, SecurityEvent};
+pub use security_event::{NewSecurityEvent, SecurityEvent, SecurityEventKind};
 pub use session::{NewSession, Session};
-pub use text_enum::{Stored, TextEnum};
+pub use text_enum::{TextColumn, TextEnum};
 pub use throttle_bucket::ThrottleBucket;
 pub use todo::{
-    Author, KeyValue, NewTodo, Priority, Todo, TodoChanges, TodoFilter, TodoKey, TodoOrder, TodoPosition,
-    Written,
+    Actor, NewTodo, Priority, Todo, TodoChanges, TodoFilter, TodoOrder, TodoPosition, TodoSortKey,
+    TodoSortValue, WriteOutcome,
 };
 pub use todo_event::{TodoEvent, TodoEventKind};
 pub use user::{AccountOverview, ImportedUser, NewUser, User};

@@ -34,7 +34,7 @@ impl<P> Page<P> {
     }
 
     /// Returns the requested number of rows.
-    pub fn wanted(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.count as usize
     }
 

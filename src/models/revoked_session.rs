@@ -27,12 +27,12 @@ impl RevokedSession {
     };
 
     /// Loads the sessions revoked since a time, by the database's clock.
-    pub async fn since(conn: &mut AsyncPgConnection, time: DateTime<Utc>) -> QueryResult<Vec<Self>> {
+    pub async fn list_since(conn: &mut AsyncPgConnection, time: DateTime<Utc>) -> QueryResult<Vec<Self>> {
         Self::query().filter(revoked_sessions::revoked_at.ge(time)).load(conn).await
     }
 
     /// Loads the sessions revoked within the last `seconds`, by the database's clock.
-    pub async fn within(conn: &mut AsyncPgConnection, seconds: u64) -> QueryResult<Vec<Self>> {
+    pub async fn list_within(conn: &mut AsyncPgConnection, seconds: u64) -> QueryResult<Vec<Self>> {
         let begin = sql::<Timestamptz>(&format!("clock_timestamp() - interval '{seconds} seconds'"));
         Self::query().filter(revoked_sessions::revoked_at.ge(begin)).load(conn).await
     }

@@ -7,17 +7,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::expiry::Expiry;
-use super::{Page, Position, Stored, TextEnum};
+use super::{Page, Position, TextColumn, TextEnum};
 use crate::db::schema::security_events;
 
 /// A kind of security event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EventKind {
+pub enum SecurityEventKind {
     /// Account created.
     Registered,
     /// Login with the right password.
     LoginSucceeded,
-    /// Login attempt with a wrong password.
+    /// Failed login attempt: wrong password, or unknown email address (without a user).
     LoginFailed,
     /// Login refused by rate limiting; noted once per throttled period.
     LoginThrottled,
@@ -35,7 +35,7 @@ pub enum EventKind {
     AccountDeleted,
 }
 
-impl TextEnum for EventKind {
+impl TextEnum for SecurityEventKind {
     const ALL: &'static [Self] = &[
         Self::Registered,
         Self::LoginSucceeded,
@@ -73,7 +73,7 @@ pub struct SecurityEvent {
     /// Identifier.
     pub id: Uuid,
     /// Kind of event.
-    pub kind: Stored<EventKind>,
+    pub kind: TextColumn<SecurityEventKind>,
     /// Time of the event.
     pub created_at: DateTime<Utc>,
     /// Address of the client.
@@ -118,7 +118,7 @@ pub struct NewSecurityEvent<'a> {
     /// Account; `None` for an unknown address or a deleted account.
     pub user_id: Option<Uuid>,
     /// Kind of event.
-    pub kind: Stored<EventKind>,
+    pub kind: TextColumn<SecurityEventKind>,
     /// Time of the event.
     pub created_at: DateTime<Utc>,
     /// Address of the client.

@@ -83,7 +83,10 @@ impl Session {
     }
 
     /// Stores the times at which sessions were last used, never moving one back.
-    pub async fn seen(conn: &mut AsyncPgConnection, seen: &[(Uuid, DateTime<Utc>)]) -> QueryResult<()> {
+    pub async fn store_last_seen(
+        conn: &mut AsyncPgConnection,
+        seen: &[(Uuid, DateTime<Utc>)],
+    ) -> QueryResult<()> {
         use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 
         let (ids, times): (Vec<_>, Vec<_>) = seen.iter().copied().unzip();
@@ -105,14 +108,14 @@ impl Session {
         Ok(diesel::delete(own).execute(conn).await? > 0)
     }
 
-    /// Ends all of a user's sessions except `but`; returns the ended ones.
+    /// Ends all of a user's sessions except `except`; returns the ended ones.
     pub async fn end_all(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
-        but: Option<Uuid>,
+        except: Option<Uuid>,
     ) -> QueryResult<Vec<Uuid>> {
         let own =
-            sessions::user_id.eq(user_id).and(sessions::id.is_distinct_from(but.unwrap_or(Uuid::nil())));
+            sessions::user_id.eq(user_id).and(sessions::id.is_distinct_from(except.unwrap_or(Uuid::nil())));
         diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
     }
 

@@ -21,15 +21,15 @@ pub trait TextEnum: Copy + 'static {
 /// The content of a text column that stores a [`TextEnum`].
 #[derive(AsExpression, Clone, Copy, Debug, Eq, FromSqlRow, PartialEq)]
 #[diesel(sql_type = Text)]
-pub struct Stored<T: TextEnum>(pub T);
+pub struct TextColumn<T: TextEnum>(pub T);
 
-impl<T: TextEnum + std::fmt::Debug> ToSql<Text, Pg> for Stored<T> {
+impl<T: TextEnum + std::fmt::Debug> ToSql<Text, Pg> for TextColumn<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         <str as ToSql<Text, Pg>>::to_sql(self.0.as_str(), out)
     }
 }
 
-impl<T: TextEnum> FromSql<Text, Pg> for Stored<T> {
+impl<T: TextEnum> FromSql<Text, Pg> for TextColumn<T> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let text = std::str::from_utf8(value.as_bytes())?;
         T::parse(text).map(Self).ok_or_else(|| format!("unknown value {text}").into())

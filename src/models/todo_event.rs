@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::expiry::Expiry;
-use super::{Page, Stored, TextEnum};
+use super::{Page, TextColumn, TextEnum};
 use crate::db::schema::{todo_event_counters, todo_events};
 
 /// A kind of change of a todo.
@@ -65,7 +65,7 @@ pub struct TodoEvent {
     /// Identifier of the todo, which may have been purged.
     pub todo_id: Uuid,
     /// Kind of change.
-    pub kind: Stored<TodoEventKind>,
+    pub kind: TextColumn<TodoEventKind>,
     /// Time of the change.
     pub created_at: DateTime<Utc>,
     /// Changed columns with their old values.
@@ -79,7 +79,7 @@ impl TodoEvent {
         Expiry { action: "DELETE FROM todo_events", table: "todo_events", condition: "created_at < $1" };
 
     /// Loads the same page of the history of several todos of a user, latest events first.
-    pub async fn of_todos(
+    pub async fn list_by_todo(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
         todo_ids: &[Uuid],
@@ -116,7 +116,7 @@ impl TodoEvent {
     }
 
     /// Loads up to `limit` events of a user after the event `number`, in order.
-    pub async fn since(
+    pub async fn list_after(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
         number: i64,

@@ -142,7 +142,7 @@ pub(crate) fn end_request<B>(response: &mut Response<B>) {
     let context = span.context();
     if context.span().span_context().is_valid() {
         TraceContextPropagator::new().inject_context(&context, &mut HeaderInjector(response.headers_mut()));
-        // The propagator copies it from the caller, to whom it means nothing.
+        // The propagator copies it from the client, to whom it means nothing.
         response.headers_mut().remove(HeaderName::from_static("tracestate"));
     }
 }

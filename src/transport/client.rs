@@ -13,7 +13,7 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Determines the origin of a request.
+/// Determines the client of a request, behind trusted proxies.
 pub(super) fn client(headers: &HeaderMap, peer: Peer, trusted: &[IpNet], request_id: &RequestId) -> Client {
     let user_agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let address = address(headers, peer.0.to_canonical(), trusted);

@@ -2,7 +2,7 @@
 
 use async_graphql::ServerError;
 
-use crate::error::RETRY_AFTER;
+use crate::error::{BUSY, INTERNAL, RETRY_AFTER};
 use crate::graphql::ErrorCode;
 use crate::graphql::{RequestId, wire_error};
 
@@ -12,8 +12,7 @@ pub(super) fn timed_out() -> ServerError {
 
 /// Too many requests are in progress; `limit` is the number allowed.
 pub(super) fn overloaded(limit: usize) -> ServerError {
-    let mut error =
-        wire_error(ErrorCode::ServiceUnavailable, "The service is busy. Please try again in a moment.");
+    let mut error = wire_error(ErrorCode::ServiceUnavailable, BUSY);
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("retryAfter", RETRY_AFTER);
     extensions.set("limit", limit);
@@ -21,7 +20,7 @@ pub(super) fn overloaded(limit: usize) -> ServerError {
 }
 
 pub(super) fn internal(request_id: &RequestId) -> ServerError {
-    let mut error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
+    let mut error = wire_error(ErrorCode::InternalServerError, INTERNAL);
     error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
     error
 }

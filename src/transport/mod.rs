@@ -8,12 +8,12 @@ mod errors;
 mod http;
 mod observation;
 mod origin;
+mod shared;
 mod sockets;
-mod state;
 mod websocket;
 mod wire;
 
 pub(crate) use client::Peer;
 pub(crate) use http::{handle, panic_response};
-pub(crate) use state::Transport;
+pub(crate) use shared::Transport;
 pub(crate) use websocket::upgrade;

@@ -8,11 +8,11 @@ use uuid::Uuid;
 pub(super) struct Sockets {
     max: usize,
     max_per_user: usize,
-    open: Mutex<Open>,
+    open: Mutex<Counts>,
 }
 
 #[derive(Default)]
-struct Open {
+struct Counts {
     all: usize,
     anonymous: usize,
     by_user: HashMap<Uuid, usize>,

@@ -87,12 +87,15 @@ async fn users_imported_from_csv_log_in() {
     let import =
         || Service::run(&mut command(&app.database.url, &["import-users", fixture.to_str().unwrap()]));
     let report = stdout(&import());
-    assert!(report.contains("imported 6") && report.contains("6 still with a bcrypt hash"), "{report}");
+    assert!(
+        report.contains("imported 6") && report.contains("6 account(s) still have a bcrypt hash"),
+        "{report}"
+    );
     let first = &rows(&app, TIMES).await[0];
     assert!(first.contains("2023-01-02 03:04:05.678901") && first.contains("2024-01-02 03:04:05"), "{first}");
     assert_all_log_in(&app).await;
     let again = stdout(&import());
-    assert!(again.contains("imported 0 user(s); 6 existed already\n0 still"), "{again}");
+    assert!(again.contains("imported 0 user(s); 6 already existed\n0 account(s) still"), "{again}");
     assert_all_log_in(&app).await;
 }
 
@@ -147,7 +150,10 @@ async fn the_original_table_is_adopted_in_place_and_its_users_log_in() {
     let original = original_database().await;
     let url = original.url.clone();
     let report = stdout(&Service::run(&mut command(&url, &["migrate", "adopt"])));
-    assert!(report.contains("6 user(s)") && report.contains("6 still with a bcrypt hash"), "{report}");
+    assert!(
+        report.contains("6 user(s)") && report.contains("6 account(s) still have a bcrypt hash"),
+        "{report}"
+    );
     assert!(!stdout(&Service::run(&mut command(&url, &["migrate", "status"]))).contains("pending"));
     let app = TestApp::on(&url, &[], original).await;
     let first = &rows(&app, TIMES).await[0];

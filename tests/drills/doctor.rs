@@ -30,7 +30,7 @@ async fn a_pooler_is_recognised_with_the_direct_route_past_it() {
         2,
         "error",
         "connection",
-        &["channel binding", "leave channel_binding=require out"],
+        &["channel binding", "remove channel_binding=require"],
     );
     let url = format!("{}&options=-c%20statement_timeout%3D5s", pgbouncer.url);
     Page::of(&url, &[]).assert(2, "error", "connection", &["unsupported startup parameter", "ALTER ROLE"]);

@@ -142,7 +142,7 @@ async fn a_session_that_this_process_ends_is_revoked_at_once_and_forgotten_with_
     revocations.add([id]);
     assert!(revocations.contains_since(&script, id, None).await.unwrap());
     assert_eq!(script.polls(), 1);
-    advance(AccessTokens::MAX_LIFETIME).await;
+    advance(MAX_ACCESS_TOKEN_TTL).await;
     revocations.add([Uuid::new_v4()]);
     assert_eq!(revocations.known.lock().revoked.len(), 1);
 }

@@ -17,10 +17,10 @@ type Rule = (&'static str, Severity, fn(&DatabaseUrl) -> bool, &'static str, &'s
 const RULES: [Rule; 15] = [
     ("host", Fine, DatabaseUrl::is_local, "{host}, this machine", ""),
     ("host", Error, |url| is_ip_address(url) && looks_like_neon(url),
-        "{host} is an IP address: TLS sends no server name (SNI), and Neon cannot tell the endpoint",
+        "{host} is an IP address: TLS sends no server name (SNI), and Neon cannot identify the endpoint",
         "use the host name, ep-NAME.REGION.aws.neon.tech; &hostaddr={host} keeps the address"),
     ("host", Note, is_ip_address,
-        "{host} is an IP address: TLS sends no server name (SNI), and the certificate must be for it",
+        "{host} is an IP address: TLS sends no server name (SNI), and the certificate must be issued for that address",
         "use the server's name as host, and hostaddr={host} if needed"),
     ("host", Warning, |url| looks_like_neon(url) && !is_neon_host(&host_of(url)),
         "{host} does not look like a host of Neon", "copy it from Neon's console: ep-NAME[-pooler].REGION.aws.neon.tech"),
@@ -40,7 +40,7 @@ const RULES: [Rule; 15] = [
     ("channel binding", Fine, |_| true, "required", ""),
 ];
 
-/// Judges the URL by itself.
+/// Checks the URL without connecting.
 pub(super) fn check(url: &DatabaseUrl, report: &mut Report) {
     let mut rules: Vec<_> = RULES.iter().filter(|(_, _, applies, ..)| applies(url)).collect();
     rules.dedup_by_key(|(name, ..)| *name);
@@ -54,7 +54,7 @@ pub(super) fn fill(text: &str, url: &DatabaseUrl) -> String {
     text.replace("{host}", &host_of(url))
         .replace("{user}", url.config().get_user().unwrap_or_default())
         .replace("{database}", url.config().get_dbname().unwrap_or_default())
-        .replace("{unpooled}", &spelling::service(&url.clone().without_neon_pooler()))
+        .replace("{unpooled}", &spelling::url_for_service(&url.clone().without_neon_pooler()))
 }
 
 /// Returns the first host, unresolved.

@@ -9,7 +9,7 @@ const NO_SNI: &str = "Endpoint ID is not specified";
 #[rustfmt::skip] // A table is easier to read with a row on one or two lines.
 const CAUSES: [(&str, &str); 20] = [
     (NO_SNI, "use the host name, so that TLS names the endpoint (SNI); &hostaddr={host} keeps the address"),
-    ("channel binding", "leave channel_binding=require out: the server, or a pooler such as PgBouncer before it, has none"),
+    ("channel binding", "remove channel_binding=require: the server, or a pooler such as PgBouncer in front of it, does not support it"),
     ("password missing", "add it to the URL: postgresql://{user}:$PASSWORD@{host}/{database}"),
     ("password authentication failed", "correct it; or set it, as an administrator in psql: \\password {user}"),
     ("database \" & does not exist", "use an existing one (psql -l), or create it: CREATE DATABASE \"{database}\";"),

@@ -107,8 +107,8 @@ struct Examination<'a> {
 impl Examination<'_> {
     async fn run(&self, report: &mut Report) {
         let Self { url, direct, .. } = self;
-        report.service_url = Some(spelling::service(url));
-        report.diesel_cli_url = Some(spelling::libpq(direct));
+        report.service_url = Some(spelling::url_for_service(url));
+        report.diesel_cli_url = Some(spelling::url_for_libpq(direct));
         address::check(url, report);
         let mut conn = match self.connect_twice(report).await.map_err(|error| describe(&error)) {
             Ok(conn) => conn,
@@ -171,7 +171,7 @@ impl Examination<'_> {
             Ok(_) => format!(
                 "the direct host answers: the pooled one with channel_binding=require does not wake a suspended compute \
                  (neondatabase/neon#12897); leave channel_binding out, or DATABASE_URL=\"{}\"",
-                spelling::service(direct)
+                spelling::url_for_service(direct)
             ),
             Err(error) => format!("the direct host fails, too ({error}): {}", causes::fix(&error, direct)),
         }
@@ -194,8 +194,7 @@ impl Examination<'_> {
                 report.add("pooler", Severity::Fine, found, "");
             }
             Route::Pooled => {
-                let found =
-                    "in transaction mode: migration locks do not hold, and live changes are polled for";
+                let found = "in transaction mode: advisory locks do not hold, and live changes are polled";
                 report.add("pooler", Severity::Warning, found, SET_DIRECT_URL);
             }
         }

@@ -33,7 +33,7 @@ pub(super) async fn check(
     pool: PoolSettings,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    // One more than the pool's listens for events.
+    // One more: the connection that listens for notifications.
     let needed = i64::try_from(pool.size + pool.overflow + 1)?;
     let query = diesel::sql_query(include_str!("server.sql"))
         .bind::<Bool, _>(is_local)
@@ -47,7 +47,7 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Returns a text that differs between databases and servers.
+/// Returns the database's name and the server's start time, which together identify a database.
 pub(super) async fn identity(conn: &mut AsyncPgConnection) -> anyhow::Result<String> {
     let identity = sql::<Text>("current_database() || ' since ' || pg_postmaster_start_time()");
     Ok(diesel::select(identity).get_result(conn).await?)

@@ -26,7 +26,7 @@ WITH roles AS (
     (1, 'server version', current_setting('server_version_num')::int < 140000, 'error',
         'PostgreSQL ' || current_setting('server_version'), 'upgrade to PostgreSQL 14 or newer'),
     (2, 'server version', true, 'ok', 'PostgreSQL ' || current_setting('server_version'), NULL),
-    (3, 'role', schema IS NULL, 'error', role || ' may use no schema of its search_path',
+    (3, 'role', schema IS NULL, 'error', role || ' cannot use any schema of its search_path',
         format('GRANT USAGE ON SCHEMA public TO "%s";', role)),
     (4, 'role', lacks IS NOT NULL, 'error', role || ' lacks ' || lacks,
         format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO "%s";', $4, role)),

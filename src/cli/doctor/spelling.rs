@@ -7,7 +7,7 @@ const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", 
 
 pub(super) const FORM: &str = "\"postgresql://user:$PASSWORD@host/database?sslmode=require\"";
 
-/// Parameters that belong elsewhere, what is said of them and what replaces them.
+/// Parameters that do not belong in the URL, with the message and the replacement.
 const MISPLACED: [(&str, &str, Option<&str>); 4] = [
     ("ssl", "has ssl, which is called sslmode", Some("sslmode=require")),
     (
@@ -38,9 +38,11 @@ pub(super) fn read(setting: &str, text: &str, report: &mut Report) -> Option<Dat
     let parsed =
         if is_ambiguous { Err("has more than one @".to_owned()) } else { DatabaseUrl::parse(&repaired) };
     match &parsed {
-        Ok(url) if DatabaseUrl::parse(text).is_ok() => report.add(setting, Severity::Fine, service(url), ""),
+        Ok(url) if DatabaseUrl::parse(text).is_ok() => {
+            report.add(setting, Severity::Fine, url_for_service(url), "");
+        }
         Ok(url) => {
-            let fix = format!("{setting}=\"{}\"", service(url));
+            let fix = format!("{setting}=\"{}\"", url_for_service(url));
             report.add(setting, Severity::Error, mistakes.join("; "), fix);
         }
         Err(reason) => {
@@ -52,7 +54,7 @@ pub(super) fn read(setting: &str, text: &str, report: &mut Report) -> Option<Dat
     parsed.ok()
 }
 
-/// Returns what was probably meant, and the mistakes, without values that may be secret.
+/// Returns the URL with its mistakes repaired, and the mistakes. The mistakes contain no values, which may be secret.
 fn repair(text: &str) -> (String, Vec<String>) {
     let mut mistakes = Vec::new();
     let unquoted = text.strip_prefix("psql ").unwrap_or(text).trim().trim_matches(['\'', '"']);
@@ -106,7 +108,7 @@ fn check_parameter(pair: &str) -> Option<(String, Option<String>)> {
 }
 
 /// Returns the URL for this service, without the password.
-pub(super) fn service(url: &DatabaseUrl) -> String {
+pub(super) fn url_for_service(url: &DatabaseUrl) -> String {
     let (base, parameters) = url.without_password();
     let parameters: Vec<_> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
     join(&base, &parameters)
@@ -114,21 +116,21 @@ pub(super) fn service(url: &DatabaseUrl) -> String {
 
 /// Returns the URL in libpq's spelling, without the password. Some of the driver's parameters have other names or units
 /// there, and `sslmode` is explicit, as libpq's `require` protects less than ours.
-pub(super) fn libpq(url: &DatabaseUrl) -> String {
-    let (base, written) = url.without_password();
-    let has_authorities = written.iter().any(|(key, _)| *key == "sslrootcert");
+pub(super) fn url_for_libpq(url: &DatabaseUrl) -> String {
+    let (base, given) = url.without_password();
+    let has_authorities = given.iter().any(|(key, _)| *key == "sslrootcert");
     let mode = match url.ssl_mode() {
         SslMode::Disable => "disable",
         SslMode::Prefer => "prefer",
         SslMode::VerifyCa => "verify-ca",
         SslMode::VerifyFull if has_authorities => "verify-full",
         // By default libpq reads a file of authorities that is rarely there; it knows `system` from version 16.
-        SslMode::VerifyFull if written.contains(&("sslmode", "verify-full")) => {
+        SslMode::VerifyFull if given.contains(&("sslmode", "verify-full")) => {
             "verify-full&sslrootcert=system"
         }
         SslMode::VerifyFull => "require",
     };
-    let parameters = written.iter().filter_map(|(key, value)| match *key {
+    let parameters = given.iter().filter_map(|(key, value)| match *key {
         "sslmode" | "pgbouncer" => None,
         "keepalives_retries" => Some(format!("keepalives_count={value}")),
         "tcp_user_timeout" => Some(format!("{key}={value}000")),
@@ -191,7 +193,8 @@ mod tests {
 
     #[test]
     fn the_diesel_cli_gets_the_url_in_libpqs_spelling() {
-        let url = |query: &str| libpq(&DatabaseUrl::parse(&format!("postgres://u:p@h/db{query}")).unwrap());
+        let url =
+            |query: &str| url_for_libpq(&DatabaseUrl::parse(&format!("postgres://u:p@h/db{query}")).unwrap());
         assert_eq!(url(""), "postgres://u:$PASSWORD@h/db?sslmode=require");
         assert_eq!(
             url("?sslmode=require&sslrootcert=system&channel_binding=require"),

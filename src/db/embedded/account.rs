@@ -38,7 +38,7 @@ impl Account {
         };
         let Some(account) = find("postgres").or_else(|| find("nobody")) else {
             bail!(
-                "PostgreSQL refuses to run as root, and there is no account postgres or nobody to run it as; make \
+                "PostgreSQL refuses to run as root, and there is no account postgres or nobody to run it as; create \
                  one, start the service as another user, or set DATABASE_URL"
             );
         };

@@ -71,7 +71,8 @@ impl Binaries {
         let output = output.with_context(|| format!("{} can't be run", postgres.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-        let version = version.with_context(|| format!("{} is no PostgreSQL server", postgres.display()))?;
+        let version =
+            version.with_context(|| format!("{} is not a PostgreSQL server", postgres.display()))?;
         let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok());
         let major = major.unwrap_or_default();
         if major < OLDEST_MAJOR {

@@ -59,7 +59,7 @@ impl Cluster {
 
     /// Creates the cluster under another name first, so that a half-made one is never taken for a complete one.
     fn create(&self, binaries: &Binaries) -> anyhow::Result<()> {
-        tracing::info!("making a PostgreSQL {} cluster in {}", binaries.version(), self.path.display());
+        tracing::info!("creating a PostgreSQL {} cluster in {}", binaries.version(), self.path.display());
         let draft = self.path.with_extension("new");
         if draft.exists() {
             fs::remove_dir_all(&draft).with_context(|| draft.display().to_string())?;
@@ -111,7 +111,7 @@ impl Cluster {
         let output = single.wait_with_output()?;
         ensure!(
             output.status.success(),
-            "making the database failed: {}",
+            "creating the database failed: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(())

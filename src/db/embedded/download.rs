@@ -14,11 +14,9 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use super::binaries::Binaries;
 
-/// Version of the build.
 const VERSION: &str = "=17.7.0";
 /// Major version of the build.
 pub(super) const MAJOR: u32 = 17;
-/// Time limit of the download.
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Fetches the build into the user's cache, unless it is there already.
@@ -70,7 +68,7 @@ fn ways_forward(reason: &anyhow::Error) -> String {
         "no PostgreSQL server was found on this machine, and none could be fetched ({reason:#}).\n\
          There are three ways forward:\n\
          \x20 1. install one: apt install postgresql, dnf install postgresql-server or brew install postgresql@17\n\
-         \x20 2. set POSTGRES_BIN_DIR to the directory of an installed one's programs initdb and postgres\n\
+         \x20 2. set POSTGRES_BIN_DIR to the directory that contains initdb and postgres\n\
          \x20 3. set DATABASE_URL to the URL of a database that runs elsewhere, on Neon for example",
     )
 }

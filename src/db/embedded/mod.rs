@@ -85,7 +85,7 @@ impl EmbeddedPostgres {
     }
 
     /// Returns once the server has ended without being stopped.
-    pub async fn died(&self) {
+    pub async fn wait_for_exit(&self) {
         let ended = || {
             let mut server = self.server.lock();
             !matches!(server.try_wait(), Ok(None))

@@ -8,7 +8,7 @@ use crate::config::Limits;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// Fields below `__schema` and `__type`, fragments in place. GraphiQL's and Apollo's introspection queries have some
+/// Fields below `__schema` and `__type`, fragments expanded. GraphiQL's and Apollo's introspection queries have some
 /// 200; each field is resolved for every type, and for every field of it.
 const MAX_INTROSPECTION_FIELDS: usize = 500;
 /// Nested lists of introspection. The queries of tools nest three (types, their fields, the arguments of these).
@@ -24,7 +24,7 @@ pub(super) fn check_plan(plan: &Plan, limits: &Limits, introspection: bool) -> R
     let root = if let Selected::Object(fields) = &plan.selection { fields.as_slice() } else { &[] };
     let is_introspection = |field: &PlannedField| field.name == "__schema" || field.name == "__type";
     if !introspection && root.iter().any(is_introspection) {
-        let message = "This service does not describe its schema.";
+        let message = "Introspection is disabled.";
         return Err(wire_error(Code::IntrospectionDisabled, message));
     }
     let size = Size::measure(&plan.selection);

@@ -9,7 +9,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Pos, Positioned, Value, Variables};
 
 use super::convert;
-use super::page::{Page, measure_longest_list};
+use super::multiplier::{Multiplier, measure_longest_list};
 use super::plan::{ArgumentValue, Plan, PlannedField, Selected};
 use super::response::TYPE_NAME_KEY;
 use super::type_system::TypeSystem;
@@ -21,9 +21,9 @@ pub(super) struct Executable {
     pub(super) complexity: usize,
 }
 
-/// Writes coerced variables into a plan.
-pub(super) fn write(types: &TypeSystem, plan: &Plan, variables: &Variables) -> Executable {
-    let (set, complexity) = Writer { types, variables }.write_selected(&plan.selection, 1);
+/// Builds the executor's document: a plan with coerced variables filled in.
+pub(super) fn build(types: &TypeSystem, plan: &Plan, variables: &Variables) -> Executable {
+    let (set, complexity) = Builder { types, variables }.build_selected(&plan.selection, 1);
     let operation = OperationDefinition {
         ty: plan.kind,
         variable_definitions: Vec::new(),
@@ -34,22 +34,22 @@ pub(super) fn write(types: &TypeSystem, plan: &Plan, variables: &Variables) -> E
     Executable { document: ExecutableDocument { operations, fragments: HashMap::new() }, complexity }
 }
 
-struct Writer<'a> {
+struct Builder<'a> {
     types: &'a TypeSystem,
     variables: &'a Variables,
 }
 
-impl Writer<'_> {
-    /// Returns the selection set and the number of fields that run; `page` is the number of items of the
+impl Builder<'_> {
+    /// Returns the selection set and the number of fields that run; `parent_items` is the number of items of the
     /// connection or payload.
-    fn write_selected(&self, selected: &Selected, page: usize) -> (SelectionSet, usize) {
+    fn build_selected(&self, selected: &Selected, parent_items: usize) -> (SelectionSet, usize) {
         match selected {
             Selected::Leaf => (SelectionSet::default(), 0),
-            Selected::Object(fields) => self.write_fields(fields, page),
+            Selected::Object(fields) => self.build_fields(fields, parent_items),
             Selected::Abstract(types) => {
                 let mut most = 0;
                 let fragment = |(ty, fields): &(Name, Vec<PlannedField>)| {
-                    let (set, fields) = self.write_fields(fields, page);
+                    let (set, fields) = self.build_fields(fields, parent_items);
                     most = most.max(fields);
                     let on = Positioned::new(ty.clone(), Pos::default());
                     let inline = InlineFragment {
@@ -66,14 +66,14 @@ impl Writer<'_> {
         }
     }
 
-    fn write_fields(&self, fields: &[PlannedField], page: usize) -> (SelectionSet, usize) {
+    fn build_fields(&self, fields: &[PlannedField], parent_items: usize) -> (SelectionSet, usize) {
         let mut complexity = 0_usize;
-        let write = |field: &PlannedField| {
-            let (field, fields) = self.write_field(field, page);
+        let build = |field: &PlannedField| {
+            let (field, fields) = self.build_planned_field(field, parent_items);
             complexity = complexity.saturating_add(fields);
             field
         };
-        let mut items: Vec<_> = fields.iter().map(write).collect();
+        let mut items: Vec<_> = fields.iter().map(build).collect();
         if items.is_empty() {
             // async-graphql answers null for an object without fields.
             items.push(select_type_name());
@@ -81,7 +81,11 @@ impl Writer<'_> {
         (SelectionSet { items }, complexity)
     }
 
-    fn write_field(&self, planned: &PlannedField, page: usize) -> (Positioned<Selection>, usize) {
+    fn build_planned_field(
+        &self,
+        planned: &PlannedField,
+        parent_items: usize,
+    ) -> (Positioned<Selection>, usize) {
         let arguments = planned.arguments.iter().filter_map(|argument| {
             let value = match &argument.value {
                 ArgumentValue::Constant(value) => value.clone(),
@@ -92,22 +96,22 @@ impl Writer<'_> {
             Some((argument.name.clone(), value))
         });
         let arguments: Vec<_> = arguments.collect();
-        let (times, page) = match &planned.page {
-            Page::Once => (1, 1),
-            Page::List(size) => (size.count_items(&arguments), 1),
-            Page::Connection(size) => (1, size.count_items(&arguments)),
-            Page::Payload => (1, measure_longest_list(&arguments)),
-            Page::OfParent => (page, 1),
+        let (times, parent_items) = match &planned.multiplier {
+            Multiplier::Once => (1, 1),
+            Multiplier::PerItem(size) => (size.count_items(&arguments), 1),
+            Multiplier::PerEdge(size) => (1, size.count_items(&arguments)),
+            Multiplier::PerArgument => (1, measure_longest_list(&arguments)),
+            Multiplier::PerParentItem => (parent_items, 1),
         };
-        let (children, fields) = self.write_selected(&planned.selected, page);
+        let (children, fields) = self.build_selected(&planned.selected, parent_items);
         let complexity = fields.saturating_mul(times).saturating_add(1);
-        let alias = planned.has_alias().then(|| planned.key.clone());
+        let alias = planned.has_alias().then(|| planned.response_key.clone());
         let name = Positioned::new(planned.name.clone(), planned.position);
         (build_field(name, alias, arguments, children), complexity)
     }
 }
 
-/// Selects `__typename` under a key that no document can contain; `response::complete` takes it out again.
+/// Selects `__typename` under a key that no document can contain; `response::fill_in` takes it out again.
 fn select_type_name() -> Positioned<Selection> {
     let name = Positioned::new(Name::new("__typename"), Pos::default());
     build_field(name, Some(Name::new(TYPE_NAME_KEY)), Vec::new(), SelectionSet::default())

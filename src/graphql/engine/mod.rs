@@ -7,7 +7,7 @@
 //! | coercion of variables | 6.1.2 | `variables` |
 //! | collection of fields: fragments, `@skip` and `@include`, merging | 6.3.2 | `planner`, `plan` |
 //! | arguments with the variables' values | 6.4.1 | `executable` |
-//! | limits on the fields that run | | `complexity`, `page` |
+//! | limits on the fields that run | | `complexity`, `multiplier` |
 //! | order and nulls of the response | 6.3.2, 6.4.4 | `response` |
 //!
 //! async-graphql executes the result: one operation without variables, directives, fragments on objects or repeated
@@ -20,8 +20,8 @@ mod document_cache;
 mod executable;
 mod limits;
 mod lines;
+mod multiplier;
 mod overlaps;
-mod page;
 mod plan;
 mod planner;
 mod request;
@@ -63,7 +63,7 @@ pub struct Engine<E> {
     types: TypeSystem,
     limits: Limits,
     introspection: bool,
-    known: DocumentCache,
+    documents: DocumentCache,
     trusted: Option<TrustedDocuments>,
 }
 
@@ -74,12 +74,12 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Query, mutation or subscription.
+    /// Returns the kind: query, mutation or subscription.
     pub fn kind(&self) -> OperationType {
         self.plan.kind
     }
 
-    /// Name of the operation in its document.
+    /// Returns the name of the operation in its document.
     pub fn name(&self) -> Option<&Name> {
         self.plan.name.as_ref()
     }
@@ -98,12 +98,12 @@ impl<E: Executor> Engine<E> {
             types: TypeSystem::parse(sdl)?,
             limits: config.limits,
             introspection: config.introspection(),
-            known: DocumentCache::new(),
+            documents: DocumentCache::new(),
             trusted,
         })
     }
 
-    /// Limits on requests.
+    /// Returns the limits on requests.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -129,7 +129,7 @@ impl<E: Executor> Engine<E> {
         let variables = variables.map_err(request_error)?;
         let plan = self.find_plan(document, definition, &variables)?;
         plan.check_nulls(&variables)?;
-        let executable = executable::write(&self.types, &plan, &variables);
+        let executable = executable::build(&self.types, &plan, &variables);
         complexity::check_complexity(executable.complexity, &self.limits)?;
         let mut request = Request::new(String::new());
         request.set_parsed_query(executable.document);
@@ -151,7 +151,7 @@ impl<E: Executor> Engine<E> {
         complexity::check_plan(&plan, &self.limits, self.introspection)?;
         let plan = Arc::new(plan);
         if plan.reusable && document.valid.executable.operations.len() == 1 {
-            self.known.insert_plan(document, &plan);
+            self.documents.insert_plan(document, &plan);
         }
         Ok(plan)
     }
@@ -191,7 +191,7 @@ impl<E: Executor> Engine<E> {
         };
         let claimed = id.and_then(document_cache::parse_hash);
         let Some(text) = text else {
-            let document = claimed.and_then(|hash| self.known.get(&hash));
+            let document = claimed.and_then(|hash| self.documents.get(&hash));
             // Apollo's clients look for this message.
             return document.ok_or_else(|| {
                 wire_error(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound").into()
@@ -199,15 +199,15 @@ impl<E: Executor> Engine<E> {
         };
         let hash = crypto::sha256(text.as_bytes());
         if self.trusted.is_none() && id.is_some() && claimed != Some(hash) {
-            return Err(wire_error(ErrorCode::BadRequest, "The hash is not that of the document.").into());
+            return Err(wire_error(ErrorCode::BadRequest, "The hash does not match the document.").into());
         }
-        if let Some(document) = self.known.get(&hash) {
+        if let Some(document) = self.documents.get(&hash) {
             return Ok(document);
         }
         // Without introspection, errors must not reveal names of the schema either.
         let suggest = self.introspection;
         let valid = validation::validate(&self.types, &text, operation, &self.limits, suggest)?;
-        Ok(self.known.insert(hash, valid))
+        Ok(self.documents.insert(hash, valid))
     }
 }
 
@@ -227,5 +227,5 @@ fn select<'a>(
 
 fn finish(plan: &Plan, response: &mut Response, request_id: &RequestId) {
     errors::finish(response, request_id);
-    response::complete(plan, &mut response.data);
+    response::fill_in(plan, &mut response.data);
 }

@@ -6,7 +6,7 @@ use apollo_compiler::ast::{FieldDefinition, OperationType as Kind};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Name, Pos, ServerError, Value, Variables};
 
-use super::page::Page;
+use super::multiplier::Multiplier;
 use crate::domain::Problem;
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::errors::request_error;
@@ -39,13 +39,13 @@ pub(super) enum Selected {
 /// A field with the selections of all its occurrences merged.
 pub(super) struct PlannedField {
     /// Key in the response.
-    pub(super) key: Name,
+    pub(super) response_key: Name,
     pub(super) name: Name,
     /// Position of the first occurrence.
     pub(super) position: Pos,
     pub(super) definition: Node<FieldDefinition>,
     pub(super) arguments: Vec<PlannedArgument>,
-    pub(super) page: Page,
+    pub(super) multiplier: Multiplier,
     /// True below `__schema` and `__type`, and for the two themselves.
     pub(super) is_introspection: bool,
     pub(super) selected: Selected,
@@ -69,7 +69,7 @@ pub(super) enum ArgumentValue {
 
 impl PlannedField {
     pub(super) fn has_alias(&self) -> bool {
-        self.key != self.name
+        self.response_key != self.name
     }
 }
 

@@ -9,8 +9,8 @@ use async_graphql::{Name, ServerError, Value, Variables};
 use super::convert;
 use super::document::ValidDocument;
 use super::limits::exceeded;
+use super::multiplier::Multiplier;
 use super::overlaps::have_same_arguments;
-use super::page::Page;
 use super::plan::{
     ArgumentValue, Plan, PlannedArgument, PlannedField, Selected, null_not_allowed, operation_type,
 };
@@ -207,12 +207,12 @@ impl<'a> Planner<'a> {
         let selected = self.plan_selected(first.definition.ty.inner_named_type(), &sets)?;
         self.path.pop();
         Ok(PlannedField {
-            key: Name::new(key),
+            response_key: Name::new(key),
             name: Name::new(&first.name),
             position: self.document.lines.position(first.location()),
             definition: first.definition.clone(),
             arguments,
-            page: Page::new(self.types, parent, first),
+            multiplier: Multiplier::new(self.types, parent, first),
             is_introspection: parent.starts_with("__")
                 || matches!(first.name.as_str(), "__schema" | "__type"),
             selected,

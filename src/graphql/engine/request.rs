@@ -138,7 +138,7 @@ fn parse_object<'de, T: Deserialize<'de>>(
     if !json.starts_with('{') {
         return Err(wrong("must be a JSON object"));
     }
-    serde_json::from_str(json).map(Some).map_err(|_| wrong("has a value that can't be read"))
+    serde_json::from_str(json).map(Some).map_err(|_| wrong("is not valid"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) const TYPE_NAME_KEY: &str = " type";
 ///
 /// async-graphql 7.2.1 answers fields in the order in which they were resolved, leaves out those that failed, and answers
 /// null for objects without fields.
-pub(super) fn complete(plan: &Plan, data: &mut Value) {
+pub(super) fn fill_in(plan: &Plan, data: &mut Value) {
     if let Selected::Object(fields) = &plan.selection
         && let Err(Failed) = complete_object(fields, data)
     {
@@ -53,8 +53,8 @@ fn complete_object(fields: &[PlannedField], data: &mut Value) -> Result<(), Fail
         *data = Value::Object(values);
         return completed;
     };
-    let in_order =
-        fields.len() == values.len() && fields.iter().zip(values.keys()).all(|(it, key)| it.key == *key);
+    let in_order = fields.len() == values.len()
+        && fields.iter().zip(values.keys()).all(|(it, key)| it.response_key == *key);
     if !in_order {
         return arrange(fields, values);
     }
@@ -70,9 +70,9 @@ fn complete_object(fields: &[PlannedField], data: &mut Value) -> Result<(), Fail
 fn arrange(fields: &[PlannedField], values: &mut IndexMap<Name, Value>) -> Result<(), Failed> {
     let mut arranged = IndexMap::with_capacity(fields.len());
     for field in fields {
-        let mut data = values.swap_remove(&field.key).unwrap_or_default();
+        let mut data = values.swap_remove(&field.response_key).unwrap_or_default();
         complete_value(&field.definition.ty, &field.selected, &mut data)?;
-        arranged.insert(field.key.clone(), data);
+        arranged.insert(field.response_key.clone(), data);
     }
     *values = arranged;
     Ok(())

@@ -58,7 +58,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Size of a selection set with all fragments in place.
+/// Size of a selection set with all fragments expanded.
 #[derive(Clone, Copy, Default)]
 struct Size {
     /// Fields, fragments and values.

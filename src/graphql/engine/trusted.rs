@@ -54,14 +54,14 @@ impl TrustedDocuments {
             (Some(query), _) if self.texts.contains(&crypto::sha256(query.as_bytes())) => Ok(query),
             (Some(_), _) => Err(wire_error(
                 ErrorCode::QueryNotInSafelist,
-                "This document is not among those that may be run.",
+                "This document is not on the list of trusted documents.",
             )),
             (None, id) => {
                 let text = id.and_then(|id| self.by_id.get(id.strip_prefix("sha256:").unwrap_or(id)));
                 text.cloned().ok_or_else(|| {
                     wire_error(
                         ErrorCode::PersistedQueryNotInList,
-                        "This hash is not among those that may be run.",
+                        "This hash is not on the list of trusted documents.",
                     )
                 })
             }

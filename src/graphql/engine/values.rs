@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
         let mut seen = HashSet::new();
         for (name, field) in fields {
             if !seen.insert(name.as_str()) {
-                self.report(field, format!("There can be only one input field named \"{name}\"."));
+                self.add_error(field, format!("There can be only one input field named \"{name}\"."));
             }
             if let Some(definition) = definition.fields.get(name) {
                 let has_default = definition.default_value.is_some();
@@ -165,11 +165,11 @@ impl<'a> Walk<'a> {
             let message = format!(
                 "Variable \"${name}\" of type \"{declared}\" cannot be used where \"{ty}\" is expected."
             );
-            self.report(value, message);
+            self.add_error(value, message);
         }
     }
 
-    fn report(&mut self, value: &Node<Value>, message: String) {
+    fn add_error(&mut self, value: &Node<Value>, message: String) {
         let position = self.document.lines.position(value.location());
         self.errors
             .push(coded(ServerError::new(message, Some(position)), ErrorCode::GraphqlValidationFailed));

@@ -39,7 +39,7 @@ pub(super) fn coerce(
             convert::convert_value(types, default, &definition.ty, &Variables::default())
         } else {
             if definition.ty.is_non_null() {
-                coercion.report("REQUIRED", "This value is required.");
+                coercion.add_problem("REQUIRED", "This value is required.");
             }
             None
         };
@@ -66,7 +66,7 @@ struct Coercion<'a> {
 }
 
 impl Coercion<'_> {
-    fn report(&mut self, code: &'static str, message: impl Into<String>) {
+    fn add_problem(&mut self, code: &'static str, message: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push((self.path.clone(), Problem { code, message: message.into() }));
         }
@@ -84,7 +84,7 @@ impl Coercion<'_> {
         match (ty, value) {
             (Type::Named(_) | Type::List(_), Value::Null) => Value::Null,
             (_, Value::Null) => {
-                self.report("REQUIRED", "This value is required.");
+                self.add_problem("REQUIRED", "This value is required.");
                 Value::Null
             }
             (Type::List(item) | Type::NonNullList(item), Value::List(values)) => {
@@ -113,7 +113,7 @@ impl Coercion<'_> {
                 }
                 value => {
                     let names: Vec<_> = definition.values.keys().map(SchemaName::as_str).collect();
-                    self.report("INVALID", format!("Choose one of {}.", names.join(", ")));
+                    self.add_problem("INVALID", format!("Choose one of {}.", names.join(", ")));
                     value
                 }
             },
@@ -135,25 +135,25 @@ impl Coercion<'_> {
             | ("String" | "ID", Value::String(_))
             | ("Boolean", Value::Boolean(_)) => return value,
             ("Float", _) => "Enter a number.",
-            ("String", _) => "Enter a text.",
+            ("String", _) => "Enter text.",
             ("ID", _) => "Enter an identifier.",
             ("Boolean", _) => "Enter true or false.",
             _ => {
                 let text = if let Value::String(text) = &value { Some(text.as_str()) } else { None };
                 if let Err(message) = scalars::check(name, text) {
-                    self.report("INVALID", message);
+                    self.add_problem("INVALID", message);
                 }
                 return value;
             }
         };
-        self.report("INVALID", expected);
+        self.add_problem("INVALID", expected);
         value
     }
 
     fn coerce_input_object(&mut self, name: &SchemaName, value: Value) -> Value {
         let Some(definition) = self.types.schema().get_input_object(name) else { return value };
         let Value::Object(mut given) = value else {
-            self.report("INVALID", format!("Send an object of type {name}."));
+            self.add_problem("INVALID", format!("Send an object of type {name}."));
             return value;
         };
         for field in definition.fields.values() {
@@ -162,7 +162,7 @@ impl Coercion<'_> {
                 *value = self.descend(field.name.to_string(), |it| it.coerce_value(&field.ty, given));
             } else if field.is_required() {
                 self.descend(field.name.to_string(), |it| {
-                    it.report("REQUIRED", "This value is required.");
+                    it.add_problem("REQUIRED", "This value is required.");
                     Value::Null
                 });
             }
@@ -170,7 +170,7 @@ impl Coercion<'_> {
         let unknown = given.keys().filter(|key| !definition.fields.contains_key(key.as_str()));
         for key in unknown.cloned().collect::<Vec<_>>() {
             self.descend(key.to_string(), |it| {
-                it.report("INVALID", format!("{name} has no field of this name."));
+                it.add_problem("INVALID", format!("{name} has no field of this name."));
                 Value::Null
             });
         }

@@ -2,9 +2,9 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use super::connections::Connection;
 use super::cookie;
 use super::directives::errors;
-use super::pages::Connection;
 use super::security_events::{SecurityEvent, security_events};
 use super::sessions::{Session, sessions};
 use crate::auth::{Credentials, OpenedSession, Registration};
@@ -39,7 +39,7 @@ async fn requesting_user(ctx: &Context<'_>) -> Result<Option<User>, AppError> {
     Ok(Some(user.into()))
 }
 
-/// Mutations without an access token.
+/// Mutations that need no access token.
 #[derive(Default)]
 pub(super) struct AccountMutation;
 
@@ -155,7 +155,7 @@ impl From<OpenedSession> for AuthPayload {
 #[graphql(complex)]
 pub(super) struct User {
     #[graphql(skip)]
-    key: Uuid,
+    uuid: Uuid,
     /// Identifier, a UUID.
     id: ID,
     /// Email address as entered.
@@ -179,7 +179,7 @@ impl User {
         #[graphql(desc = "Page size, 0 to 100; default 20.")] first: Option<i32>,
         #[graphql(desc = "Cursor of the item before the page.")] after: Option<String>,
     ) -> Result<Connection<Session>, AppError> {
-        sessions(ctx, self.key, first, after.as_deref()).await
+        sessions(ctx, self.uuid, first, after.as_deref()).await
     }
 
     /// Security events of the account, latest first.
@@ -190,14 +190,14 @@ impl User {
         #[graphql(desc = "Page size, 0 to 100; default 20.")] first: Option<i32>,
         #[graphql(desc = "Cursor of the item before the page.")] after: Option<String>,
     ) -> Result<Connection<SecurityEvent>, AppError> {
-        security_events(ctx, self.key, first, after.as_deref()).await
+        security_events(ctx, self.uuid, first, after.as_deref()).await
     }
 }
 
 impl From<models::User> for User {
     fn from(user: models::User) -> Self {
         Self {
-            key: user.id,
+            uuid: user.id,
             id: user.id.into(),
             email: user.email,
             name: user.name,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::Title;
 use crate::graphql::scalars::is_representable;
-use crate::models::{KeyValue, Position, Priority, TextEnum, TodoKey, TodoOrder, TodoPosition};
+use crate::models::{Position, Priority, TextEnum, TodoOrder, TodoPosition, TodoSortKey, TodoSortValue};
 
 /// A layout of cursors for one kind of list.
 ///
@@ -86,10 +86,10 @@ impl Cursors for TodoOrder {
         bytes.push(order_tag(*self));
         bytes.extend(position.id.as_bytes());
         match &position.value {
-            KeyValue::Time(None) => {}
-            KeyValue::Time(Some(time)) => bytes.extend(time.timestamp_micros().to_be_bytes()),
-            KeyValue::Priority(priority) => bytes.extend(priority.as_str().as_bytes()),
-            KeyValue::Text(text) => bytes.extend(text.as_bytes()),
+            TodoSortValue::Time(None) => {}
+            TodoSortValue::Time(Some(time)) => bytes.extend(time.timestamp_micros().to_be_bytes()),
+            TodoSortValue::Priority(priority) => bytes.extend(priority.as_str().as_bytes()),
+            TodoSortValue::Text(text) => bytes.extend(text.as_bytes()),
         }
     }
 
@@ -100,13 +100,15 @@ impl Cursors for TodoOrder {
             return None;
         }
         let value = match self.key {
-            TodoKey::DueAt if value.is_empty() => KeyValue::Time(None),
-            TodoKey::CreatedAt | TodoKey::UpdatedAt | TodoKey::DueAt => {
-                KeyValue::Time(Some(read_time(value.try_into().ok()?)?))
+            TodoSortKey::DueAt if value.is_empty() => TodoSortValue::Time(None),
+            TodoSortKey::CreatedAt | TodoSortKey::UpdatedAt | TodoSortKey::DueAt => {
+                TodoSortValue::Time(Some(read_time(value.try_into().ok()?)?))
             }
-            TodoKey::Priority => KeyValue::Priority(Priority::parse(std::str::from_utf8(value).ok()?)?),
-            TodoKey::Title => {
-                KeyValue::Text(Title::parse(std::str::from_utf8(value).ok()?).ok()?.as_str().to_owned())
+            TodoSortKey::Priority => {
+                TodoSortValue::Priority(Priority::parse(std::str::from_utf8(value).ok()?)?)
+            }
+            TodoSortKey::Title => {
+                TodoSortValue::Text(Title::parse(std::str::from_utf8(value).ok()?).ok()?.as_str().to_owned())
             }
         };
         Some(TodoPosition { value, id: Uuid::from_bytes(*id) })
@@ -116,11 +118,11 @@ impl Cursors for TodoOrder {
 /// Returns the byte that tells the cursors of one order from those of another.
 fn order_tag(order: TodoOrder) -> u8 {
     let key = match order.key {
-        TodoKey::CreatedAt => 0,
-        TodoKey::UpdatedAt => 1,
-        TodoKey::DueAt => 2,
-        TodoKey::Priority => 3,
-        TodoKey::Title => 4,
+        TodoSortKey::CreatedAt => 0,
+        TodoSortKey::UpdatedAt => 1,
+        TodoSortKey::DueAt => 2,
+        TodoSortKey::Priority => 3,
+        TodoSortKey::Title => 4,
     };
     key * 2 + u8::from(order.descending)
 }
@@ -154,10 +156,10 @@ mod tests {
     #[test]
     fn a_cursor_of_todos_decodes_in_its_own_order_only() {
         let orders = [
-            (TodoKey::CreatedAt, KeyValue::Time(Some(time()))),
-            (TodoKey::DueAt, KeyValue::Time(None)),
-            (TodoKey::Priority, KeyValue::Priority(Priority::Medium)),
-            (TodoKey::Title, KeyValue::Text("Über".into())),
+            (TodoSortKey::CreatedAt, TodoSortValue::Time(Some(time()))),
+            (TodoSortKey::DueAt, TodoSortValue::Time(None)),
+            (TodoSortKey::Priority, TodoSortValue::Priority(Priority::Medium)),
+            (TodoSortKey::Title, TodoSortValue::Text("Über".into())),
         ];
         for (key, value) in orders {
             let order = TodoOrder { key, descending: true };
@@ -169,8 +171,8 @@ mod tests {
                 assert_eq!(order.decode(broken), None, "{broken}");
             }
         }
-        let order = TodoOrder { key: TodoKey::Title, descending: false };
-        let control_character = TodoPosition { value: KeyValue::Text("a\0".into()), id: Uuid::nil() };
+        let order = TodoOrder { key: TodoSortKey::Title, descending: false };
+        let control_character = TodoPosition { value: TodoSortValue::Text("a\0".into()), id: Uuid::nil() };
         assert_eq!(order.decode(&order.encode(&control_character)), None);
     }
 
@@ -180,8 +182,8 @@ mod tests {
         let id = Uuid::from_u128(7);
         assert_eq!(ByTime.encode(&Position { at: time(), id }), "AQAGRFlBZCJAAAAAAAAAAAAAAAAAAAAABw");
         assert_eq!(ByNumber.encode(&7), "AgAAAAAAAAAH");
-        let order = TodoOrder { key: TodoKey::Priority, descending: true };
-        let position = TodoPosition { value: KeyValue::Priority(Priority::High), id };
+        let order = TodoOrder { key: TodoSortKey::Priority, descending: true };
+        let position = TodoPosition { value: TodoSortValue::Priority(Priority::High), id };
         assert_eq!(order.encode(&position), "AwcAAAAAAAAAAAAAAAAAAAAHSElHSA");
     }
 }

@@ -1,10 +1,10 @@
 //! The GraphQL schema: thin resolvers over [`crate::auth`] and [`crate::models`], one file per topic.
 
 mod accounts;
+mod connections;
 mod cookie;
 mod cursors;
 mod directives;
-mod pages;
 mod profile;
 mod security_events;
 mod sessions;
@@ -42,7 +42,7 @@ fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
         .validation_mode(ValidationMode::Fast)
 }
 
-/// The schema with all that its resolvers may reach. Without introspection its errors suggest nothing, either.
+/// Builds the schema with the data of its resolvers. Without introspection its errors suggest nothing, either.
 pub fn schema(state: AppState, introspection: bool) -> Schema {
     // On tasks of their own, which still belong to the request.
     let spawn = |load| tokio::spawn(Instrument::in_current_span(load));
@@ -55,7 +55,7 @@ pub fn schema(state: AppState, introspection: bool) -> Schema {
     }
 }
 
-/// The schema in GraphQL's schema definition language, as committed in `schema.graphql`.
+/// Returns the schema in GraphQL's schema definition language, as committed in `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
     builder().finish().sdl_with_options(options)

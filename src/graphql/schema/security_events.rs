@@ -1,16 +1,16 @@
 use async_graphql::{Context, Enum, ID, SimpleObject};
 use uuid::Uuid;
 
+use super::connections::{self, Connection};
 use super::cursors::{ByTime, Cursors};
-use super::pages::{self, Connection};
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::DateTime;
-use crate::models::{self, EventKind, Position};
+use crate::models::{self, Position};
 
 /// A kind of security event.
 #[derive(Clone, Copy, Enum, Eq, PartialEq)]
-#[graphql(remote = "EventKind")]
+#[graphql(remote = "models::SecurityEventKind")]
 enum SecurityEventKind {
     /// Account created.
     Registered,
@@ -22,7 +22,7 @@ enum SecurityEventKind {
     LoginThrottled,
     /// Session refreshed.
     SessionRefreshed,
-    /// Refresh token reused long after it had been replaced, a sign of theft. Its session was ended.
+    /// Refresh token reused after the reuse window, a sign of theft. Its session was ended.
     RefreshTokenReused,
     /// Password changed. All other sessions were ended.
     PasswordChanged,
@@ -34,7 +34,7 @@ enum SecurityEventKind {
     AccountDeleted,
 }
 
-/// An entry of the account's security log. Check these entries if something seems wrong.
+/// An entry of the account's security log.
 #[derive(SimpleObject)]
 pub(super) struct SecurityEvent {
     /// Identifier, a UUID.
@@ -71,8 +71,8 @@ pub(super) async fn security_events(
     first: Option<i32>,
     after: Option<&str>,
 ) -> Result<Connection<SecurityEvent>, AppError> {
-    let page = pages::parse(first, after)?;
-    let counted = pages::is_total_selected(ctx);
+    let page = connections::parse_by_time(first, after)?;
+    let counted = connections::is_total_selected(ctx);
     let (events, total) = ctx
         .state()?
         .database
@@ -96,9 +96,9 @@ mod tests {
     #[test]
     fn each_kind_is_read_back_from_the_word_it_is_stored_as() {
         for item in SecurityEventKind::items() {
-            let kind = EventKind::from(item.value);
+            let kind = models::SecurityEventKind::from(item.value);
             assert_eq!(kind.as_str(), item.name);
-            assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+            assert_eq!(models::SecurityEventKind::parse(kind.as_str()), Some(kind));
         }
     }
 }

@@ -3,10 +3,10 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::accounts::{AuthPayload, hand_out};
+use super::connections::{self, Connection};
 use super::cookie;
 use super::cursors::{ByTime, Cursors};
 use super::directives::{any_reason, errors};
-use super::pages::{self, Connection};
 use crate::auth::Requester;
 use crate::error::{AppError, UnauthenticatedReason};
 use crate::graphql::context::ContextExt;
@@ -52,7 +52,7 @@ impl SessionMutation {
         }
     }
 
-    /// Ends the session of the access token, or without a valid one that of the refresh token.
+    /// Ends the session of the access token, or if that is missing or invalid, the session of the refresh token.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn logout(
         &self,
@@ -166,7 +166,7 @@ pub(super) struct Session {
     current: bool,
 }
 
-/// A session with the identifier of the requesting one.
+/// A session, and the id of the session that sent the request.
 struct Listed(models::Session, Option<Uuid>);
 
 impl From<Listed> for Session {
@@ -191,11 +191,11 @@ pub(super) async fn sessions(
     after: Option<&str>,
 ) -> Result<Connection<Session>, AppError> {
     let state = ctx.state()?;
-    let page = pages::parse(first, after)?;
+    let page = connections::parse_by_time(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
     let now = state.clock.now();
     let found = state.database.read_for(user_id, async |conn| {
-        let asked = pages::is_total_selected(ctx);
+        let asked = connections::is_total_selected(ctx);
         let total = if asked { models::Session::count(conn, user_id, now).await? } else { 0 };
         Ok((models::Session::list(conn, user_id, now, page).await?, total))
     });

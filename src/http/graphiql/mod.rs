@@ -4,9 +4,9 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-/// The page; its two placeholders are filled with where the files of others come from.
+/// HTML of the IDE; its placeholders take the tags that load React and GraphiQL.
 const PAGE: &str = include_str!("index.html");
-/// Our own part of it.
+/// Our own script and stylesheet.
 const SESSION: (&str, &str) = ("session.js", include_str!("session.js"));
 const STYLE: (&str, &str) = ("session.css", include_str!("session.css"));
 
@@ -40,7 +40,7 @@ mod source {
     pub(super) const FILES: &[(&str, &str)] = &[];
 }
 
-/// The page itself.
+/// Serves the page with its Content-Security-Policy.
 pub(super) async fn page() -> Response {
     let host = source::HOST;
     // The editor sizes its lines with style attributes, hence 'unsafe-inline' for those; scripts are files only.
@@ -55,7 +55,7 @@ pub(super) async fn page() -> Response {
     (headers, Html(page)).into_response()
 }
 
-/// A file of the page.
+/// Serves one of the page's scripts or stylesheets.
 pub(super) async fn file(Path(name): Path<String>) -> Response {
     let mut files = source::FILES.iter().chain([&SESSION, &STYLE]);
     let Some((_, content)) = files.find(|(known, _)| *known == name) else {

@@ -9,7 +9,7 @@ use diesel::sql_types::{Array, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::{Page, Priority, Stored, Todo};
+use super::{Page, Priority, TextColumn, Todo};
 use crate::db::schema::todos;
 use crate::domain::Tags;
 
@@ -36,7 +36,7 @@ pub struct TodoFilter {
 
 /// A sort key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TodoKey {
+pub enum TodoSortKey {
     /// Time of creation.
     CreatedAt,
     /// Time of the last change.
@@ -53,7 +53,7 @@ pub enum TodoKey {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TodoOrder {
     /// Sort key.
-    pub key: TodoKey,
+    pub key: TodoSortKey,
     /// True for descending order.
     pub descending: bool,
 }
@@ -62,14 +62,14 @@ pub struct TodoOrder {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TodoPosition {
     /// Value of the sort key.
-    pub value: KeyValue,
+    pub value: TodoSortValue,
     /// Identifier of the todo, which breaks ties.
     pub id: Uuid,
 }
 
-/// The value of a [`TodoKey`].
+/// The value of a [`TodoSortKey`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum KeyValue {
+pub enum TodoSortValue {
     /// A time; `None` for todos that are never due.
     Time(Option<DateTime<Utc>>),
     /// A priority.
@@ -82,11 +82,11 @@ impl TodoOrder {
     /// Returns the position of a todo in a list of this order.
     pub fn position(self, todo: &Todo) -> TodoPosition {
         let value = match self.key {
-            TodoKey::CreatedAt => KeyValue::Time(Some(todo.created_at)),
-            TodoKey::UpdatedAt => KeyValue::Time(Some(todo.updated_at)),
-            TodoKey::DueAt => KeyValue::Time(todo.due_at),
-            TodoKey::Priority => KeyValue::Priority(todo.priority.0),
-            TodoKey::Title => KeyValue::Text(todo.title.clone()),
+            TodoSortKey::CreatedAt => TodoSortValue::Time(Some(todo.created_at)),
+            TodoSortKey::UpdatedAt => TodoSortValue::Time(Some(todo.updated_at)),
+            TodoSortKey::DueAt => TodoSortValue::Time(todo.due_at),
+            TodoSortKey::Priority => TodoSortValue::Priority(todo.priority.0),
+            TodoSortKey::Title => TodoSortValue::Text(todo.title.clone()),
         };
         TodoPosition { value, id: todo.id }
     }
@@ -94,12 +94,12 @@ impl TodoOrder {
     /// Returns the SQL expression that the order's index is on.
     fn expression(self) -> &'static str {
         match (self.key, self.descending) {
-            (TodoKey::CreatedAt, _) => "created_at",
-            (TodoKey::UpdatedAt, _) => "updated_at",
-            (TodoKey::DueAt, false) => "coalesce(due_at, 'infinity')",
-            (TodoKey::DueAt, true) => "coalesce(due_at, '-infinity')",
-            (TodoKey::Priority, _) => "todo_rank(priority)",
-            (TodoKey::Title, _) => "lower(title) COLLATE \"C\"",
+            (TodoSortKey::CreatedAt, _) => "created_at",
+            (TodoSortKey::UpdatedAt, _) => "updated_at",
+            (TodoSortKey::DueAt, false) => "coalesce(due_at, 'infinity')",
+            (TodoSortKey::DueAt, true) => "coalesce(due_at, '-infinity')",
+            (TodoSortKey::Priority, _) => "todo_rank(priority)",
+            (TodoSortKey::Title, _) => "lower(title) COLLATE \"C\"",
         }
     }
 
@@ -115,10 +115,10 @@ impl TodoOrder {
     /// Returns the SQL before and after a cursor's value that makes it comparable with the index's expression.
     fn value(self) -> (&'static str, &'static str) {
         match (self.key, self.descending) {
-            (TodoKey::CreatedAt | TodoKey::UpdatedAt | TodoKey::Priority, _) => ("", ""),
-            (TodoKey::DueAt, false) => ("coalesce(", ", 'infinity')"),
-            (TodoKey::DueAt, true) => ("coalesce(", ", '-infinity')"),
-            (TodoKey::Title, _) => ("lower(", ")"),
+            (TodoSortKey::CreatedAt | TodoSortKey::UpdatedAt | TodoSortKey::Priority, _) => ("", ""),
+            (TodoSortKey::DueAt, false) => ("coalesce(", ", 'infinity')"),
+            (TodoSortKey::DueAt, true) => ("coalesce(", ", '-infinity')"),
+            (TodoSortKey::Title, _) => ("lower(", ")"),
         }
     }
 }
@@ -135,13 +135,13 @@ fn bounded_by(order: TodoOrder, position: &TodoPosition, after: bool) -> Conditi
     let close = format!("{close}, ");
     let id = position.id;
     match &position.value {
-        KeyValue::Time(time) => {
+        TodoSortValue::Time(time) => {
             Box::new(row.bind::<Nullable<Timestamptz>, _>(*time).sql(&close).bind::<SqlUuid, _>(id).sql(")"))
         }
-        KeyValue::Priority(priority) => {
+        TodoSortValue::Priority(priority) => {
             Box::new(row.bind::<SmallInt, _>(rank(*priority)).sql(&close).bind::<SqlUuid, _>(id).sql(")"))
         }
-        KeyValue::Text(text) => {
+        TodoSortValue::Text(text) => {
             Box::new(row.bind::<Text, _>(text.clone()).sql(&close).bind::<SqlUuid, _>(id).sql(")"))
         }
     }
@@ -183,7 +183,7 @@ impl TodoFilter {
                 all.push(Box::new(between.sql(" AND ").bind::<SmallInt, _>(*most)));
             }
             all.push(Box::new(
-                todos::priority.eq_any(priorities.iter().copied().map(Stored).collect::<Vec<_>>()),
+                todos::priority.eq_any(priorities.iter().copied().map(TextColumn).collect::<Vec<_>>()),
             ));
         }
         for (tags, every) in [(&self.any_tags, false), (&self.all_tags, true)] {
@@ -214,10 +214,10 @@ impl Todo {
         let query = Self::query().limit(page.limit()).into_boxed();
         // diesel caches a prepared statement unless it contains raw SQL, so the most common list contains none.
         let mut query = match (order.key, ascending) {
-            (TodoKey::CreatedAt, true) if filter.search.is_none() => {
+            (TodoSortKey::CreatedAt, true) if filter.search.is_none() => {
                 query.order((todos::created_at.asc(), todos::id.asc()))
             }
-            (TodoKey::CreatedAt, false) if filter.search.is_none() => {
+            (TodoSortKey::CreatedAt, false) if filter.search.is_none() => {
                 query.order((todos::created_at.desc(), todos::id.desc()))
             }
             _ => query.order(sql::<Text>(&order.clause(ascending, filter.search.is_some()))),

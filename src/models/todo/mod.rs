@@ -1,5 +1,6 @@
 //! Todos: rows, lists and writes.
 
+mod changes;
 mod list;
 mod write;
 
@@ -9,10 +10,11 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-pub use self::list::{KeyValue, TodoFilter, TodoKey, TodoOrder, TodoPosition};
-pub use self::write::{Author, NewTodo, TodoChanges, Written};
+pub use self::changes::{NewTodo, TodoChanges};
+pub use self::list::{TodoFilter, TodoOrder, TodoPosition, TodoSortKey, TodoSortValue};
+pub use self::write::{Actor, WriteOutcome};
 use super::expiry::Expiry;
-use super::{Page, Stored, TextEnum};
+use super::{Page, TextColumn, TextEnum};
 use crate::db::schema::todos;
 
 /// The importance of a todo.
@@ -54,7 +56,7 @@ pub struct Todo {
     /// Notes; may be empty.
     pub description: String,
     /// Importance.
-    pub priority: Stored<Priority>,
+    pub priority: TextColumn<Priority>,
     /// Due time.
     pub due_at: Option<DateTime<Utc>>,
     /// Labels, in the order given; never null.

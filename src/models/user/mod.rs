@@ -89,7 +89,7 @@ impl User {
 
     /// Returns true if the password hash still equals `hash`, and then locks it until the transaction ends. A password
     /// change that waits for the lock also ends the session that this transaction opens.
-    pub async fn hold_password(
+    pub async fn lock_password(
         conn: &mut AsyncPgConnection,
         id: Uuid,
         hash: &SecretString,

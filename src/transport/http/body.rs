@@ -44,7 +44,7 @@ pub(super) async fn read(
                 exceeded(ErrorCode::PayloadTooLarge, limits.max_body, "bytes"),
             )
         } else {
-            wire_error(ErrorCode::BadRequest, "The body did not arrive whole.").into()
+            wire_error(ErrorCode::BadRequest, "The body is incomplete.").into()
         }
     })?;
     let text = std::str::from_utf8(&body);
@@ -53,7 +53,7 @@ pub(super) async fn read(
         return Ok(Requests::Single(GraphqlRequest::from_json(text, limits)?));
     }
     let batch: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
-    let batch = batch.map_err(|_| wire_error(ErrorCode::BadRequest, "The body is no JSON."))?;
+    let batch = batch.map_err(|_| wire_error(ErrorCode::BadRequest, "The body is not JSON."))?;
     if batch.is_empty() {
         return Err(wire_error(ErrorCode::BadRequest, "The batch is empty.").into());
     }
@@ -93,7 +93,7 @@ pub(super) fn read_url(uri: &Uri, limits: &Limits) -> Result<Requests, ServerErr
     let Ok(Query(parameters)) = Query::<Parameters>::try_from_uri(uri) else {
         return Err(wire_error(
             ErrorCode::BadRequest,
-            "The URL's parameters can't be read, or one is there twice.",
+            "The query string is malformed or repeats a parameter.",
         ));
     };
     let variables = parameters.variables.as_deref();

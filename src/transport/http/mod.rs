@@ -29,6 +29,7 @@ use super::bearer::bearer_token;
 use super::client::Peer;
 use super::errors::timed_out;
 use super::observation::Observation;
+use crate::error::INTERNAL;
 use crate::graphql::ErrorCode;
 use crate::graphql::{Caller, GraphqlRequest, RequestId, wire_error};
 use crate::telemetry;
@@ -55,7 +56,7 @@ pub(crate) async fn handle<E: Executor>(
             return response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error), media_type);
         }
     };
-    let call = Call {
+    let exchange = HttpExchange {
         transport: Arc::clone(&transport),
         media_type,
         request_id,
@@ -64,13 +65,13 @@ pub(crate) async fn handle<E: Executor>(
         started,
         is_observed: AtomicBool::new(false),
     };
-    match timeout(transport.request_timeout, call.respond(request)).await {
+    match timeout(transport.request_timeout, exchange.respond(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => response::refused(refusal, media_type),
         Err(_) => {
             let error = timed_out();
-            if !call.is_observed.load(Ordering::Relaxed) {
-                call.observe().refuse(&error);
+            if !exchange.is_observed.load(Ordering::Relaxed) {
+                exchange.observe().refuse(&error);
             }
             response::refused(Refusal::new(StatusCode::GATEWAY_TIMEOUT, error), media_type)
         }
@@ -78,7 +79,7 @@ pub(crate) async fn handle<E: Executor>(
 }
 
 /// An HTTP request with one operation or a batch.
-struct Call<E> {
+struct HttpExchange<E> {
     transport: Arc<Transport<E>>,
     media_type: MediaType,
     request_id: RequestId,
@@ -89,7 +90,7 @@ struct Call<E> {
     is_observed: AtomicBool,
 }
 
-impl<E: Executor> Call<E> {
+impl<E: Executor> HttpExchange<E> {
     fn observe(&self) -> Observation {
         self.transport.observe(self.started, &self.request_id)
     }
@@ -183,6 +184,6 @@ impl<E: Executor> Call<E> {
 
 /// Builds the response to a request whose handler panicked. The panic hook has logged it.
 pub(crate) fn panic_response(_: Box<dyn Any + Send>) -> Response {
-    let error = wire_error(ErrorCode::InternalServerError, "Something went wrong.");
+    let error = wire_error(ErrorCode::InternalServerError, INTERNAL);
     response::refused(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error), MediaType::Json)
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use super::accept::MediaType;
 use crate::error::RETRY_AFTER;
 use crate::graphql::is_request_error;
-use crate::transport::state::RunError;
+use crate::transport::shared::RunError;
 use crate::transport::wire::{WireResponse, to_json};
 
 /// Builds the response to a single request.

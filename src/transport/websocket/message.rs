@@ -96,7 +96,7 @@ pub(super) fn errors(id: &str, errors: &[ServerError]) -> String {
 }
 
 /// Formats the end of an operation.
-pub(super) fn complete(id: &str) -> String {
+pub(super) fn complete_message(id: &str) -> String {
     json!({ "id": id, "type": "complete" }).to_string()
 }
 
@@ -132,7 +132,7 @@ impl From<Close> for CloseFrame {
         let (code, reason) = match close {
             Close::GoingAway => (1001, "Going away".into()),
             Close::TooBig => (1009, "Message too big".into()),
-            Close::TooSlow => (1013, "Too slow: go on after the last event you have seen".into()),
+            Close::TooSlow => (1013, "Too slow: resume after the last event received".into()),
             Close::TryAgainLater(reason) => (1013, reason.into()),
             Close::BadRequest(reason) => (4400, reason.into()),
             Close::Unauthorized => (4401, "Unauthorized".into()),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::message::{complete, errors, result};
+use super::message::{complete_message, errors, result};
 use crate::auth::{Client, Requester};
 use crate::graphql::{Caller, Operation, RefreshCookie, RequestId};
 use crate::metrics::GaugeGuard;
@@ -20,14 +20,14 @@ use crate::transport::observation::Observation;
 ///
 /// Its number tells it from an earlier one with the same identifier, which the client may reuse as soon as it has completed
 /// that.
-pub(super) struct Running {
+pub(super) struct RunningOperation {
     number: u64,
     _in_progress: GaugeGuard,
     _task: AbortOnDropHandle<()>,
 }
 
 /// A message of an operation on its way to the client.
-pub(super) struct Event {
+pub(super) struct OutgoingMessage {
     pub(super) id: String,
     pub(super) number: u64,
     pub(super) message: Option<String>,
@@ -35,41 +35,41 @@ pub(super) struct Event {
 }
 
 /// Sends an operation's messages to its socket.
-pub(super) struct Outlet {
+pub(super) struct ResultSender {
     pub(super) id: String,
     pub(super) number: u64,
-    pub(super) sender: mpsc::Sender<Event>,
+    pub(super) sender: mpsc::Sender<OutgoingMessage>,
 }
 
-impl Outlet {
+impl ResultSender {
     /// Sends a message; returns false if the socket is gone.
     async fn send(&self, message: Option<String>, is_last: bool) -> bool {
-        let event = Event { id: self.id.clone(), number: self.number, message, is_last };
-        self.sender.send(event).await.is_ok()
+        let message = OutgoingMessage { id: self.id.clone(), number: self.number, message, is_last };
+        self.sender.send(message).await.is_ok()
     }
 }
 
-/// Surroundings of an operation.
+/// Inputs of an operation besides its request.
 pub(super) struct OperationContext<E> {
     pub(super) transport: Arc<Transport<E>>,
     pub(super) client: Arc<Client>,
     pub(super) request_id: RequestId,
     pub(super) requester: Requester,
-    pub(super) outlet: Outlet,
+    pub(super) results: ResultSender,
 }
 
-impl Running {
+impl RunningOperation {
     /// Starts an operation on a task of its own.
     pub(super) fn start<E: Executor>(
         context: OperationContext<E>,
         operation: Operation,
         observation: Observation,
     ) -> Self {
-        let OperationContext { transport, client, request_id, requester, outlet } = context;
+        let OperationContext { transport, client, request_id, requester, results } = context;
         let browser_mode = transport.app.auth.settings().refresh_token_cookie.is_on();
         let cookie = if browser_mode { RefreshCookie::Unavailable } else { RefreshCookie::Off };
         let span = telemetry::begin_operation(Some(&request_id.0));
-        let number = outlet.number;
+        let number = results.number;
         let in_progress = GaugeGuard::new(&transport.app.metrics.socket_operations);
         let work = async move {
             let observation = observation.with_operation(&operation);
@@ -77,20 +77,20 @@ impl Running {
             let requester = transport.app.auth.recheck_revocation(requester).await;
             let caller = Caller { requester, client, cookie };
             let last = if operation.kind() == OperationType::Subscription {
-                subscribe(&transport, operation, caller, observation, &outlet).await
+                subscribe(&transport, operation, caller, observation, &results).await
             } else {
                 let response = run(&transport, operation, caller, observation, &request_id).await;
-                let (message, is_last) = result(&outlet.id, &response);
-                outlet.send(Some(message), is_last).await;
-                (!is_last).then(|| complete(&outlet.id))
+                let (message, is_last) = result(&results.id, &response);
+                results.send(Some(message), is_last).await;
+                (!is_last).then(|| complete_message(&results.id))
             };
-            outlet.send(last, true).await;
+            results.send(last, true).await;
         };
         let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
         Self { number, _in_progress: in_progress, _task: task }
     }
 
-    /// Returns true if an event with this number belongs to this operation.
+    /// Returns true if a message with this number belongs to this operation.
     pub(super) fn has_number(&self, number: u64) -> bool {
         self.number == number
     }
@@ -120,7 +120,7 @@ async fn subscribe<E: Executor>(
     operation: Operation,
     caller: Caller,
     mut observation: Observation,
-    outlet: &Outlet,
+    results: &ResultSender,
 ) -> Option<String> {
     let request_id = observation.request_id.clone();
     let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id.clone());
@@ -131,13 +131,13 @@ async fn subscribe<E: Executor>(
         let Ok(response) = response else {
             let error = internal(&request_id);
             observation.refuse(&error);
-            return Some(errors(&outlet.id, &[error]));
+            return Some(errors(&results.id, &[error]));
         };
         observation.record(&response);
-        let (message, ended) = result(&outlet.id, &response);
-        if !outlet.send(Some(message), ended).await || ended {
+        let (message, ended) = result(&results.id, &response);
+        if !results.send(Some(message), ended).await || ended {
             return None;
         }
     }
-    Some(complete(&outlet.id))
+    Some(complete_message(&results.id))
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, errors};
-use super::operation::{Event, OperationContext, Outlet, Running};
+use super::operation::{OperationContext, OutgoingMessage, ResultSender, RunningOperation};
 use crate::auth::{Client, Requester};
 use crate::graphql::ErrorCode;
 use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId, exceeded};
@@ -51,10 +51,10 @@ pub(super) struct Socket<W, E> {
     deadline: Instant,
     /// Completes when the token's session ends.
     session_ended: BoxFuture<'static, ()>,
-    operations: HashMap<String, Running>,
+    operations: HashMap<String, RunningOperation>,
     started: u64,
-    events: mpsc::Receiver<Event>,
-    sender: mpsc::Sender<Event>,
+    outgoing: mpsc::Receiver<OutgoingMessage>,
+    sender: mpsc::Sender<OutgoingMessage>,
 }
 
 impl<W, E> Socket<W, E>
@@ -70,7 +70,7 @@ where
         request_id: RequestId,
         permit: SocketPermit,
     ) -> Self {
-        let (sender, events) = mpsc::channel(QUEUE);
+        let (sender, outgoing) = mpsc::channel(QUEUE);
         let deadline = Instant::now() + INIT_TIMEOUT;
         let operations = HashMap::new();
         let open = GaugeGuard::new(&transport.app.metrics.sockets);
@@ -87,7 +87,7 @@ where
             session_ended: Box::pin(pending()),
             operations,
             started: 0,
-            events,
+            outgoing,
             sender,
         }
     }
@@ -133,8 +133,8 @@ where
                         Ok(Message::Close(_)) | Err(_) => return None,
                     }
                 }
-                Some(event) = self.events.recv() => {
-                    if let Err(close) = self.forward(event).await {
+                Some(outgoing) = self.outgoing.recv() => {
+                    if let Err(close) = self.forward(outgoing).await {
                         return close;
                     }
                 }
@@ -247,20 +247,20 @@ where
             client: Arc::clone(&self.client),
             request_id: self.request_id.clone(),
             requester,
-            outlet: Outlet { id: id.clone(), number, sender: self.sender.clone() },
+            results: ResultSender { id: id.clone(), number, sender: self.sender.clone() },
         };
-        self.operations.insert(id, Running::start(context, operation, observation));
+        self.operations.insert(id, RunningOperation::start(context, operation, observation));
     }
 
     /// Forwards a message unless its operation has been completed; an error closes the socket.
-    async fn forward(&mut self, event: Event) -> Result<(), Option<Close>> {
-        if self.operations.get(&event.id).is_none_or(|running| !running.has_number(event.number)) {
+    async fn forward(&mut self, outgoing: OutgoingMessage) -> Result<(), Option<Close>> {
+        if self.operations.get(&outgoing.id).is_none_or(|running| !running.has_number(outgoing.number)) {
             return Ok(());
         }
-        if event.is_last {
-            self.operations.remove(&event.id);
+        if outgoing.is_last {
+            self.operations.remove(&outgoing.id);
         }
-        match event.message {
+        match outgoing.message {
             Some(message) => self.send(&message).await,
             None => Ok(()),
         }

@@ -42,7 +42,7 @@ async fn fields_of_a_response_have_the_order_of_the_selection() {
             "{ todos { nodes { title } } b: __typename me { name } a: __typename }",
             r#"{"todos":{"nodes":[{"title":"a"}]},"b":"Query","me":{"name":"Ada Lovelace"},"a":"Query"}"#,
         ),
-        // A response key has the position of its first occurrence, with fragments in place.
+        // A response key has the position of its first occurrence, with fragments expanded.
         (
             "{ me { ...F name } a: __typename ...G me { __typename } } fragment F on User { e: __typename }
              fragment G on Query { b: __typename a: __typename me { email } }",

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::error::AppError;
 use crate::graphql::scalars::DateTime;
+use crate::graphql::schema::connections::{self, Connection, PageArguments};
 use crate::graphql::schema::cursors::{ByNumber, Cursors};
-use crate::graphql::schema::pages::{self, Connection, PageArguments};
 use crate::models::{self, Page};
 use crate::state::AppState;
 
@@ -49,7 +49,7 @@ pub(in crate::graphql::schema) struct TodoEvent {
 /// The change of a field.
 #[derive(SimpleObject)]
 struct TodoFieldChange {
-    /// Field.
+    /// The changed field.
     field: TodoField,
     /// Previous value, in the format of `Todo`; null for a new todo.
     before: Option<Value>,
@@ -122,7 +122,7 @@ pub(in crate::graphql::schema) struct HistoryLoader(pub(in crate::graphql) AppSt
 
 /// A page of a todo's history.
 #[derive(Clone, Eq, Hash, PartialEq)]
-struct Wanted {
+struct HistoryKey {
     user_id: Uuid,
     todo_id: Uuid,
     page: Page<i64>,
@@ -130,16 +130,16 @@ struct Wanted {
 }
 
 /// Events of a page, and the number of events of the whole history.
-type Found = (Vec<models::TodoEvent>, i64);
+type HistoryPage = (Vec<models::TodoEvent>, i64);
 
-impl Loader<Wanted> for HistoryLoader {
-    type Value = Found;
+impl Loader<HistoryKey> for HistoryLoader {
+    type Value = HistoryPage;
     type Error = AppError;
 
-    async fn load(&self, wanted: &[Wanted]) -> Result<HashMap<Wanted, Found>, AppError> {
+    async fn load(&self, keys: &[HistoryKey]) -> Result<HashMap<HistoryKey, HistoryPage>, AppError> {
         // One statement per distinct page.
         let mut pages: HashMap<(Uuid, &Page<i64>, bool), Vec<Uuid>> = HashMap::new();
-        for key in wanted {
+        for key in keys {
             pages.entry((key.user_id, &key.page, key.total)).or_default().push(key.todo_id);
         }
         let mut found = HashMap::new();
@@ -147,15 +147,15 @@ impl Loader<Wanted> for HistoryLoader {
             let read = self.0.database.read_for(user_id, async |conn| {
                 let totals =
                     if total { models::TodoEvent::count(conn, user_id, &ids).await? } else { Vec::new() };
-                Ok((models::TodoEvent::of_todos(conn, user_id, &ids, page).await?, totals))
+                Ok((models::TodoEvent::list_by_todo(conn, user_id, &ids, page).await?, totals))
             });
             let (events, totals) = read.await?;
-            let key = |todo_id| Wanted { user_id, todo_id, page: *page, total };
+            let key = |todo_id| HistoryKey { user_id, todo_id, page: *page, total };
             for (id, count) in totals {
-                found.entry(key(id)).or_insert_with(Found::default).1 = count;
+                found.entry(key(id)).or_insert_with(HistoryPage::default).1 = count;
             }
             for event in events {
-                found.entry(key(event.todo_id)).or_insert_with(Found::default).0.push(event);
+                found.entry(key(event.todo_id)).or_insert_with(HistoryPage::default).0.push(event);
             }
         }
         Ok(found)
@@ -174,8 +174,8 @@ pub(super) async fn history(
     let loader = ctx.data::<DataLoader<HistoryLoader>>();
     let loader =
         loader.map_err(|_| AppError::internal(anyhow::anyhow!("the schema was built without state")))?;
-    let wanted = Wanted { user_id, todo_id, page, total: pages::is_total_selected(ctx) };
-    let (events, total) = loader.load_one(wanted).await?.unwrap_or_default();
+    let key = HistoryKey { user_id, todo_id, page, total: connections::is_total_selected(ctx) };
+    let (events, total) = loader.load_one(key).await?.unwrap_or_default();
     Ok(Connection::new(&page, events, total, |event| ByNumber.encode(&event.number)))
 }
 

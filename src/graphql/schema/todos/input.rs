@@ -148,8 +148,8 @@ impl CreateTodoInput {
     /// Parses an input whose path within the arguments is `path`.
     fn parse_at(self, path: Vec<String>) -> Result<NewTodo, Vec<FieldProblem>> {
         let Self { id, title, description, priority, due_at, tags } = self;
-        let mut problems = Problems::at(path);
-        let bad_id = |_| Problem { code: "INVALID", message: "An identifier is a UUID.".into() };
+        let mut problems = Problems::new(path);
+        let bad_id = |_| Problem { code: "INVALID", message: "An identifier must be a UUID.".into() };
         let id = id.and_then(|id| problems.check("id", id.parse::<Uuid>().map_err(bad_id)));
         let title = problems.check("title", Title::parse(&title));
         let description =
@@ -180,7 +180,7 @@ impl CreateTodosInput {
             match todo.parse_at(vec!["input".into(), "todos".into(), index.to_string()]) {
                 Ok(todo) if new.iter().any(|known| known.id == todo.id) => {
                     let path = vec!["input".into(), "todos".into(), index.to_string().into(), "id".into()];
-                    let message = "Each identifier can be given once.".into();
+                    let message = "Identifiers must be unique.".into();
                     problems.push(FieldProblem { path, problem: Problem { code: "INVALID", message } });
                 }
                 Ok(todo) => new.push(todo),
@@ -194,7 +194,7 @@ impl CreateTodosInput {
 impl Changes {
     fn parse(self) -> Result<TodoChanges, AppError> {
         let Self { title, description, priority, due_at, tags } = self;
-        let mut problems = Problems::at(vec!["input".into()]);
+        let mut problems = Problems::new(vec!["input".into()]);
         let changes = TodoChanges {
             // Null is an empty title, and refused as such.
             title: or_default(title).and_then(|text| problems.check("title", Title::parse(&text))),
@@ -244,7 +244,7 @@ struct Problems {
 }
 
 impl Problems {
-    fn at(path: Vec<String>) -> Self {
+    fn new(path: Vec<String>) -> Self {
         Self { path, found: Vec::new() }
     }
 

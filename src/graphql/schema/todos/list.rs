@@ -6,9 +6,9 @@ use crate::domain::{Problem, Tags};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::{DateTime, is_representable};
+use crate::graphql::schema::connections::{self, Connection, PageArguments};
 use crate::graphql::schema::cursors::Cursors;
-use crate::graphql::schema::pages::{self, Connection, PageArguments};
-use crate::models::{self, TodoKey};
+use crate::models::{self, TodoSortKey};
 
 /// Maximum length of a search, in characters.
 const MAX_SEARCH: usize = 200;
@@ -81,11 +81,11 @@ pub(super) struct TodoOrder {
 impl From<TodoOrder> for models::TodoOrder {
     fn from(order: TodoOrder) -> Self {
         let key = match order.field {
-            TodoOrderField::CreatedAt => TodoKey::CreatedAt,
-            TodoOrderField::UpdatedAt => TodoKey::UpdatedAt,
-            TodoOrderField::DueAt => TodoKey::DueAt,
-            TodoOrderField::Priority => TodoKey::Priority,
-            TodoOrderField::Title => TodoKey::Title,
+            TodoOrderField::CreatedAt => TodoSortKey::CreatedAt,
+            TodoOrderField::UpdatedAt => TodoSortKey::UpdatedAt,
+            TodoOrderField::DueAt => TodoSortKey::DueAt,
+            TodoOrderField::Priority => TodoSortKey::Priority,
+            TodoOrderField::Title => TodoSortKey::Title,
         };
         Self { key, descending: order.direction == OrderDirection::Desc }
     }
@@ -110,10 +110,10 @@ impl TodoFilter {
         let search = self.search.filter(|text| !text.trim().is_empty());
         if let Some(text) = &search {
             if text.chars().count() > MAX_SEARCH {
-                let message = format!("A search has at most {MAX_SEARCH} characters.");
+                let message = format!("A search must have at most {MAX_SEARCH} characters.");
                 note(&["search"], Problem { code: "TOO_LONG", message });
             } else if text.contains('\0') {
-                let message = "A search has no control characters.".into();
+                let message = "A search must not contain control characters.".into();
                 note(&["search"], Problem { code: "INVALID", message });
             }
         }
@@ -146,11 +146,11 @@ pub(super) async fn todos(
     filter: TodoFilter,
     order: Option<TodoOrder>,
 ) -> Result<Connection<Todo>, AppError> {
-    let latest_first = models::TodoOrder { key: TodoKey::CreatedAt, descending: true };
+    let latest_first = models::TodoOrder { key: TodoSortKey::CreatedAt, descending: true };
     let order = order.map_or(latest_first, models::TodoOrder::from);
     let page = arguments.parse(&order)?;
     let filter = filter.parse()?;
-    let counted = pages::is_total_selected(ctx);
+    let counted = connections::is_total_selected(ctx);
     let (todos, total) = ctx
         .state()?
         .database

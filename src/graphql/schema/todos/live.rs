@@ -118,7 +118,7 @@ impl Reader {
         let owner =
             |(events, _): &(Vec<TodoEvent>, Vec<models::Todo>)| (!events.is_empty()).then_some(user_id);
         let found = self.state.database.read_monotonic_for(owner, async |conn| {
-            let events = TodoEvent::since(conn, user_id, number, BATCH).await?;
+            let events = TodoEvent::list_after(conn, user_id, number, BATCH).await?;
             let ids: Vec<_> = events.iter().map(|event| event.todo_id).collect();
             let todos =
                 if ids.is_empty() { Vec::new() } else { models::Todo::find_all(conn, user_id, &ids).await? };

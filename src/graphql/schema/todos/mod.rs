@@ -17,8 +17,8 @@ use self::history::history;
 use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
+use super::connections::{Connection, PageArguments};
 use super::directives::{any_reason, errors};
-use super::pages::{Connection, PageArguments};
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error_code::ErrorCode;
@@ -32,7 +32,7 @@ pub(super) struct TodoQuery;
 /// Read operations on todos.
 #[Object]
 impl TodoQuery {
-    /// Returns one of the user's todos, including the trash.
+    /// One of the user's todos, including the trash.
     #[graphql(directive = errors::apply(vec![ErrorCode::NotFound, ErrorCode::Unauthenticated], any_reason()))]
     async fn todo(
         &self,
@@ -42,7 +42,7 @@ impl TodoQuery {
         Some(find(ctx, &id).await)
     }
 
-    /// Returns a page of the user's todos. Cursors stay valid while todos are added and removed.
+    /// The user's todos. Cursors stay valid while todos are added and removed.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::Unauthenticated], any_reason()))]
     #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
     async fn todos(
@@ -101,7 +101,7 @@ pub(super) struct Todo {
     #[graphql(skip)]
     owner: Uuid,
     #[graphql(skip)]
-    key: Uuid,
+    uuid: Uuid,
     /// Identifier, a UUID.
     id: ID,
     /// Title, one line.
@@ -146,7 +146,7 @@ impl Todo {
         } = todo;
         Self {
             owner: user_id,
-            key: id,
+            uuid: id,
             id: id.into(),
             title,
             description,
@@ -168,7 +168,7 @@ impl Todo {
 
         let Self {
             owner: _,
-            key: _,
+            uuid: _,
             id,
             title,
             description,
@@ -203,7 +203,7 @@ impl Todo {
 
 #[ComplexObject]
 impl Todo {
-    /// Returns a page of the todo's changes, latest first. Events are deleted after a retention period.
+    /// Changes of the todo, latest first. Events are deleted after a retention period.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput], Vec::new()))]
     async fn history(
         &self,
@@ -211,6 +211,6 @@ impl Todo {
         #[graphql(desc = "Number of events, 0 to 100; 20 if omitted.")] first: Option<i32>,
         #[graphql(desc = "Cursor after which the page starts.")] after: Option<String>,
     ) -> Result<Connection<TodoEvent>, AppError> {
-        history(ctx, self.owner, self.key, first, after.as_deref()).await
+        history(ctx, self.owner, self.uuid, first, after.as_deref()).await
     }
 }

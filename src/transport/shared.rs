@@ -84,7 +84,7 @@ impl<E: Executor> Transport<E> {
         Observation::new(request_id.clone(), self.app.metrics.clone(), self.slow, started)
     }
 
-    /// Determines the origin of a request.
+    /// Determines the client of a request, behind trusted proxies.
     pub(super) fn client(&self, headers: &HeaderMap, peer: Peer, request_id: &RequestId) -> Client {
         client(headers, peer, &self.trusted_proxies, request_id)
     }

@@ -20,9 +20,9 @@ const MAX_FIRST: i32 = 100;
 #[derive(SimpleObject)]
 #[graphql(name_type)]
 pub(super) struct Connection<N: OutputType> {
-    /// Items with their cursors.
+    /// The items of the page with their cursors.
     edges: Vec<Edge<N>>,
-    /// Items.
+    /// The items of the page.
     nodes: Vec<Arc<N>>,
     /// Information for loading further pages.
     page_info: PageInfo,
@@ -36,7 +36,7 @@ pub(super) struct Connection<N: OutputType> {
 pub(super) struct Edge<N: OutputType> {
     /// Cursor of the item: pass it as `after` to continue from here.
     cursor: String,
-    /// Item.
+    /// The item.
     node: Arc<N>,
 }
 
@@ -65,9 +65,9 @@ impl<N: OutputType> Connection<N> {
         total_count: i64,
         cursor: impl Fn(&R) -> String,
     ) -> Self {
-        let wanted = page.wanted();
-        let more = rows.len() > wanted;
-        rows.truncate(wanted);
+        let size = page.size();
+        let more = rows.len() > size;
+        rows.truncate(size);
         if page.from_end {
             rows.reverse();
         }
@@ -103,7 +103,7 @@ impl PageArguments<'_> {
         };
         for (name, count) in [("first", self.first), ("last", self.last)] {
             if count.is_some_and(|count| !(0..=MAX_FIRST).contains(&count)) {
-                bad(name, format!("A page has 0 to {MAX_FIRST} items."));
+                bad(name, format!("The page size must be 0 to {MAX_FIRST}."));
             }
         }
         if self.first.is_some() && self.last.is_some() {
@@ -129,6 +129,6 @@ impl PageArguments<'_> {
 }
 
 /// Parses the arguments of a list ordered by time.
-pub(super) fn parse(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
+pub(super) fn parse_by_time(first: Option<i32>, after: Option<&str>) -> Result<Page, AppError> {
     PageArguments { first, after, ..PageArguments::default() }.parse(&ByTime)
 }

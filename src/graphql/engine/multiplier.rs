@@ -1,4 +1,4 @@
-//! Sizes of lists: how often the fields below them run.
+//! Multipliers of cost: the number of times that the fields below a field run.
 
 use apollo_compiler::Name as SchemaName;
 use apollo_compiler::ast::Value as Literal;
@@ -13,16 +13,16 @@ const DEFAULT_PAGE: usize = 20;
 const MAX_PAGE: usize = 100;
 
 /// Number of times that the children of a field run, derived from the field's arguments.
-pub(super) enum Page {
+pub(super) enum Multiplier {
     Once,
     /// Once for each item of a list.
-    List(PageSize),
+    PerItem(PageSize),
     /// Once, but its edges and nodes for each item.
-    Connection(PageSize),
+    PerEdge(PageSize),
     /// Once, but its lists for each item of the longest list in its arguments.
-    Payload,
+    PerArgument,
     /// Once for each item of the connection or payload that the field belongs to.
-    OfParent,
+    PerParentItem,
 }
 
 /// Number of items of a list or connection.
@@ -30,7 +30,7 @@ pub(super) struct PageSize {
     default: usize,
 }
 
-impl Page {
+impl Multiplier {
     pub(super) fn new(types: &TypeSystem, parent: &SchemaName, field: &Field) -> Self {
         if parent.starts_with("__") || field.name.starts_with("__") {
             return Self::Once;
@@ -42,16 +42,20 @@ impl Page {
                 _ => None,
             });
             let size = PageSize { default: default.unwrap_or(DEFAULT_PAGE) };
-            return if ty.ends_with("Connection") { Self::Connection(size) } else { Self::List(size) };
+            return if ty.ends_with("Connection") { Self::PerEdge(size) } else { Self::PerItem(size) };
         }
         if !field.definition.ty.is_list() {
-            return if ty.ends_with("Payload") { Self::Payload } else { Self::Once };
+            return if ty.ends_with("Payload") { Self::PerArgument } else { Self::Once };
         }
         if parent.ends_with("Connection") || parent.ends_with("Payload") {
-            return Self::OfParent;
+            return Self::PerParentItem;
         }
         // Objects of scalars come with the row that they are part of.
-        if types.has_only_scalars(ty) { Self::Once } else { Self::List(PageSize { default: DEFAULT_PAGE }) }
+        if types.has_only_scalars(ty) {
+            Self::Once
+        } else {
+            Self::PerItem(PageSize { default: DEFAULT_PAGE })
+        }
     }
 }
 

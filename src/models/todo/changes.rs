@@ -1,0 +1,214 @@
+//! The content of writes: new todos and changes.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use diesel::expression::AsExpression;
+use diesel::prelude::*;
+use diesel::sql_types::SqlType;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Priority, TextColumn, TextEnum};
+use crate::crypto;
+use crate::db::schema::todos;
+use crate::domain::{Description, Patch, Tags, Title};
+
+/// A todo to be created. `None` stands for a field that the client did not send.
+#[derive(Clone, Debug)]
+pub struct NewTodo {
+    /// Identifier.
+    pub id: Uuid,
+    /// True if the client made the identifier, which makes the request idempotent.
+    pub repeatable: bool,
+    /// Title.
+    pub title: Title,
+    /// Notes; empty by default.
+    pub description: Option<Description>,
+    /// Importance; `NONE` by default.
+    pub priority: Option<Priority>,
+    /// Due time.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Labels; none by default.
+    pub tags: Option<Tags>,
+}
+
+/// The columns of a new row. For `None` the database fills in the column's default.
+#[derive(Insertable)]
+#[diesel(table_name = todos)]
+pub(super) struct NewTodoRow<'a> {
+    user_id: Uuid,
+    pub(super) id: Uuid,
+    title: &'a str,
+    description: Option<&'a str>,
+    priority: Option<TextColumn<Priority>>,
+    due_at: Option<DateTime<Utc>>,
+    tags: Option<&'a [String]>,
+    creation_hash: Option<Vec<u8>>,
+}
+
+/// The fields that a client sent, in the form in which `todos.creation_hash` covers them.
+///
+/// Hashes outlive deployments, and during one two versions of the service compare them. So this form only ever grows:
+/// a field added later stands at the end and is skipped if it was not sent. The first five stand in every hash, with
+/// the values that mean "not sent".
+#[derive(Serialize)]
+struct Sent<'a> {
+    description: &'a str,
+    due_at: Option<String>,
+    priority: &'static str,
+    tags: &'a [String],
+    title: &'a str,
+}
+
+impl NewTodo {
+    /// Returns the SHA-256 of what the client sent, by which a repeated request is recognised.
+    pub(super) fn creation_hash(&self) -> QueryResult<[u8; 32]> {
+        let Self { id: _, repeatable: _, title, description, priority, due_at, tags } = self;
+        let sent = Sent {
+            description: description.as_ref().map_or("", Description::as_str),
+            due_at: due_at.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            priority: priority.unwrap_or(Priority::None).as_str(),
+            tags: tags.as_ref().map_or(&[], Tags::as_slice),
+            title: title.as_str(),
+        };
+        let text = serde_json::to_vec(&sent);
+        Ok(crypto::sha256(&text.map_err(|error| diesel::result::Error::SerializationError(error.into()))?))
+    }
+
+    pub(super) fn row(&self, user_id: Uuid) -> QueryResult<NewTodoRow<'_>> {
+        let hash = self.repeatable.then(|| self.creation_hash()).transpose()?;
+        let Self { id, repeatable: _, title, description, priority, due_at, tags } = self;
+        Ok(NewTodoRow {
+            user_id,
+            id: *id,
+            title: title.as_str(),
+            description: description.as_ref().map(Description::as_str),
+            priority: priority.map(TextColumn),
+            due_at: *due_at,
+            tags: tags.as_ref().map(Tags::as_slice),
+            creation_hash: hash.map(Vec::from),
+        })
+    }
+}
+
+/// A change of todos. By default all fields keep their values.
+#[derive(Clone, Debug, Default)]
+pub struct TodoChanges {
+    /// New title.
+    pub title: Option<Title>,
+    /// New notes.
+    pub description: Option<Description>,
+    /// New importance.
+    pub priority: Option<Priority>,
+    /// Due time.
+    pub due_at: Patch<DateTime<Utc>>,
+    /// New labels.
+    pub tags: Option<Tags>,
+    /// Time of completion; a completed todo keeps its time.
+    pub completed_at: Patch<DateTime<Utc>>,
+    /// Time of the move to the trash; a todo in the trash keeps its time.
+    pub deleted_at: Patch<DateTime<Utc>>,
+}
+
+/// The columns that a change assigns.
+#[derive(AsChangeset)]
+#[diesel(table_name = todos)]
+pub(super) struct TodoChangeset<'a> {
+    title: Option<&'a str>,
+    description: Option<&'a str>,
+    priority: Option<TextColumn<Priority>>,
+    #[diesel(embed)]
+    due_at: Assignment<todos::due_at, DateTime<Utc>>,
+    tags: Option<&'a [String]>,
+    #[diesel(embed)]
+    completed_at: Assignment<todos::completed_at, DateTime<Utc>>,
+    #[diesel(embed)]
+    deleted_at: Assignment<todos::deleted_at, DateTime<Utc>>,
+}
+
+/// An assignment to a nullable column; `None` keeps its value.
+type Assignment<C, T> = Option<diesel::dsl::Eq<C, Option<T>>>;
+
+fn assign<C, T>(column: C, patch: Patch<T>) -> Assignment<C, T>
+where
+    C: ExpressionMethods,
+    C::SqlType: SqlType,
+    Option<T>: AsExpression<C::SqlType>,
+{
+    match patch {
+        Patch::Keep => None,
+        Patch::Clear => Some(column.eq(None)),
+        Patch::Set(value) => Some(column.eq(Some(value))),
+    }
+}
+
+impl TodoChanges {
+    pub(super) fn changeset(&self) -> TodoChangeset<'_> {
+        let Self { title, description, priority, due_at, tags, completed_at, deleted_at } = self;
+        TodoChangeset {
+            title: title.as_ref().map(Title::as_str),
+            description: description.as_ref().map(Description::as_str),
+            priority: priority.map(TextColumn),
+            due_at: assign(todos::due_at, *due_at),
+            tags: tags.as_ref().map(Tags::as_slice),
+            completed_at: assign(todos::completed_at, *completed_at),
+            deleted_at: assign(todos::deleted_at, *deleted_at),
+        }
+    }
+
+    /// Returns the names of all columns that a change can assign, for SQL beyond the query builder.
+    pub(super) fn columns() -> [&'static str; 7] {
+        // Destructured so that a new field does not compile without its column here.
+        let Self {
+            title: _,
+            description: _,
+            priority: _,
+            due_at: _,
+            tags: _,
+            completed_at: _,
+            deleted_at: _,
+        } = Self::default();
+        [
+            todos::title::NAME,
+            todos::description::NAME,
+            todos::priority::NAME,
+            todos::due_at::NAME,
+            todos::tags::NAME,
+            todos::completed_at::NAME,
+            todos::deleted_at::NAME,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_todo() -> NewTodo {
+        NewTodo {
+            id: Uuid::nil(),
+            repeatable: true,
+            title: Title::parse("Buy milk").unwrap(),
+            description: None,
+            priority: None,
+            due_at: None,
+            tags: None,
+        }
+    }
+
+    /// Rows in every database hold these hashes: a change of one would turn repeated requests into conflicts.
+    #[test]
+    fn creation_hashes_never_change() {
+        let hash = |todo: &NewTodo| todo.creation_hash().unwrap();
+        let content = r#"{"description":"","due_at":null,"priority":"NONE","tags":[],"title":"Buy milk"}"#;
+        assert_eq!(hash(&new_todo()), crypto::sha256(content.as_bytes()));
+        let full = NewTodo {
+            description: Some(Description::parse("two\nlitres".into()).unwrap()),
+            priority: Some(Priority::High),
+            due_at: DateTime::from_timestamp_micros(1_764_000_000_123_456),
+            tags: Some(Tags::parse(&["home".into(), "shop".into()]).unwrap()),
+            ..new_todo()
+        };
+        let content = r#"{"description":"two\nlitres","due_at":"2025-11-24T16:00:00.123456Z","priority":"HIGH","tags":["home","shop"],"title":"Buy milk"}"#;
+        assert_eq!(hash(&full), crypto::sha256(content.as_bytes()));
+    }
+}
