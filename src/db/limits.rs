@@ -1,5 +1,9 @@
 use std::time::Duration;
 
+/// Time after which the server ends a session that is idle inside a transaction. Between statements the service only
+/// computes, so such a session has lost its client, and its locks hold up the retries of others.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+
 /// Time limits of the server for a session. They are the last line of defence: the service has its own limits and cancels
 /// statements that exceed them.
 #[derive(Clone, Copy, Debug)]
@@ -8,8 +12,7 @@ pub(super) struct SessionLimits {
 }
 
 impl SessionLimits {
-    /// Limits below that of a unit of work: a statement that takes too long is the server's to end, and its error is
-    /// better than none.
+    /// Creates limits below `work`, so that the server ends a slow statement first and the caller gets its error.
     pub(super) fn within(work: Duration) -> Self {
         Self { work }
     }
@@ -22,7 +25,7 @@ impl SessionLimits {
         [
             ("statement_timeout", self.statement().as_millis()),
             ("lock_timeout", (self.statement() / 2).as_millis()),
-            ("idle_in_transaction_session_timeout", self.work.as_millis()),
+            ("idle_in_transaction_session_timeout", self.work.min(IDLE_IN_TRANSACTION).as_millis()),
         ]
     }
 
@@ -31,7 +34,7 @@ impl SessionLimits {
         self.settings().map(|(name, millis)| format!("-c {name}={millis}")).join(" ")
     }
 
-    /// Returns the beginning of a transaction where the session can't have limits.
+    /// Returns `SET LOCAL` statements for a transaction, where a pooler drops the startup options.
     pub(super) fn set_local(self) -> String {
         self.settings().map(|(name, millis)| format!("SET LOCAL {name} = {millis}")).join("; ")
     }

@@ -15,7 +15,7 @@ WITH roles AS (
 ), timeouts AS (
     SELECT string_agg(name, ', ' ORDER BY name) AS missing,
         string_agg(format('ALTER ROLE "%s" SET %s = ''%s'';', current_user, name, value), E'\n' ORDER BY name) AS commands
-    FROM (VALUES ('statement_timeout', '10s'), ('lock_timeout', '5s'), ('idle_in_transaction_session_timeout', '15s'))
+    FROM (VALUES ('statement_timeout', '10s'), ('lock_timeout', '5s'), ('idle_in_transaction_session_timeout', '5s'))
         AS limits (name, value)
     WHERE current_setting(name) = '0'
 ), rules AS (
