@@ -129,7 +129,7 @@ impl Manager for Connections {
     }
 }
 
-/// Reaper: closes connections that are too old, idle for too long, or surplus, and one that a probe opened for nobody.
+/// Reaper: closes connections that are too old, idle for too long, or surplus, and a probed connection that no caller uses.
 pub(super) async fn tidy(pool: Pool<Connections>, settings: PoolSettings) {
     let mut ticks = tokio::time::interval(TIDY_EVERY);
     loop {

@@ -130,7 +130,7 @@ impl<T: Send + 'static> Reconnect<T> {
         }
     }
 
-    /// Closes the connection of a probe if no caller has come for it.
+    /// Closes a probed connection that no caller has used.
     pub(super) fn discard_unused(&self) {
         let mut probe = self.0.probe.lock();
         probe.opened.take_if(|(_, at)| at.elapsed() >= FRESH);

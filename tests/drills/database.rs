@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use todo_api::db::Error;
 
 use crate::support::{OwnServer, Proxy, TestApp, TestDatabase};
@@ -33,6 +33,23 @@ async fn a_killed_server_is_service_unavailable_and_recovers_by_itself() {
     proxy.retarget(server.port());
     assert_eq!(app.me(&token).await.data("me")["name"], "Ada Lovelace");
     assert_eq!(health("/health/ready").await, 200);
+}
+
+#[tokio::test]
+async fn a_server_starts_again_though_a_backend_of_the_killed_one_is_still_busy() {
+    let mut server = OwnServer::start().await;
+    let mut busy = crate::support::connector(&server.url()).connect().await.unwrap();
+    let mut other = crate::support::connector(&server.url()).connect().await.unwrap();
+    // Computes for some seconds without noticing that the postmaster is gone.
+    let statement = "DO $$ BEGIN FOR i IN 1..100000000 LOOP END LOOP; END $$";
+    let work = tokio::spawn(async move {
+        let _ = busy.batch_execute(statement).await;
+    });
+    let active = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DO %'";
+    while diesel::sql_query(active).execute(&mut other).await.unwrap() == 0 {}
+    server.kill();
+    assert!(!work.is_finished());
+    server.start_again().await;
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 /// Period in which a running server is checked.
 const WATCH: Duration = Duration::from_millis(500);
+/// Time for which a start waits for the backends of a server that was killed: a busy one exits after its statement.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(20);
 /// Attempts with another port if another program took the free one meanwhile.
 const PORT_TRIES: u32 = 3;
 
@@ -58,6 +60,7 @@ impl EmbeddedPostgres {
     fn start_blocking(data_dir: &DataDir, binaries: Binaries, lock: File) -> anyhow::Result<Self> {
         let cluster = Cluster::open(data_dir, &binaries)?;
         leftovers::clear(cluster.path())?;
+        let began = Instant::now();
         let mut attempt = 1;
         loop {
             let port = free_port()?;
@@ -70,7 +73,11 @@ impl EmbeddedPostgres {
                 }
                 Err(error) => {
                     stop(&mut server);
-                    if attempt == PORT_TRIES || !cluster.log_mentions("could not bind") {
+                    let is_port_taken = cluster.log_mentions("could not bind") && attempt < PORT_TRIES;
+                    // Backends of a killed server keep its shared memory until they notice its death.
+                    let has_orphans = cluster.log_mentions("pre-existing shared memory block")
+                        && began.elapsed() < ORPHANS_LIMIT;
+                    if !is_port_taken && !has_orphans {
                         return Err(error);
                     }
                     attempt += 1;

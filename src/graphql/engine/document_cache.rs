@@ -47,7 +47,7 @@ impl Weighter<Hash, Arc<Document>> for Memory {
     }
 }
 
-/// Recently used documents by hash, shared by all clients: a hash identifies one document, whoever sent it.
+/// Recently used documents by hash, shared by all clients: a hash identifies one document.
 pub(super) struct DocumentCache(Cache<Hash, Arc<Document>, Memory>);
 
 impl DocumentCache {
