@@ -109,7 +109,8 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, load: Load, users
     let address = listener.local_addr().expect("it is bound");
     let shutdown = CancellationToken::new();
     let serving = {
-        let (state, shutdown) = (state.clone(), shutdown.clone());
+        let state = state.clone();
+        let shutdown = shutdown.clone();
         tokio::spawn(async move { serve_until(listener, state, engine, &config, shutdown).await })
     };
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(users.iter().map(|id| request(&state, *id)).collect());

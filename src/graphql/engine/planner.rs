@@ -44,7 +44,7 @@ pub(super) struct Planner<'a> {
 pub(super) enum Conditions<'a> {
     /// Coerced variables.
     Variables(&'a Variables),
-    /// None: every selection is included, for validation.
+    /// Includes every selection, as validation must.
     Ignored,
 }
 
