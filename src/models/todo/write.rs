@@ -197,7 +197,7 @@ impl Actor<'_> {
              FROM todo_events AS event
              WHERE event.user_id = $1 AND event.id = $2
                  AND todos.user_id = $1 AND todos.id = event.todo_id
-                 AND event.after IS NOT NULL AND todo_difference(event.after, todo_content(todos)) IS NULL
+                 AND event.after IS NOT NULL AND jsonb_populate_record(todos, event.after) IS NOT DISTINCT FROM todos
                  AND (event.kind <> 'CREATED' OR todos.version = 1)
                  AND (SELECT set_config($3, $4, true)) IS NOT NULL
              RETURNING todos.*",

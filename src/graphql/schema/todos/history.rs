@@ -111,10 +111,21 @@ impl From<models::TodoEvent> for TodoEvent {
 fn readable(column: &str, value: &Value) -> Value {
     use async_graphql::ScalarType;
 
-    let time = value.as_str().filter(|_| column.ends_with("_at"));
-    let time = time.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
-    let text = time.and_then(|time| DateTime(time.to_utc()).to_value().into_json().ok());
+    let time = value.as_str().filter(|_| column.ends_with("_at")).and_then(instant);
+    let text = time.and_then(|time| DateTime(time).to_value().into_json().ok());
     text.unwrap_or_else(|| value.clone())
+}
+
+/// Parses a time of the history. Older events have the offset of the session that wrote them; before the age of railways
+/// offsets have seconds, which RFC 3339 does not know.
+fn instant(text: &str) -> Option<chrono::DateTime<chrono::Utc>> {
+    let parse = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc());
+    parse(text).or_else(|| {
+        let (rest, seconds) = text.rsplit_once(':')?;
+        let seconds = chrono::TimeDelta::seconds(seconds.parse().ok()?);
+        let east = rest.get(rest.len().checked_sub(6)?..)?.starts_with('+');
+        parse(rest)?.checked_add_signed(if east { -seconds } else { seconds })
+    })
 }
 
 /// Batches the histories of several todos into one query.
@@ -184,6 +195,21 @@ mod tests {
     use super::*;
     use crate::graphql::schema::todos::TodoPriority;
     use crate::models::{Priority, TextEnum};
+
+    #[test]
+    fn times_of_the_history_are_shown_in_utc_whatever_offset_they_were_written_with() {
+        for (stored, shown) in [
+            ("2030-01-01T02:00:00+02:00", "2030-01-01T00:00:00.000000Z"),
+            ("2029-12-31T16:00:00.5-08:00", "2030-01-01T00:00:00.500000Z"),
+            ("2030-01-01T05:45:00+05:45", "2030-01-01T00:00:00.000000Z"),
+            ("1900-01-01T00:19:32+00:19:32", "1900-01-01T00:00:00.000000Z"),
+            ("1879-12-31T23:58:45-00:01:15", "1880-01-01T00:00:00.000000Z"),
+            ("infinity", "infinity"),
+        ] {
+            assert_eq!(readable("due_at", &stored.into()), shown, "{stored}");
+        }
+        assert_eq!(readable("title", &"2030-01-01T02:00:00+02:00".into()), "2030-01-01T02:00:00+02:00");
+    }
 
     #[test]
     fn each_kind_and_priority_is_read_back_from_the_word_it_is_stored_as() {
