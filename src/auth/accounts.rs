@@ -221,9 +221,8 @@ pub(super) fn invalid<const N: usize>(fields: [(AccountField, Option<Problem>); 
 /// Interprets the database's refusal of a user; it alone decides whether an address is taken.
 pub(super) fn refused_user(error: db::Error) -> AppError {
     match error {
-        db::Error::UniqueViolation { constraint } if constraint == NewUser::EMAIL_INDEX => {
-            AppError::EmailTaken
-        }
+        // A table that was taken over may have further unique rules on the address.
+        db::Error::UniqueViolation { table, .. } if table == NewUser::TABLE => AppError::EmailTaken,
         // PostgreSQL's Unicode tables may be newer than ours.
         db::Error::CheckViolation { constraint } if constraint == NewUser::EMAIL_CHECK => {
             let problem = Problem {

@@ -19,8 +19,10 @@ pub enum Error {
     #[error("the database refused the work: {0}")]
     Refused(String),
     /// A unique index refused a row.
-    #[error("the unique index {constraint} refused the row")]
+    #[error("the unique index {constraint} of {table} refused the row")]
     UniqueViolation {
+        /// Name of the table.
+        table: String,
         /// Name of the index.
         constraint: String,
     },
@@ -144,7 +146,10 @@ impl From<DieselError> for Error {
         };
         let constraint = || info.constraint_name().unwrap_or_default().to_owned();
         match kind {
-            DatabaseErrorKind::UniqueViolation => Self::UniqueViolation { constraint: constraint() },
+            DatabaseErrorKind::UniqueViolation => {
+                let table = info.table_name().unwrap_or_default().to_owned();
+                Self::UniqueViolation { table, constraint: constraint() }
+            }
             DatabaseErrorKind::ForeignKeyViolation => Self::ForeignKeyViolation,
             DatabaseErrorKind::CheckViolation => Self::CheckViolation { constraint: constraint() },
             DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => {

@@ -148,7 +148,7 @@ async fn errors_of_the_server_are_classified() {
     };
     let insert = "INSERT INTO users (email, hashed_password, name) VALUES ('ADA@example.com', 'x', 'x')";
     assert!(
-        matches!(run(insert).await, Error::UniqueViolation { constraint } if constraint == "idx_user_email")
+        matches!(run(insert).await, Error::UniqueViolation { constraint, .. } if constraint == "idx_user_email")
     );
     let insert = "INSERT INTO users (email, hashed_password, name) VALUES (' ada@example.com', 'x', 'x')";
     assert!(

@@ -147,8 +147,8 @@ pub struct NewUser<'a> {
 }
 
 impl NewUser<'_> {
-    /// Unique index that refuses an address that is taken.
-    pub const EMAIL_INDEX: &'static str = "idx_user_email";
+    /// Table, in which only the address can be taken: identifiers are random.
+    pub const TABLE: &'static str = "users";
     /// Check constraint that refuses an address that is not normalised.
     pub const EMAIL_CHECK: &'static str = "users_email_normalised";
 
