@@ -3,7 +3,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// The source of time, which tests can replace. Nothing else reads the system's clock.
+/// The source of time of this process, which tests can replace. Nothing else reads the system's clock.
+///
+/// Clocks of processes differ, so what is stored in the database ages by the database's clock. This one is for access tokens,
+/// which are verified without the database.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +16,8 @@ use crate::state::AppState;
 const DELAY: Duration = Duration::from_secs(5);
 /// Interval between deletions of expired rows.
 const EVERY: Duration = Duration::from_mins(10);
-/// Time for which rows are kept beyond their expiry, as clocks differ.
-const MARGIN: TimeDelta = TimeDelta::minutes(5);
+/// Time for which rows are kept beyond their expiry, as access tokens expire by the clocks of the processes.
+const MARGIN: Duration = Duration::from_mins(5);
 
 /// Runs until `shutdown`.
 pub async fn run(state: AppState, shutdown: CancellationToken) {
@@ -45,7 +44,6 @@ fn log(result: Result<(), db::Error>) {
 
 /// Deletes expired rows, unless another process is doing so.
 pub async fn delete_expired(state: &AppState) -> Result<(), db::Error> {
-    let now = state.clock.now();
     let settings = state.auth.settings();
     for (rows, age) in [
         (Expired::Sessions, Duration::ZERO),
@@ -57,11 +55,10 @@ pub async fn delete_expired(state: &AppState) -> Result<(), db::Error> {
         (Expired::TrashedTodos, state.todos.trash_retention),
         (Expired::TodoEvents, state.todos.todo_history_retention),
     ] {
-        let before = now - age - MARGIN;
         let batch = async || {
-            let deleted = state
-                .database
-                .transaction(async |conn| Ok(lock_expired(conn).await? && rows.delete(conn, before).await?));
+            let deleted = state.database.transaction(async |conn| {
+                Ok(lock_expired(conn).await? && rows.delete(conn, age + MARGIN).await?)
+            });
             deleted.await
         };
         while batch().await? {}

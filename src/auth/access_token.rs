@@ -74,16 +74,17 @@ impl AccessTokens {
         Ok(tokens)
     }
 
-    /// Issues a token and returns it with its expiry, which is no later than the session's.
+    /// Issues a token and returns it with its expiry, which is no later than the session's: `session_lifetime` from `now`, a
+    /// time span, as the session's expiry is an instant of the database's clock.
     pub fn issue(
         &self,
         user_id: Uuid,
         session_id: Uuid,
         now: DateTime<Utc>,
-        session_expires_at: DateTime<Utc>,
+        session_lifetime: Duration,
     ) -> anyhow::Result<(SecretString, DateTime<Utc>)> {
         // `exp` has whole seconds.
-        let expires_at = (now + self.lifetime).min(session_expires_at).trunc_subsecs(0);
+        let expires_at = (now + self.lifetime.min(session_lifetime)).trunc_subsecs(0);
         let claims = Claims {
             sub: user_id,
             sid: session_id,

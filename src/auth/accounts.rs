@@ -64,13 +64,9 @@ impl Auth {
     /// Creates an account without a session, for an operator.
     pub async fn create_account(&self, client: &Client, input: Registration) -> Result<User, AppError> {
         let account = self.prepare_account(input).await?;
-        let now = self.clock.now();
         let user = self.transaction(None, async |conn| {
             let user = account.insert(conn).await?;
-            SecurityEntry::new(SecurityEventKind::Registered, client)
-                .for_user(user.id)
-                .record(conn, now)
-                .await?;
+            SecurityEntry::new(SecurityEventKind::Registered, client).for_user(user.id).record(conn).await?;
             Ok(Change::sessions(user.id, Vec::new(), user))
         });
         user.await.map_err(refused_user)
@@ -130,7 +126,7 @@ impl Auth {
         };
         let session = NewlyOpened::new(self);
         let opened = self.transaction(Some(user.id), async |conn| {
-            attempt.forgive(conn, self.clock.now()).await?;
+            attempt.forgive(conn).await?;
             let unchanged = match &verified {
                 PasswordMatch::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
                 _ => User::lock_password(conn, user.id, &hash).await?,
@@ -158,12 +154,11 @@ impl Auth {
         kind: SecurityEventKind,
         email: &Email,
     ) -> Result<(), AppError> {
-        let now = self.clock.now();
         let recorded = self.database.write(async |conn| {
             let user = User::find_for_login(conn, email).await?;
             let event = SecurityEntry::new(kind, client);
             let event = if let Some((user, _)) = user { event.for_user(user.id) } else { event };
-            event.record(conn, now).await
+            event.record(conn).await
         });
         Ok(recorded.await?)
     }

@@ -1,4 +1,3 @@
-use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
@@ -34,11 +33,10 @@ impl<'a> SecurityEntry<'a> {
     }
 
     /// Inserts the event; to be called in the transaction of the change that it records.
-    pub(super) async fn record(self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
+    pub(super) async fn record(self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
         let event = NewSecurityEvent {
             user_id: self.user_id,
             kind: TextColumn(self.kind),
-            created_at: now,
             ip_address: self.client.address(),
             user_agent: self.client.user_agent(),
             session_id: self.session_id,

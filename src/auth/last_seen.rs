@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -26,13 +27,14 @@ impl LastSeen {
         }
     }
 
-    /// Returns the times that are not stored yet, and counts them as stored.
-    pub(super) fn take(&self, now: DateTime<Utc>) -> Vec<(Uuid, DateTime<Utc>)> {
+    /// Returns how long ago the times that are not stored yet were, and counts them as stored. Ages, as the database reckons
+    /// with its own clock.
+    pub(super) fn take(&self, now: DateTime<Utc>) -> Vec<(Uuid, Duration)> {
         let mut marks = self.0.lock();
         let mut taken = Vec::new();
         marks.retain(|id, mark| {
             if !mark.stored {
-                taken.push((*id, mark.at));
+                taken.push((*id, (now - mark.at).to_std().unwrap_or_default()));
                 mark.stored = true;
             }
             now - mark.at < RESOLUTION
@@ -54,7 +56,7 @@ mod tests {
         for second in 0..180 {
             let now = start + TimeDelta::seconds(second);
             seen.mark(id, now);
-            stored.extend(seen.take(now).iter().map(|(_, at)| (*at - start).num_seconds()));
+            stored.extend(seen.take(now).iter().map(|(_, age)| (now - *age - start).num_seconds()));
         }
         assert_eq!(stored, [0, 60, 120]);
     }

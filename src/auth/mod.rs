@@ -20,7 +20,6 @@ mod throttle;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -71,7 +70,7 @@ pub struct AuthDependencies {
     pub activity: Arc<Notify>,
     /// Counters.
     pub metrics: Metrics,
-    /// Source of the time.
+    /// Source of the time for access tokens; what is stored goes by the database's clock.
     pub clock: Clock,
 }
 
@@ -118,7 +117,7 @@ impl Auth {
 
     /// Writes the gathered times of last use to the sessions.
     pub async fn store_last_seen(&self) -> Result<(), db::Error> {
-        let seen: Vec<(Uuid, DateTime<Utc>)> = self.last_seen.take(self.clock.now());
+        let seen = self.last_seen.take(self.clock.now());
         if seen.is_empty() {
             return Ok(());
         }

@@ -78,15 +78,14 @@ impl Auth {
         new: &SecretString,
         kept: Option<Uuid>,
     ) -> Result<Option<Vec<Uuid>>, AppError> {
-        let now = self.clock.now();
         let ended = self.transaction(Some(user.id), async |conn| {
             if !User::set_password(conn, user.id, old, new).await? {
                 return Ok(Change::none(None));
             }
             let event = SecurityEntry::new(SecurityEventKind::PasswordChanged, client).for_user(user.id);
             let event = if let Some(id) = kept { event.for_session(id) } else { event };
-            event.record(conn, now).await?;
-            let ended = end_all(conn, client, user.id, kept, now).await?;
+            event.record(conn).await?;
+            let ended = end_all(conn, client, user.id, kept).await?;
             Ok(Change::user(user.id, ended.clone(), Some(ended)))
         });
         Ok(ended.await?)
@@ -102,7 +101,6 @@ impl Auth {
     ) -> Result<User, AppError> {
         let email = Email::parse(email).map_err(|problem| invalid([(AccountField::Email, Some(problem))]))?;
         let (old, _) = self.confirm_password(identity, AccountField::Password, password).await?;
-        let now = self.clock.now();
         let user = self.transaction(Some(identity.user_id), async |conn| {
             let Some(user) = User::change_email(conn, identity.user_id, &email).await? else {
                 return Ok(Change::none(None));
@@ -110,7 +108,7 @@ impl Auth {
             let event = SecurityEntry::new(SecurityEventKind::EmailChanged, client)
                 .for_user(user.id)
                 .for_session(identity.session_id);
-            event.with_detail(json!({ "from": old.email, "to": user.email })).record(conn, now).await?;
+            event.with_detail(json!({ "from": old.email, "to": user.email })).record(conn).await?;
             Ok(Change::user(user.id, Vec::new(), Some(user)))
         });
         user.await.map_err(refused_user)?.ok_or_else(account_deleted)
@@ -133,7 +131,6 @@ impl Auth {
 
     /// Deletes an account without asking for the password, for an operator. Returns false if there was none.
     pub async fn delete_account(&self, client: &Client, user_id: Uuid) -> Result<bool, AppError> {
-        let now = self.clock.now();
         let deleted = self.transaction(None, async |conn| {
             // Lock order: the user first, which blocks logins; then the sessions; the user's row last. Other
             // transactions lock a session before they reference its user, and would deadlock with the opposite order.
@@ -142,7 +139,7 @@ impl Auth {
             let deleted = User::delete(conn, user_id).await?;
             if deleted {
                 let event = SecurityEntry::new(SecurityEventKind::AccountDeleted, client);
-                event.with_detail(json!({ "userId": user_id })).record(conn, now).await?;
+                event.with_detail(json!({ "userId": user_id })).record(conn).await?;
             }
             Ok(Change::deletion(user_id, ended, deleted))
         });
@@ -164,8 +161,7 @@ impl Auth {
         if let PasswordMatch::Wrong = self.passwords.verify(password, Some(hash.clone())).await? {
             return Err(AppError::InvalidCredentials);
         }
-        let now = self.clock.now();
-        self.database.transaction(async |conn| attempt.forgive(conn, now).await).await?;
+        self.database.transaction(async |conn| attempt.forgive(conn).await).await?;
         Ok((user, hash))
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
@@ -23,23 +25,21 @@ pub struct OpenedSession {
     pub expires_at: DateTime<Utc>,
     /// Refreshes the session.
     pub refresh_token: RefreshToken,
-    /// Expiry of the session unless it is refreshed.
-    pub session_expires_at: DateTime<Utc>,
+    /// Time until the session expires unless it is refreshed.
+    pub session_lifetime: Duration,
 }
 
 /// A session that is about to be inserted.
 pub(super) struct NewlyOpened {
     id: Uuid,
     refresh_token: RefreshToken,
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
+    lifetime: Duration,
 }
 
 impl NewlyOpened {
     pub(super) fn new(auth: &Auth) -> Self {
-        let now = auth.clock.now();
-        let expires_at = now + auth.settings.refresh_token_ttl.min(auth.settings.session_ttl);
-        Self { id: Uuid::new_v4(), refresh_token: RefreshToken::generate(), now, expires_at }
+        let lifetime = auth.settings.refresh_token_ttl.min(auth.settings.session_ttl);
+        Self { id: Uuid::new_v4(), refresh_token: RefreshToken::generate(), lifetime }
     }
 
     /// Inserts the session with its security event; returns the sessions that ended because the user had too many.
@@ -53,31 +53,27 @@ impl NewlyOpened {
         let session = NewSession {
             id: self.id,
             user_id,
-            created_at: self.now,
-            expires_at: self.expires_at,
+            lifetime: self.lifetime,
             user_agent: client.user_agent(),
             ip_address: client.address(),
         };
         session.insert(conn).await?;
         let token_hash = &self.refresh_token.hash();
-        NewRefreshToken { token_hash, session_id: self.id, created_at: self.now }.insert(conn).await?;
-        SecurityEntry::new(kind, client)
-            .for_user(user_id)
-            .for_session(self.id)
-            .record(conn, self.now)
-            .await?;
+        NewRefreshToken { token_hash, session_id: self.id }.insert(conn).await?;
+        SecurityEntry::new(kind, client).for_user(user_id).for_session(self.id).record(conn).await?;
         Session::end_surplus(conn, user_id).await
     }
 
     /// Issues the tokens of the inserted session.
     pub(super) fn issue(self, auth: &Auth, user: User) -> Result<OpenedSession, AppError> {
-        auth.issue_tokens(user, self.id, self.refresh_token, self.expires_at)
+        auth.issue_tokens(user, self.id, self.refresh_token, self.lifetime)
     }
 }
 
 /// Outcome of presenting a refresh token.
 enum Refreshed {
-    Continued(User, Session, RefreshToken),
+    /// Refreshed. The session ends after the given time unless it is refreshed again.
+    Continued(User, Uuid, RefreshToken, Duration),
     /// The token was used before, outside of the reuse window: it is in two hands.
     Reused(Session),
     Refused(UnauthenticatedReason),
@@ -95,8 +91,8 @@ impl Auth {
         let token =
             RefreshToken::parse(token).ok_or(AppError::Unauthenticated(UnauthenticatedReason::Malformed))?;
         match self.transaction(None, async |conn| self.exchange(conn, client, &token).await).await? {
-            Refreshed::Continued(user, session, successor) => {
-                self.issue_tokens(user, session.id, successor, session.expires_at)
+            Refreshed::Continued(user, session_id, successor, lifetime) => {
+                self.issue_tokens(user, session_id, successor, lifetime)
             }
             Refreshed::Reused(session) => {
                 tracing::warn!(user_id = %session.user_id, session_id = %session.id, "refresh token reused");
@@ -111,12 +107,12 @@ impl Auth {
         user: User,
         session_id: Uuid,
         refresh_token: RefreshToken,
-        session_expires_at: DateTime<Utc>,
+        session_lifetime: Duration,
     ) -> Result<OpenedSession, AppError> {
         self.activity.notify_one();
-        let issued = self.access_tokens.issue(user.id, session_id, self.clock.now(), session_expires_at);
+        let issued = self.access_tokens.issue(user.id, session_id, self.clock.now(), session_lifetime);
         let (access_token, expires_at) = issued.map_err(AppError::internal)?;
-        Ok(OpenedSession { user, access_token, expires_at, refresh_token, session_expires_at })
+        Ok(OpenedSession { user, access_token, expires_at, refresh_token, session_lifetime })
     }
 
     async fn exchange(
@@ -125,11 +121,11 @@ impl Auth {
         client: &Client,
         token: &RefreshToken,
     ) -> QueryResult<Change<Refreshed>> {
-        let now = self.clock.now();
         let hash = token.hash();
         let Some((row, mut session)) = RefreshTokenRow::lock(conn, &hash).await? else {
             return Ok(Change::none(Refreshed::Refused(UnauthenticatedReason::Revoked)));
         };
+        let now = row.read_at;
         if session.expires_at <= now {
             return Ok(Change::none(Refreshed::Refused(UnauthenticatedReason::Expired)));
         }
@@ -137,7 +133,7 @@ impl Auth {
         let successor = match row.used_at {
             None => {
                 let successor = RefreshToken::generate();
-                self.rotate(conn, client, token, &successor, &mut session).await?;
+                self.rotate(conn, client, token, &successor, &mut session, now).await?;
                 successor
             }
             Some(used_at) => {
@@ -146,7 +142,7 @@ impl Auth {
                 let Some(successor) = sealed.and_then(|sealed| token.open(&sealed).ok()) else {
                     Session::end(conn, user_id, session.id).await?;
                     let event = SecurityEntry::new(SecurityEventKind::RefreshTokenReused, client);
-                    event.for_user(user_id).for_session(session.id).record(conn, now).await?;
+                    event.for_user(user_id).for_session(session.id).record(conn).await?;
                     return Ok(Change::sessions(user_id, vec![session.id], Refreshed::Reused(session)));
                 };
                 successor
@@ -154,7 +150,9 @@ impl Auth {
         };
         let user = User::find(conn, user_id).await?;
         let user = user.ok_or(diesel::result::Error::NotFound)?;
-        Ok(Change::sessions(user_id, Vec::new(), Refreshed::Continued(user, session, successor)))
+        let lifetime = (session.expires_at - now).to_std().unwrap_or_default();
+        let refreshed = Refreshed::Continued(user, session.id, successor, lifetime);
+        Ok(Change::sessions(user_id, Vec::new(), refreshed))
     }
 
     /// Marks the token as used, inserts its successor and extends the session.
@@ -165,20 +163,19 @@ impl Auth {
         token: &RefreshToken,
         successor: &RefreshToken,
         session: &mut Session,
+        now: DateTime<Utc>,
     ) -> QueryResult<()> {
-        let now = self.clock.now();
         let settings = &self.settings;
         let sealed =
             token.seal(successor).map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
         let token_hash = &successor.hash();
-        let new = NewRefreshToken { token_hash, session_id: session.id, created_at: now };
+        let new = NewRefreshToken { token_hash, session_id: session.id };
         RefreshTokenRow::exchange(conn, &token.hash(), now, &new, &sealed).await?;
         session.expires_at =
             (now + settings.refresh_token_ttl).min(session.created_at + settings.session_ttl);
-        Session::extend(conn, session.id, now, session.expires_at, client.user_agent(), client.address())
-            .await?;
+        Session::extend(conn, session.id, session.expires_at, client.user_agent(), client.address()).await?;
         let event = SecurityEntry::new(SecurityEventKind::SessionRefreshed, client);
-        event.for_user(session.user_id).for_session(session.id).record(conn, now).await
+        event.for_user(session.user_id).for_session(session.id).record(conn).await
     }
 
     /// Ends the session of the access token, or else of the refresh token; returns the ended sessions.
@@ -219,7 +216,6 @@ impl Auth {
         id: Uuid,
     ) -> Result<Vec<Uuid>, AppError> {
         let user_id = identity.user_id;
-        let now = self.clock.now();
         let ended = self.transaction(Some(user_id), async |conn| {
             if !Session::end(conn, user_id, id).await? {
                 // With an owner: an earlier attempt whose outcome was unknown may have ended it.
@@ -228,7 +224,7 @@ impl Auth {
             SecurityEntry::new(SecurityEventKind::SessionRevoked, client)
                 .for_user(user_id)
                 .for_session(id)
-                .record(conn, now)
+                .record(conn)
                 .await?;
             Ok(Change::sessions(user_id, vec![id], vec![id]))
         });
@@ -242,9 +238,8 @@ impl Auth {
         user_id: Uuid,
         kept: Option<Uuid>,
     ) -> Result<Vec<Uuid>, AppError> {
-        let now = self.clock.now();
         let ended = self.transaction(Some(user_id), async |conn| {
-            let ended = end_all(conn, client, user_id, kept, now).await?;
+            let ended = end_all(conn, client, user_id, kept).await?;
             Ok(Change::sessions(user_id, ended.clone(), ended))
         });
         Ok(ended.await?)
@@ -257,12 +252,11 @@ pub(super) async fn end_all(
     client: &Client,
     user_id: Uuid,
     kept: Option<Uuid>,
-    now: DateTime<Utc>,
 ) -> QueryResult<Vec<Uuid>> {
     let ended = Session::end_all(conn, user_id, kept).await?;
     if !ended.is_empty() {
         let event = SecurityEntry::new(SecurityEventKind::SessionRevoked, client).for_user(user_id);
-        event.with_detail(json!({ "sessionIds": ended })).record(conn, now).await?;
+        event.with_detail(json!({ "sessionIds": ended })).record(conn).await?;
     }
     Ok(ended)
 }

@@ -87,9 +87,8 @@ impl Auth {
         if !self.settings.rate_limits.is_on() {
             return Ok(Admission::Admitted(Attempt { counters: Vec::new(), known_address: None, ..attempt }));
         }
-        let now = self.clock.now();
         let counting = &attempt;
-        let counted = self.database.transaction(async |conn| counting.count(conn, now).await).await?;
+        let counted = self.database.transaction(async |conn| counting.count(conn).await).await?;
         match counted {
             Counted::Charged(keys) => {
                 attempt.counters.retain(|counter| keys.contains(&counter.key));
@@ -146,8 +145,8 @@ impl Attempt {
         Self { kind, counters: vec![counter], known_address: None }
     }
 
-    async fn count(&self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<Counted> {
-        let buckets = ThrottleBucket::lock(conn, &self.keys()).await?;
+    async fn count(&self, conn: &mut AsyncPgConnection) -> QueryResult<Counted> {
+        let (now, buckets) = ThrottleBucket::lock(conn, &self.keys()).await?;
         let find = |key: &[u8; 32]| buckets.iter().find(|bucket| bucket.key == key);
         let is_known = |known: &&KnownAddress| find(&known.key).is_some_and(|b| b.expires_at > now);
         let known = self.known_address.as_ref().filter(is_known);
@@ -180,11 +179,11 @@ impl Attempt {
     }
 
     /// Refunds the charged counters after a success, in the transaction of that success.
-    pub(super) async fn forgive(&self, conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> QueryResult<()> {
+    pub(super) async fn forgive(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
         if self.counters.is_empty() {
             return Ok(());
         }
-        let buckets = ThrottleBucket::lock(conn, &self.keys()).await?;
+        let (now, buckets) = ThrottleBucket::lock(conn, &self.keys()).await?;
         let find = |key: &[u8; 32]| buckets.iter().find(|bucket| bucket.key == key);
         let mut changed: Vec<_> = self
             .counters

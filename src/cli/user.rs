@@ -143,10 +143,9 @@ async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Resu
 
 async fn show(state: &AppState, user: &User) -> anyhow::Result<(Value, String)> {
     let id = user.id;
-    let now = state.clock.now();
     let page = Page::first(u32::try_from(Session::MAX_PER_USER)?, None, None);
     let found = state.database.read(async |conn| {
-        Ok((AccountOverview::find(conn, id).await?, Session::list(conn, id, now, page).await?))
+        Ok((AccountOverview::find(conn, id).await?, Session::list(conn, id, page).await?))
     });
     let (account, sessions) = found.await?;
     let account = account.context("the account has been deleted meanwhile")?;

@@ -1,4 +1,5 @@
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
 use diesel::QueryResult;
 use diesel::sql_types::{BigInt, Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -41,9 +42,10 @@ impl Expired {
         }
     }
 
-    /// Deletes one batch of rows that expired before a time; returns true if there may be more.
-    pub async fn delete(self, conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> QueryResult<bool> {
-        self.rule().apply(conn, before).await
+    /// Deletes one batch of rows that are past their time by `age`, by the database's clock; returns true if there may be
+    /// more.
+    pub async fn delete(self, conn: &mut AsyncPgConnection, age: Duration) -> QueryResult<bool> {
+        self.rule().apply(conn, age).await
     }
 }
 

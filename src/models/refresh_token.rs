@@ -7,6 +7,11 @@ use super::Session;
 use super::expiry::Expiry;
 use crate::db::schema::{refresh_tokens, sessions};
 
+diesel::define_sql_function! {
+    /// The database's clock, also within a transaction.
+    fn clock_timestamp() -> Timestamptz;
+}
+
 /// A row of `refresh_tokens`.
 #[derive(Clone, Debug, HasQuery)]
 #[diesel(table_name = refresh_tokens)]
@@ -16,15 +21,21 @@ pub struct RefreshTokenRow {
     pub used_at: Option<DateTime<Utc>>,
     /// Successor, encrypted with this token; erased after the reuse window.
     pub sealed_successor: Option<Vec<u8>>,
+    /// Time of the read, by the database's clock.
+    #[diesel(select_expression = clock_timestamp())]
+    pub read_at: DateTime<Utc>,
 }
 
 impl RefreshTokenRow {
-    pub(super) const EXPIRY: Expiry =
-        Expiry { action: "DELETE FROM refresh_tokens", table: "refresh_tokens", condition: "used_at < $1" };
+    pub(super) const EXPIRY: Expiry = Expiry {
+        action: "DELETE FROM refresh_tokens",
+        table: "refresh_tokens",
+        condition: "used_at < now() - $1",
+    };
     pub(super) const SEALED_SUCCESSOR_EXPIRY: Expiry = Expiry {
         action: "UPDATE refresh_tokens SET sealed_successor = NULL",
         table: "refresh_tokens",
-        condition: "sealed_successor IS NOT NULL AND used_at < $1",
+        condition: "sealed_successor IS NOT NULL AND used_at < now() - $1",
     };
 
     /// Finds a token by its hash and locks its session until the transaction ends, which serialises refreshes of one
@@ -47,13 +58,13 @@ impl RefreshTokenRow {
     pub async fn exchange(
         conn: &mut AsyncPgConnection,
         hash: &[u8; 32],
-        now: DateTime<Utc>,
+        used_at: DateTime<Utc>,
         successor: &NewRefreshToken<'_>,
         sealed: &[u8],
     ) -> QueryResult<()> {
         diesel::update(refresh_tokens::table.find(hash.as_slice()))
             .set((
-                refresh_tokens::used_at.eq(now),
+                refresh_tokens::used_at.eq(used_at),
                 refresh_tokens::successor_hash.eq(successor.token_hash.as_slice()),
                 refresh_tokens::sealed_successor.eq(sealed),
             ))
@@ -70,8 +81,6 @@ pub struct NewRefreshToken<'a> {
     pub token_hash: &'a [u8; 32],
     /// Session of the token.
     pub session_id: Uuid,
-    /// Time of issue.
-    pub created_at: DateTime<Utc>,
 }
 
 impl NewRefreshToken<'_> {
@@ -81,7 +90,6 @@ impl NewRefreshToken<'_> {
             .values((
                 refresh_tokens::token_hash.eq(self.token_hash.as_slice()),
                 refresh_tokens::session_id.eq(self.session_id),
-                refresh_tokens::created_at.eq(self.created_at),
             ))
             .execute(conn)
             .await?;

@@ -23,7 +23,7 @@ impl RevokedSession {
     pub(super) const EXPIRY: Expiry = Expiry {
         action: "DELETE FROM revoked_sessions",
         table: "revoked_sessions",
-        condition: "revoked_at < $1",
+        condition: "revoked_at < now() - $1",
     };
 
     /// Loads the sessions revoked since a time, by the database's clock.

@@ -88,7 +88,7 @@ impl SecurityEvent {
     pub(super) const EXPIRY: Expiry = Expiry {
         action: "DELETE FROM security_events",
         table: "security_events",
-        condition: "created_at < $1",
+        condition: "created_at < now() - $1",
     };
 
     /// Loads a page of the security events of a user, latest first.
@@ -119,8 +119,6 @@ pub struct NewSecurityEvent<'a> {
     pub user_id: Option<Uuid>,
     /// Kind of event.
     pub kind: TextColumn<SecurityEventKind>,
-    /// Time of the event.
-    pub created_at: DateTime<Utc>,
     /// Address of the client.
     pub ip_address: Option<IpNet>,
     /// `User-Agent` of the client.

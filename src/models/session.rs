@@ -1,10 +1,14 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use diesel::dsl::{now, sql};
 use diesel::prelude::*;
+use diesel::sql_types::{Interval, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 use uuid::Uuid;
 
-use super::expiry::Expiry;
+use super::expiry::{Expiry, interval};
 use super::{Page, Position};
 use crate::db::schema::sessions;
 
@@ -31,18 +35,13 @@ pub struct Session {
 
 impl Session {
     pub(super) const EXPIRY: Expiry =
-        Expiry { action: "DELETE FROM sessions", table: "sessions", condition: "expires_at < $1" };
+        Expiry { action: "DELETE FROM sessions", table: "sessions", condition: "expires_at < now() - $1" };
 
     /// Maximum number of sessions per user; a further login ends the least recently used one.
     pub const MAX_PER_USER: i64 = 100;
 
     /// Loads a page of a user's unexpired sessions, latest first.
-    pub async fn list(
-        conn: &mut AsyncPgConnection,
-        user_id: Uuid,
-        now: DateTime<Utc>,
-        page: Page,
-    ) -> QueryResult<Vec<Self>> {
+    pub async fn list(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<Vec<Self>> {
         let mut query = Self::query()
             .filter(sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now)))
             .order((sessions::created_at.desc(), sessions::id.desc()))
@@ -56,7 +55,7 @@ impl Session {
     }
 
     /// Counts a user's unexpired sessions.
-    pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid, now: DateTime<Utc>) -> QueryResult<i64> {
+    pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<i64> {
         let own = sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now));
         sessions::table.filter(own).count().get_result(conn).await
     }
@@ -65,7 +64,6 @@ impl Session {
     pub async fn extend(
         conn: &mut AsyncPgConnection,
         id: Uuid,
-        now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
         user_agent: Option<&str>,
         ip_address: Option<IpNet>,
@@ -82,21 +80,18 @@ impl Session {
         Ok(())
     }
 
-    /// Stores the times at which sessions were last used, never moving one back.
-    pub async fn store_last_seen(
-        conn: &mut AsyncPgConnection,
-        seen: &[(Uuid, DateTime<Utc>)],
-    ) -> QueryResult<()> {
-        use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
+    /// Stores how long ago sessions were last used, never moving the time back.
+    pub async fn store_last_seen(conn: &mut AsyncPgConnection, seen: &[(Uuid, Duration)]) -> QueryResult<()> {
+        use diesel::sql_types::{Array, Uuid as SqlUuid};
 
-        let (ids, times): (Vec<_>, Vec<_>) = seen.iter().copied().unzip();
+        let (ids, ages): (Vec<_>, Vec<_>) = seen.iter().map(|(id, age)| (*id, interval(*age))).unzip();
         // As SQL: the query builder has no UPDATE ... FROM, which updates all rows in one statement.
         diesel::sql_query(
-            "UPDATE sessions SET last_seen_at = seen.at FROM unnest($1, $2) AS seen (id, at)
-             WHERE sessions.id = seen.id AND sessions.last_seen_at < seen.at",
+            "UPDATE sessions SET last_seen_at = now() - seen.age FROM unnest($1, $2) AS seen (id, age)
+             WHERE sessions.id = seen.id AND sessions.last_seen_at < now() - seen.age",
         )
         .bind::<Array<SqlUuid>, _>(ids)
-        .bind::<Array<Timestamptz>, _>(times)
+        .bind::<Array<Interval>, _>(ages)
         .execute(conn)
         .await?;
         Ok(())
@@ -142,10 +137,8 @@ pub struct NewSession<'a> {
     pub id: Uuid,
     /// Owner.
     pub user_id: Uuid,
-    /// Time of the login.
-    pub created_at: DateTime<Utc>,
-    /// Time at which the session ends unless it is refreshed.
-    pub expires_at: DateTime<Utc>,
+    /// Time until the session ends unless it is refreshed.
+    pub lifetime: Duration,
     /// `User-Agent` of the client.
     pub user_agent: Option<&'a str>,
     /// Address of the client.
@@ -159,9 +152,8 @@ impl NewSession<'_> {
             .values((
                 sessions::id.eq(self.id),
                 sessions::user_id.eq(self.user_id),
-                sessions::created_at.eq(self.created_at),
-                sessions::expires_at.eq(self.expires_at),
-                sessions::last_seen_at.eq(self.created_at),
+                sessions::expires_at
+                    .eq(sql::<Timestamptz>("now() + ").bind::<Interval, _>(interval(self.lifetime))),
                 sessions::user_agent.eq(self.user_agent),
                 sessions::ip_address.eq(self.ip_address),
             ))

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt};
+use diesel::sql_types::{Array, BigInt, Timestamptz};
 use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -28,21 +28,32 @@ impl ThrottleBucket {
     pub(super) const EXPIRY: Expiry = Expiry {
         action: "DELETE FROM throttle_buckets",
         table: "throttle_buckets",
-        condition: "expires_at < $1",
+        condition: "expires_at < now() - $1",
     };
 
-    /// Loads the existing buckets of some keys and locks all the keys until the transaction ends.
-    pub async fn lock(conn: &mut AsyncPgConnection, keys: &[[u8; 32]]) -> QueryResult<Vec<Self>> {
+    /// Locks some keys until the transaction ends; returns the database's time once they are locked, and their existing
+    /// buckets.
+    pub async fn lock(
+        conn: &mut AsyncPgConnection,
+        keys: &[[u8; 32]],
+    ) -> QueryResult<(DateTime<Utc>, Vec<Self>)> {
+        #[derive(QueryableByName)]
+        struct Locked {
+            #[diesel(sql_type = Timestamptz)]
+            at: DateTime<Utc>,
+        }
         // Advisory locks, since a missing row can't be locked; sorted, so that two callers can't deadlock.
         let mut locks: Vec<i64> =
             keys.iter().filter_map(|key| key.first_chunk()).copied().map(i64::from_be_bytes).collect();
         locks.sort_unstable();
-        diesel::sql_query("SELECT pg_advisory_xact_lock(key) FROM unnest($1) AS key")
-            .bind::<Array<BigInt>, _>(locks)
-            .execute(conn)
-            .await?;
+        // The count comes before the time, and needs all locks.
+        let query = "WITH locks AS MATERIALIZED (SELECT pg_advisory_xact_lock(key) FROM unnest($1) AS key)
+            SELECT clock_timestamp() AS at FROM (SELECT count(*) FROM locks) AS counted";
+        let locked: Locked =
+            diesel::sql_query(query).bind::<Array<BigInt>, _>(locks).get_result(conn).await?;
         let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
-        Self::query().filter(throttle_buckets::key.eq_any(keys)).load(conn).await
+        let buckets = Self::query().filter(throttle_buckets::key.eq_any(keys)).load(conn).await?;
+        Ok((locked.at, buckets))
     }
 
     /// Inserts or replaces buckets.

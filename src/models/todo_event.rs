@@ -75,8 +75,11 @@ pub struct TodoEvent {
 }
 
 impl TodoEvent {
-    pub(super) const EXPIRY: Expiry =
-        Expiry { action: "DELETE FROM todo_events", table: "todo_events", condition: "created_at < $1" };
+    pub(super) const EXPIRY: Expiry = Expiry {
+        action: "DELETE FROM todo_events",
+        table: "todo_events",
+        condition: "created_at < now() - $1",
+    };
 
     /// Loads the same page of the history of several todos of a user, latest events first.
     pub async fn list_by_todo(

@@ -39,9 +39,9 @@ async fn expires_at_is_when_the_access_token_stops_working() {
     let left = (expires_at - app.state.clock.now()).num_seconds();
     assert!((895..=900).contains(&left), "{left} s");
 
-    app.pass(left - 5);
+    app.pass(left - 5).await;
     assert_eq!(app.me(&registered.token()).await.data("me")["name"], "Ada Lovelace");
-    app.pass(6);
+    app.pass(6).await;
     let me = app.me(&registered.token()).await;
     assert_eq!((me.code(), &me.error()["extensions"]["reason"]), ("UNAUTHENTICATED", &json!("EXPIRED")));
 }

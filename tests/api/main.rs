@@ -15,6 +15,7 @@ mod abuse;
 mod accounts;
 mod architecture;
 mod browser_mode;
+mod clocks;
 mod configuration;
 mod database;
 mod doctor;

@@ -76,11 +76,11 @@ async fn delays_of_repeated_guesses_grow_up_to_a_limit() {
         assert_eq!(refused.code(), "RATE_LIMITED");
         let wait = refused.error()["extensions"]["retryAfter"].as_i64().unwrap();
         waits.push(wait);
-        app.pass(wait);
+        app.pass(wait).await;
         assert_eq!(app.login("ada@example.com", "wrong").await.code(), "INVALID_CREDENTIALS");
     }
     assert!(waits.is_sorted() && waits[7] <= 60 && waits[7] > 30, "{waits:?}");
-    app.pass(60);
+    app.pass(60).await;
     app.login("ada@example.com", PASSWORD).await.data("login");
     // A successful login resets the delay.
     for _ in 0..5 {
@@ -120,7 +120,7 @@ async fn an_attacker_can_not_lock_the_owner_out() {
     let elsewhere = login_from(&app, "203.0.113.5", "ada@example.com", PASSWORD).await;
     let wait = elsewhere.error()["extensions"]["retryAfter"].as_i64().unwrap();
     assert!(wait <= 10, "{wait} s");
-    app.pass(wait);
+    app.pass(wait).await;
     login_from(&app, "203.0.113.5", "ada@example.com", PASSWORD).await.data("login");
 }
 

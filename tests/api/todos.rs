@@ -32,7 +32,7 @@ async fn a_todo_lives_from_creation_to_purge() {
 
     let done = ada.todo("completeTodo", json!({ "id": id })).await;
     assert_eq!((&done["completed"], &done["version"]), (&json!(true), &json!(3)));
-    app.pass(60);
+    app.pass(60).await;
     assert_eq!(ada.todo("completeTodo", json!({ "id": id })).await, done);
     let open = ada.todo("reopenTodo", json!({ "id": id })).await;
     assert_eq!((&open["completed"], &open["completedAt"]), (&json!(false), &Value::Null));
@@ -280,10 +280,10 @@ async fn the_trash_empties_itself_after_its_time() {
     let todo = ada.create("old").await;
     ada.create("kept").await;
     ada.todo("deleteTodo", json!({ "id": todo["id"] })).await;
-    app.pass(29 * 86_400);
+    app.pass(29 * 86_400).await;
     todo_api::housekeeping::delete_expired(&app.state).await.unwrap();
     assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM todos").await, ["2"]);
-    app.pass(2 * 86_400);
+    app.pass(2 * 86_400).await;
     todo_api::housekeeping::delete_expired(&app.state).await.unwrap();
     assert_eq!(rows(&app, "SELECT title AS text FROM todos").await, ["kept"]);
     let last = rows(

@@ -217,7 +217,7 @@ async fn operations_sockets_and_messages_are_bounded() {
     let now = app.state.clock.now();
     let id = uuid::Uuid::new_v4();
     let token =
-        app.state.auth.access_tokens().issue(id, id, now, now + chrono::TimeDelta::hours(1)).unwrap().0;
+        app.state.auth.access_tokens().issue(id, id, now, std::time::Duration::from_hours(1)).unwrap().0;
     let payload = json!({ "token": secrecy::ExposeSecret::expose_secret(&token) });
 
     let mut first = Client::ready(&app, payload.clone()).await;

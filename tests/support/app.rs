@@ -114,9 +114,28 @@ impl TestApp {
         format!("http://{}{path}", self.address)
     }
 
-    /// Advances the service's clock.
-    pub(crate) fn pass(&self, seconds: i64) {
+    /// Advances the clock of this process alone.
+    pub(crate) fn skew(&self, seconds: i64) {
         self.seconds_ahead.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Lets time pass: advances the clock of this process, and makes all rows older whose age matters.
+    pub(crate) async fn pass(&self, seconds: i64) {
+        self.skew(seconds);
+        let age = format!(
+            "SET session_replication_role = replica; -- no triggers
+             DO $$ DECLARE change text; BEGIN
+                 FOR change IN
+                     SELECT format('UPDATE %I SET ', table_name)
+                         || string_agg(format('%1$I = %1$I - interval ''{seconds} s''', column_name), ', ')
+                     FROM information_schema.columns
+                     WHERE table_schema = current_schema() AND data_type = 'timestamp with time zone'
+                         AND table_name <> 'users' AND (table_name <> 'todos' OR column_name = 'deleted_at')
+                     GROUP BY table_name
+                 LOOP EXECUTE change; END LOOP;
+             END $$"
+        );
+        self.database.sql(&age).await;
     }
 
     /// Sends an operation without a token.

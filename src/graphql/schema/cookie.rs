@@ -1,9 +1,10 @@
 //! Cookie that holds the refresh token in browser mode: invisible to scripts and unusable from other sites.
 
+use std::time::Duration;
+
 use async_graphql::Context;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
-use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::auth::RefreshToken;
@@ -14,8 +15,8 @@ const NAME: &str = "__Host-todo-refresh-token";
 const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Lax";
 
 /// Sets the cookie until the session expires.
-pub(super) fn set(ctx: &Context<'_>, token: &RefreshToken, now: DateTime<Utc>, expires_at: DateTime<Utc>) {
-    let seconds = (expires_at - now).num_seconds().max(0);
+pub(super) fn set(ctx: &Context<'_>, token: &RefreshToken, lifetime: Duration) {
+    let seconds = lifetime.as_secs();
     append(ctx, &format!("{NAME}={}; Max-Age={seconds}; {ATTRIBUTES}", token.expose()));
 }
 

@@ -193,11 +193,10 @@ pub(super) async fn sessions(
     let state = ctx.state()?;
     let page = connections::parse_by_time(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
-    let now = state.clock.now();
     let found = state.database.read_for(user_id, async |conn| {
         let asked = connections::is_total_selected(ctx);
-        let total = if asked { models::Session::count(conn, user_id, now).await? } else { 0 };
-        Ok((models::Session::list(conn, user_id, now, page).await?, total))
+        let total = if asked { models::Session::count(conn, user_id).await? } else { 0 };
+        Ok((models::Session::list(conn, user_id, page).await?, total))
     });
     let (sessions, total) = found.await?;
     let sessions = sessions.into_iter().map(|session| Listed(session, current)).collect();

@@ -1,9 +1,10 @@
 //! The content of writes: new todos and changes.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use diesel::expression::AsExpression;
+use diesel::dsl::{Eq, sql};
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::SqlType;
+use diesel::sql_types::{Nullable, Timestamptz};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -103,10 +104,10 @@ pub struct TodoChanges {
     pub due_at: Patch<DateTime<Utc>>,
     /// New labels.
     pub tags: Option<Tags>,
-    /// Time of completion; a completed todo keeps its time.
-    pub completed_at: Patch<DateTime<Utc>>,
-    /// Time of the move to the trash; a todo in the trash keeps its time.
-    pub deleted_at: Patch<DateTime<Utc>>,
+    /// Completes the todo or reopens it; a completed todo keeps its time.
+    pub completed: Option<bool>,
+    /// Moves the todo to the trash or takes it out; a todo in the trash keeps its time.
+    pub in_trash: Option<bool>,
 }
 
 /// The columns that a change assigns.
@@ -117,56 +118,40 @@ pub(super) struct TodoChangeset<'a> {
     description: Option<&'a str>,
     priority: Option<TextColumn<Priority>>,
     #[diesel(embed)]
-    due_at: Assignment<todos::due_at, DateTime<Utc>>,
+    due_at: Option<Eq<todos::due_at, Option<DateTime<Utc>>>>,
     tags: Option<&'a [String]>,
+    /// The trigger adds the time.
+    completed: Option<bool>,
     #[diesel(embed)]
-    completed_at: Assignment<todos::completed_at, DateTime<Utc>>,
-    #[diesel(embed)]
-    deleted_at: Assignment<todos::deleted_at, DateTime<Utc>>,
-}
-
-/// An assignment to a nullable column; `None` keeps its value.
-type Assignment<C, T> = Option<diesel::dsl::Eq<C, Option<T>>>;
-
-fn assign<C, T>(column: C, patch: Patch<T>) -> Assignment<C, T>
-where
-    C: ExpressionMethods,
-    C::SqlType: SqlType,
-    Option<T>: AsExpression<C::SqlType>,
-{
-    match patch {
-        Patch::Keep => None,
-        Patch::Clear => Some(column.eq(None)),
-        Patch::Set(value) => Some(column.eq(Some(value))),
-    }
+    deleted_at: Option<Eq<todos::deleted_at, SqlLiteral<Nullable<Timestamptz>>>>,
 }
 
 impl TodoChanges {
     pub(super) fn changeset(&self) -> TodoChangeset<'_> {
-        let Self { title, description, priority, due_at, tags, completed_at, deleted_at } = self;
+        let Self { title, description, priority, due_at, tags, completed, in_trash } = self;
+        let due_at = match *due_at {
+            Patch::Keep => None,
+            Patch::Clear => Some(None),
+            Patch::Set(time) => Some(Some(time)),
+        };
+        // By the database's clock, which also empties the trash.
+        let deleted_at = in_trash.map(|in_trash| sql(if in_trash { "clock_timestamp()" } else { "NULL" }));
         TodoChangeset {
             title: title.as_ref().map(Title::as_str),
             description: description.as_ref().map(Description::as_str),
             priority: priority.map(TextColumn),
-            due_at: assign(todos::due_at, *due_at),
+            due_at: due_at.map(|time| todos::due_at.eq(time)),
             tags: tags.as_ref().map(Tags::as_slice),
-            completed_at: assign(todos::completed_at, *completed_at),
-            deleted_at: assign(todos::deleted_at, *deleted_at),
+            completed: *completed,
+            deleted_at: deleted_at.map(|time| todos::deleted_at.eq(time)),
         }
     }
 
     /// Returns the names of all columns that a change can assign, for SQL beyond the query builder.
     pub(super) fn columns() -> [&'static str; 7] {
         // Destructured so that a new field does not compile without its column here.
-        let Self {
-            title: _,
-            description: _,
-            priority: _,
-            due_at: _,
-            tags: _,
-            completed_at: _,
-            deleted_at: _,
-        } = Self::default();
+        let Self { title: _, description: _, priority: _, due_at: _, tags: _, completed: _, in_trash: _ } =
+            Self::default();
         [
             todos::title::NAME,
             todos::description::NAME,

@@ -75,7 +75,7 @@ pub struct Todo {
 
 impl Todo {
     pub(super) const TRASH_EXPIRY: Expiry =
-        Expiry { action: "DELETE FROM todos", table: "todos", condition: "deleted_at < $1" };
+        Expiry { action: "DELETE FROM todos", table: "todos", condition: "deleted_at < now() - $1" };
 
     /// Finds one of a user's todos, including the trash.
     pub async fn find(conn: &mut AsyncPgConnection, user_id: Uuid, id: Uuid) -> QueryResult<Option<Self>> {

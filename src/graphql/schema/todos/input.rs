@@ -203,8 +203,8 @@ impl Changes {
             priority: or_default(priority).map(Into::into),
             due_at: patch(due_at, |time| problems.time("dueAt", time)),
             tags: or_default(tags).and_then(|tags| problems.check("tags", Tags::parse(&tags))),
-            completed_at: Patch::Keep,
-            deleted_at: Patch::Keep,
+            completed: None,
+            in_trash: None,
         };
         if problems.found.is_empty() { Ok(changes) } else { Err(AppError::BadUserInput(problems.found)) }
     }

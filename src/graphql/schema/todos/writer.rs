@@ -4,7 +4,6 @@ use uuid::Uuid;
 use super::Todo;
 use super::error::WriteError;
 use super::input::Targets;
-use crate::domain::Patch;
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
 use crate::models::{self, Actor, NewTodo, TodoChanges, WriteOutcome};
@@ -57,21 +56,19 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) async fn complete(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
-        let completed_at = Patch::Set(self.state.clock.now());
-        self.update(targets, &TodoChanges { completed_at, ..TodoChanges::default() }).await
+        self.update(targets, &TodoChanges { completed: Some(true), ..TodoChanges::default() }).await
     }
 
     pub(super) async fn reopen(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
-        self.update(targets, &TodoChanges { completed_at: Patch::Clear, ..TodoChanges::default() }).await
+        self.update(targets, &TodoChanges { completed: Some(false), ..TodoChanges::default() }).await
     }
 
     pub(super) async fn delete(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
-        let deleted_at = Patch::Set(self.state.clock.now());
-        self.update(targets, &TodoChanges { deleted_at, ..TodoChanges::default() }).await
+        self.update(targets, &TodoChanges { in_trash: Some(true), ..TodoChanges::default() }).await
     }
 
     pub(super) async fn restore(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
-        self.update(targets, &TodoChanges { deleted_at: Patch::Clear, ..TodoChanges::default() }).await
+        self.update(targets, &TodoChanges { in_trash: Some(false), ..TodoChanges::default() }).await
     }
 
     /// Permanently deletes todos, all or none.
