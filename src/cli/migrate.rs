@@ -4,7 +4,7 @@ use super::serve::Backend;
 use super::user::{bcrypt_rows, describe_remaining};
 use super::{print, shutdown_on_signal};
 use crate::config::Config;
-use crate::db::migrations;
+use crate::db::{Adoption, migrations};
 use crate::import;
 use crate::models::AccountOverview;
 
@@ -17,7 +17,7 @@ pub(super) enum Action {
     Revert,
     /// Revert the last migration and run it again
     Redo,
-    /// List all migrations
+    /// List all migrations, also those in the database that this version does not know
     Status,
     /// Convert the original system's table users in place, and run the other migrations
     Adopt,
@@ -48,19 +48,28 @@ async fn run(config: &Config, backend: &Backend, action: Action) -> anyhow::Resu
             }
         }
         Action::Revert => print(&format!("reverted {}\n", migrations::revert(&connector).await?)),
-        Action::Redo => print(&format!("reverted and ran {}\n", migrations::redo(&connector).await?)),
+        Action::Redo => match migrations::redo(&connector).await? {
+            Some(name) => print(&format!("reverted and ran {name}\n")),
+            None => print("no migration has been run\n"),
+        },
         Action::Adopt => {
-            migrations::set_up(&connector).await?;
-            let mut connection = connector.connect().await?;
-            let users = import::adopt(&mut connection).await?;
-            let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(&mut connection).await?);
+            let mut adoption = Adoption::begin(&connector).await?;
+            let (connection, created) = adoption.parts();
+            let users = import::adopt(connection, created).await?;
+            let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(connection).await?);
+            let names = adoption.finish().await?;
             print(&format!("adopted the table users with {users} user(s)\n{}", describe_remaining(bcrypt)));
-            migrations::run(&connector).await?.iter().for_each(|name| print(&format!("ran {name}\n")));
+            for name in names {
+                print(&format!("ran {name}\n"));
+            }
         }
         Action::Status => {
             for migration in migrations::status(&connector).await? {
                 let state = if migration.applied { "applied" } else { "pending" };
                 print(&format!("{state}  {}\n", migration.name));
+            }
+            for version in migrations::unknown(&connector).await? {
+                print(&format!("unknown  {version}\n"));
             }
         }
     }

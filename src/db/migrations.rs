@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use diesel::Connection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::BigInt;
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::time::timeout;
 
 use super::{Connector, Error};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The advisory lock under which migrations run, so that processes that start together take turns.
 /// The number is arbitrary but the same in all versions; it spells "todo-api" in ASCII.
@@ -29,7 +31,8 @@ pub struct MigrationStatus {
     pub applied: bool,
 }
 
-type Harness = AsyncMigrationHarness<AsyncPgConnection>;
+/// A connection for diesel's migrations, which block; used on threads that may.
+pub(super) type Harness = AsyncConnectionWrapper<AsyncPgConnection>;
 
 /// Runs the pending migrations and returns their names.
 pub async fn run(connector: &Connector) -> anyhow::Result<Vec<String>> {
@@ -49,23 +52,30 @@ pub async fn revert(connector: &Connector) -> anyhow::Result<String> {
     .await
 }
 
-/// Reverts the last migration, runs it again and returns its name.
-pub async fn redo(connector: &Connector) -> anyhow::Result<String> {
+/// Reverts the last migration, runs it again and returns its name, or `None` if none has been run.
+///
+/// Does what the diesel CLI does: both in one transaction unless the migration forbids it, and nothing about an earlier
+/// migration that is pending.
+pub async fn redo(connector: &Connector) -> anyhow::Result<Option<String>> {
     locked(connector, |harness| {
-        let version = harness.revert_last_migration(MIGRATIONS).map_err(boxed)?;
-        harness.run_next_migration(MIGRATIONS).map_err(boxed)?;
-        name_of(&version)
-    })
-    .await
-}
-
-/// Runs the first migration alone, which creates helpers for the others, unless it has been run.
-pub async fn set_up(connector: &Connector) -> anyhow::Result<()> {
-    locked(connector, |harness| {
-        if harness.applied_migrations().map_err(boxed)?.is_empty() {
-            harness.run_next_migration(MIGRATIONS).map_err(boxed)?;
+        let Some(last) = harness.applied_migrations().map_err(boxed)?.into_iter().next() else {
+            return Ok(None);
+        };
+        let all = all()?;
+        let migration = all.iter().find(|migration| migration.name().version() == last);
+        let redo = |harness: &mut Harness| {
+            let version = harness.revert_last_migration(MIGRATIONS).map_err(boxed)?;
+            migration
+                .map(|migration| harness.run_migration(migration.as_ref()))
+                .transpose()
+                .map_err(boxed)?;
+            name_of(&version).map(Some)
+        };
+        if migration.is_some_and(|migration| !migration.metadata().run_in_transaction()) {
+            redo(harness)
+        } else {
+            harness.transaction(redo)
         }
-        Ok(())
     })
     .await
 }
@@ -112,11 +122,17 @@ async fn applied_versions(connection: &mut AsyncPgConnection) -> Result<Vec<Stri
     Ok(versions.load(connection).await?)
 }
 
-/// Does work on a connection that holds the lock; closing the connection frees it.
+/// Does work on a connection that holds the lock.
 async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
+    let connection = lock(connector).await?;
+    tokio::task::spawn_blocking(move || work(&mut Harness::from(connection))).await?
+}
+
+/// Opens a connection that holds the lock; closing it frees the lock.
+pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnection> {
     let mut connection = connector.connect_patiently().await?;
     let limit = LOCK_LIMIT.as_millis();
     // The role's limit is for requests; a change of a large table may take much longer.
@@ -127,8 +143,7 @@ async fn locked<R: Send + 'static>(
         .await
         .map_err(Error::from)
         .context("another process is running migrations")?;
-    // The harness blocks its thread.
-    tokio::task::spawn_blocking(move || work(&mut Harness::new(connection))).await?
+    Ok(connection)
 }
 
 fn all() -> anyhow::Result<Vec<Box<dyn Migration<Pg>>>> {
@@ -137,12 +152,12 @@ fn all() -> anyhow::Result<Vec<Box<dyn Migration<Pg>>>> {
     Ok(all)
 }
 
-fn name_of(version: &MigrationVersion<'_>) -> anyhow::Result<String> {
+pub(super) fn name_of(version: &MigrationVersion<'_>) -> anyhow::Result<String> {
     let all = all()?;
     let migration = all.iter().find(|migration| migration.name().version() == *version);
     Ok(migration.map_or_else(|| version.to_string(), |migration| migration.name().to_string()))
 }
 
-fn boxed(error: Box<dyn std::error::Error + Send + Sync>) -> anyhow::Error {
+pub(super) fn boxed(error: Box<dyn std::error::Error + Send + Sync>) -> anyhow::Error {
     anyhow!(error)
 }

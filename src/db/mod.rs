@@ -7,6 +7,7 @@
 //!
 //! Inside: `database` → `replicas` → `pool` → `manager` → `reconnect` and `connector` → `url` and `tls`.
 
+mod adoption;
 mod connector;
 mod database;
 #[cfg(feature = "embedded-postgres")]
@@ -32,6 +33,7 @@ pub(crate) mod types;
 mod url;
 mod write_position;
 
+pub use adoption::{Adoption, Created};
 pub use connector::{Connector, Connectors};
 pub use database::Database;
 pub use error::Error;

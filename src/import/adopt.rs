@@ -1,9 +1,10 @@
 use anyhow::{bail, ensure};
 use diesel::QueryableByName;
-use diesel::sql_types::{Bool, Text};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel::sql_types::{Array, Bool, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use super::{check, from_database};
+use super::{check, from_database, list};
+use crate::db::Created;
 use crate::models::ImportedUser;
 
 /// Version of the migration that creates the table.
@@ -41,25 +42,53 @@ const EXPECTED: [(&str, &[&str]); 6] = [
 
 /// Converts the table `users` of the original system in place and returns the number of users.
 ///
-/// Runs in one transaction: if anything does not fit, nothing is changed and the error lists the problems. The migration
-/// that sets diesel up must have run.
-pub async fn adopt(conn: &mut AsyncPgConnection) -> anyhow::Result<usize> {
-    conn.transaction(async |conn| {
-        check_shape(conn).await?;
+/// Part of a transaction in which the first migration has run; `created` is what the others will create. If anything is in
+/// the way, the error lists all of it, and the transaction must not be committed.
+pub async fn adopt(conn: &mut AsyncPgConnection, created: &Created) -> anyhow::Result<usize> {
+    let shape = check_shape(conn).await?;
+    let mut problems = things_in_the_way(conn, created).await?;
+    // Rows can be read only if the columns are there.
+    let users = if shape.is_empty() {
         conn.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await?;
-        let users = check(&from_database(conn).await?)?;
-        for user in &users {
-            ImportedUser::tidy(conn, user).await?;
-        }
-        conn.batch_execute(include_str!("adopt.sql")).await?;
-        let applied = "INSERT INTO __diesel_schema_migrations (version) VALUES ($1)";
-        diesel::sql_query(applied).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
-        Ok(users.len())
-    })
-    .await
+        let (rows, faults) = check(&from_database(conn).await?);
+        problems.extend(faults);
+        rows
+    } else {
+        Vec::new()
+    };
+    let problems = [shape, problems].concat();
+    if !problems.is_empty() {
+        bail!(list(problems));
+    }
+    for user in &users {
+        ImportedUser::tidy(conn, user).await?;
+    }
+    conn.batch_execute(include_str!("adopt.sql")).await?;
+    let applied = "INSERT INTO __diesel_schema_migrations (version) VALUES ($1)";
+    diesel::sql_query(applied).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
+    Ok(users.len())
 }
 
-async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
+/// Lists objects that adoption would fail on or break.
+async fn things_in_the_way(conn: &mut AsyncPgConnection, created: &Created) -> anyhow::Result<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text)]
+        text: String,
+    }
+    // Adoption keeps these.
+    let kept = |name: &&String| name.as_str() != "users" && name.as_str() != "users_pkey";
+    let relations: Vec<&String> = created.relations.iter().filter(kept).collect();
+    let lines: Vec<Line> = diesel::sql_query(include_str!("in_the_way.sql"))
+        .bind::<Array<Text>, _>(relations)
+        .bind::<Array<Text>, _>(&created.functions)
+        .load(conn)
+        .await?;
+    Ok(lines.into_iter().map(|line| line.text).collect())
+}
+
+/// Lists the columns that do not fit.
+async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<Vec<String>> {
     let applied = "SELECT 1 FROM __diesel_schema_migrations WHERE version = $1";
     let applied = diesel::sql_query(applied).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
     ensure!(applied == 0, "the table users has been adopted already");
@@ -89,8 +118,5 @@ async fn check_shape(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
             format!("the column {} is required, and this service does not know it", column.name)
         }),
     );
-    if !problems.is_empty() {
-        bail!("the table users does not have the expected columns:\n{}", problems.join("\n"));
-    }
-    Ok(())
+    Ok(problems)
 }

@@ -1,18 +1,30 @@
 -- Gives the original system's table the shape of the migration create_users. Emails and names have been normalised.
 DROP INDEX IF EXISTS idx_user_email;
+-- Only types that differ: views on the other columns do not matter.
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    -- Times without an offset are UTC.
+    SET LOCAL timezone = 'UTC';
+    FOR wanted IN SELECT name, type
+        FROM (VALUES
+            ('email', 'character varying(255)'), ('hashed_password', 'character varying(255)'),
+            ('name', 'character varying(255)'), ('created_at', 'timestamp with time zone'),
+            ('updated_at', 'timestamp with time zone')) AS columns (name, type)
+        JOIN pg_attribute ON attrelid = 'users'::regclass AND attname = name
+            AND format_type(atttypid, atttypmod) <> type
+    LOOP
+        EXECUTE format('ALTER TABLE users ALTER COLUMN %I TYPE %s', wanted.name, wanted.type);
+    END LOOP;
+END $$;
 ALTER TABLE users
     ALTER COLUMN id SET DEFAULT gen_random_uuid(),
-    ALTER COLUMN email TYPE varchar(255),
     ALTER COLUMN email SET NOT NULL,
-    ALTER COLUMN hashed_password TYPE varchar(255),
     ALTER COLUMN hashed_password SET NOT NULL,
-    ALTER COLUMN name TYPE varchar(255),
     ALTER COLUMN name SET NOT NULL,
-    -- Times without an offset are UTC, and so is the connection.
-    ALTER COLUMN created_at TYPE timestamptz,
     ALTER COLUMN created_at SET DEFAULT now(),
     ALTER COLUMN created_at SET NOT NULL,
-    ALTER COLUMN updated_at TYPE timestamptz,
     ALTER COLUMN updated_at SET DEFAULT now(),
     ALTER COLUMN updated_at SET NOT NULL,
     ADD CONSTRAINT users_email_normalised CHECK (email = normalize(btrim(email, E' \t\r\n'), NFKC) AND email <> '');

@@ -1,11 +1,13 @@
 //! Import of the original system's users.
 
+mod adopt;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::{Service, TestApp, TestDatabase, rows};
+use crate::support::{Service, TestApp, TestDatabase, rows, texts};
 
 const CSV: &str = include_str!("../fixtures/original_users.csv");
 
@@ -78,6 +80,23 @@ async fn assert_all_log_in(app: &TestApp) {
     assert_eq!(rows(app, schemes).await, ["argon2id"]);
 }
 
+/// Runs `import-users` on the text of a CSV file.
+fn import_csv(url: &str, text: &[u8]) -> Output {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("users.csv");
+    std::fs::write(&path, text).unwrap();
+    Service::run(&mut command(url, &["import-users", path.to_str().unwrap()]))
+}
+
+const HEADER: &str = "id,email,hashed_password,name,created_at,updated_at\n";
+
+fn csv_row(id: u32, email: &str, name: &str) -> String {
+    let hash = &original_rows()[0].line[2];
+    format!(
+        "00000000-0000-4000-8000-{id:012},{email},{hash},{name},2024-01-01 00:00:00,2024-01-01 00:00:00\n"
+    )
+}
+
 const TIMES: &str = "SELECT id || ' ' || created_at || ' ' || updated_at AS text FROM users ORDER BY id";
 
 #[tokio::test]
@@ -103,10 +122,16 @@ async fn users_imported_from_csv_log_in() {
 async fn users_imported_from_the_original_database_log_in() {
     let app = TestApp::start().await;
     let original = original_database().await;
+    let name = texts(&original.url, "SELECT current_database()::text AS text").await.remove(0);
+    for setting in ["datestyle = 'German, DMY'", "timezone = 'Asia/Tokyo'"] {
+        original.sql(&format!("ALTER DATABASE {name} SET {setting}")).await;
+    }
     let mut import = command(&app.database.url, &["import-users", "--json"]);
     let output = Service::run(import.env("SOURCE_DATABASE_URL", &original.url));
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report, json!({ "imported": 6, "alreadyThere": 0, "bcryptHashes": 6 }));
+    let first = &rows(&app, TIMES).await[0];
+    assert!(first.contains("2023-01-02 03:04:05.678901+00 2024-01-02 03:04:05+00"), "{first}");
     assert_all_log_in(&app).await;
 }
 
@@ -118,13 +143,8 @@ async fn collisions_and_bad_rows_are_all_reported_and_nothing_is_imported() {
     let row = |id: u32, email: &str, hash: &str| {
         format!("00000000-0000-4000-8000-{id:012},{email},{hash},N,2024-01-01 00:00:00,2024-01-01 00:00:00\n")
     };
-    let dir = tempfile::TempDir::new().unwrap();
-    let path = dir.path().join("users.csv");
-    let import = |rows: String| {
-        std::fs::write(&path, "id,email,hashed_password,name,created_at,updated_at\n".to_owned() + &rows)
-            .unwrap();
-        refused(&Service::run(&mut command(&app.database.url, &["import-users", path.to_str().unwrap()])))
-    };
+    let import =
+        |rows: String| refused(&import_csv(&app.database.url, (HEADER.to_owned() + &rows).as_bytes()));
     let message = import(
         row(1, "same@example.com", hash)
             + &row(2, " SAME@example.com", hash)
@@ -133,7 +153,7 @@ async fn collisions_and_bad_rows_are_all_reported_and_nothing_is_imported() {
     );
     assert!(message.contains("3 problem(s)"), "{message}");
     for part in [
-        "000000000002: has the same email address",
+        "line 3, user 00000000-0000-4000-8000-000000000002: has the same email address as line 2, user",
         "000000000003: email address",
         "000000000004: the password",
     ] {
@@ -141,58 +161,69 @@ async fn collisions_and_bad_rows_are_all_reported_and_nothing_is_imported() {
     }
     assert!(!message.contains("plain text"));
     let message = import(row(1, "fine@example.com", hash) + &row(2, "Taken@Example.com", hash));
-    assert!(message.contains("taken@example.com"), "{message}");
+    assert!(
+        message.contains("line 3, user 00000000-0000-4000-8000-000000000002: taken@example.com already"),
+        "{message}"
+    );
+    let message = import(row(1, "one@example.com", hash) + &row(1, "two@example.com", hash));
+    assert!(
+        message
+            .contains("line 3, user 00000000-0000-4000-8000-000000000001: has the same identifier as line 2"),
+        "{message}"
+    );
+    let message =
+        import(row(1, "fine@example.com", hash) + "no uuid,a@b.c,x,N,2024-01-01,2024-01-01\nshort\n");
+    assert!(
+        message.contains("2 problem(s)")
+            && message.contains("line 3: no uuid")
+            && message.contains("line: 4"),
+        "{message}"
+    );
     assert_eq!(rows(&app, "SELECT email AS text FROM users").await, ["taken@example.com"]);
 }
 
 #[tokio::test]
-async fn the_original_table_is_adopted_in_place_and_its_users_log_in() {
-    let original = original_database().await;
-    let url = original.url.clone();
-    let report = stdout(&Service::run(&mut command(&url, &["migrate", "adopt"])));
-    assert!(
-        report.contains("6 user(s)") && report.contains("6 account(s) still have a bcrypt hash"),
-        "{report}"
-    );
-    assert!(!stdout(&Service::run(&mut command(&url, &["migrate", "status"]))).contains("pending"));
-    let app = TestApp::on(&url, &[], original).await;
-    let first = &rows(&app, TIMES).await[0];
-    assert!(first.contains("2023-01-02 03:04:05.678901") && first.contains("2024-01-02 03:04:05"), "{first}");
-    assert_all_log_in(&app).await;
-    app.register("new@example.com").await.data("register");
-    let again = refused(&Service::run(&mut command(&url, &["migrate", "adopt"])));
-    assert!(again.contains("already"), "{again}");
-
-    // The table equals the migrations' one, down to the names.
-    let shape = "SELECT string_agg(line, E'\\n' ORDER BY line) AS text FROM (
-        SELECT pg_get_indexdef(indexrelid) AS line FROM pg_index WHERE indrelid = 'users'::regclass
-        UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'users'::regclass
-        UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal
-        UNION ALL SELECT concat(attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid),
-                                col_description(attrelid, attnum))
-        FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE attrelid = 'users'::regclass AND attnum > 0) AS lines";
-    assert_eq!(rows(&app, shape).await, rows(&TestApp::start().await, shape).await);
+async fn a_csv_without_its_header_or_a_column_is_refused() {
+    let app = TestApp::start().await;
+    let row = csv_row(1, "ada@example.com", "Ada");
+    let without_name = row.replace(",Ada,", ",");
+    for (text, reason) in [
+        (String::new(), "the first line is not the header"),
+        (row.clone(), "the first line is not the header"),
+        (HEADER.replace(',', ";") + &row, "the first line is not the header"),
+        (HEADER.replace(",name", "") + &without_name, "the header lacks name;"),
+        (HEADER.replace(",name", ",full_name") + &row, "the header lacks name;"),
+        (HEADER.replace("email,hashed_password,", "email,") + &row, "the header lacks hashed_password;"),
+        (HEADER.replace("updated_at", "name") + &row, "the header lacks updated_at;"),
+        (HEADER.replace("id,email", "id,email,email") + &row, "the header has email twice"),
+    ] {
+        let message = refused(&import_csv(&app.database.url, text.as_bytes()));
+        assert!(message.contains(reason), "{text:?}: {message}");
+        assert!(reason.contains("twice") || message.contains(HEADER.trim()), "{message}");
+    }
+    assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM users").await, ["0"]);
+    // A mark at the beginning, as spreadsheets write it, other columns, and another order are fine.
+    let text = format!("\u{feff}phone,{HEADER}1,{row}");
+    assert!(stdout(&import_csv(&app.database.url, text.as_bytes())).contains("imported 1"));
 }
 
 #[tokio::test]
-async fn a_table_of_another_shape_is_not_adopted() {
-    for (change, expected) in [
-        ("DROP TABLE users", "no table users"),
-        ("ALTER TABLE users DROP COLUMN name", "name is missing"),
-        ("ALTER TABLE users ALTER id DROP DEFAULT, ALTER id TYPE text", "id is text"),
-        ("ALTER TABLE users DROP CONSTRAINT users_pkey", "primary key"),
-        (
-            "ALTER TABLE users ADD phone text NOT NULL DEFAULT ''; ALTER TABLE users ALTER phone DROP DEFAULT",
-            "phone",
-        ),
-        ("UPDATE users SET email = 'ADA@example.com' WHERE email LIKE 'Grace%'", "same email address"),
-    ] {
-        let original = original_database().await;
-        original.sql(change).await;
-        let message = refused(&Service::run(&mut command(&original.url, &["migrate", "adopt"])));
-        assert!(message.contains(expected), "{change}: {message}");
-        let status = stdout(&Service::run(&mut command(&original.url, &["migrate", "status"])));
-        assert_eq!(status.matches("applied").count(), 1, "{status}");
-    }
+async fn imported_names_obey_the_rules_of_registration() {
+    let app = TestApp::start().await;
+    let long = "é".repeat(256);
+    let refused_names = ["\u{200B}", "\u{202E}evil", "A\u{7}da", &long, "\"two\nlines\""];
+    let rows_of = |names: &[&str]| -> String {
+        let row = |(n, name): (usize, &&str)| {
+            csv_row(u32::try_from(n).unwrap(), &format!("user{n}@example.com"), name)
+        };
+        names.iter().enumerate().map(row).collect()
+    };
+    let text = HEADER.to_owned() + &rows_of(&refused_names);
+    let message = refused(&import_csv(&app.database.url, text.as_bytes()));
+    assert!(message.contains("5 problem(s)") && message.contains("line 2, user"), "{message}");
+    assert_eq!(message.matches(": name: ").count(), 5, "{message}");
+    let text = HEADER.to_owned() + &rows_of(&["  Ada Lovelace ", &long[2..], "", "   "]);
+    assert!(stdout(&import_csv(&app.database.url, text.as_bytes())).contains("imported 4"));
+    let names = rows(&app, "SELECT name AS text FROM users ORDER BY id").await;
+    assert_eq!(names, ["Ada Lovelace", &long[2..], "user2", "user3"]);
 }

@@ -254,15 +254,61 @@ async fn a_start_refuses_a_database_with_pending_migrations_and_names_the_comman
     Service::start_command(&mut command()).stop();
 }
 
+fn migrate(database: &TestDatabase, action: &str) -> Result<String, String> {
+    let output =
+        Service::run(Service::command().args(["migrate", action]).env("DATABASE_URL", &database.url));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+#[tokio::test]
+async fn a_redo_leaves_an_earlier_pending_migration_alone() {
+    let database = TestDatabase::new().await;
+    let all = migrations::status(&database.connector()).await.unwrap();
+    let last = &all[all.len() - 1].name;
+    let earlier = &all[all.len() - 2].name;
+    // As after a merge of an older branch.
+    let version = earlier.split('_').next().unwrap().replace('-', "");
+    database.sql(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}'")).await;
+    assert_eq!(migrate(&database, "redo").unwrap(), format!("reverted and ran {last}\n"));
+    let status = migrate(&database, "status").unwrap();
+    assert!(status.contains(&format!("pending  {earlier}\n")), "{status}");
+    assert!(status.contains(&format!("applied  {last}\n")), "{status}");
+}
+
+#[tokio::test]
+async fn a_redo_that_fails_on_its_way_up_is_not_left_half_done() {
+    let database = TestDatabase::new().await;
+    let before = schema(&database);
+    database
+        .sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON __diesel_schema_migrations
+                 FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let refused = migrate(&database, "redo").unwrap_err();
+    assert!(refused.contains("not now"), "{refused}");
+    database.sql("DROP FUNCTION refuse() CASCADE").await;
+    assert!(!migrate(&database, "status").unwrap().contains("pending"));
+    assert_eq!(schema(&database), before);
+}
+
+#[tokio::test]
+async fn the_status_lists_migrations_that_this_version_does_not_know() {
+    let database = TestDatabase::new().await;
+    database.sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000000')").await;
+    let status = migrate(&database, "status").unwrap();
+    assert!(status.ends_with("unknown  29990101000000\n") && !status.contains("pending"), "{status}");
+    assert_eq!(status.matches("unknown").count(), 1, "{status}");
+    assert!(migrate(&database, "redo").unwrap_err().contains("29990101000000"));
+}
+
 #[tokio::test]
 async fn the_command_line_runs_lists_redoes_and_reverts() {
     let database = TestDatabase::empty().await;
-    let migrate = |action: &str| {
-        let output =
-            Service::run(Service::command().args(["migrate", action]).env("DATABASE_URL", &database.url));
-        assert!(output.status.success(), "{action}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let migrate = |action: &str| migrate(&database, action).unwrap();
+    assert_eq!(migrate("redo"), "no migration has been run\n");
     assert!(migrate("status").lines().all(|line| line.starts_with("pending  ")));
     assert!(migrate("run").contains("ran 2026-11-23-090000_create_users"));
     assert_eq!(migrate("run"), "no migration is pending\n");

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -31,14 +33,18 @@ impl ImportedUser {
         users::table.filter(users::id.eq_any(ids)).select(users::id).load(conn).await
     }
 
-    /// Returns the addresses that are taken, with their owners.
+    /// Returns those of the users whose address is taken: identifier, address as stored, and its owner.
     pub async fn find_taken(
         conn: &mut AsyncPgConnection,
         users: &[Self],
-    ) -> QueryResult<Vec<(String, Uuid)>> {
-        let emails: Vec<String> = users.iter().map(|user| user.email.to_lowercase()).collect();
+    ) -> QueryResult<Vec<(Uuid, String, Uuid)>> {
+        let by_email: HashMap<String, Uuid> =
+            users.iter().map(|user| (user.email.to_lowercase(), user.id)).collect();
+        let emails: Vec<&String> = by_email.keys().collect();
         let taken = users::table.filter(lower(users::email).eq_any(emails));
-        taken.select((users::email, users::id)).load(conn).await
+        let taken: Vec<(String, Uuid)> = taken.select((users::email, users::id)).load(conn).await?;
+        let user = |email: &str| by_email.get(&email.to_lowercase()).copied().unwrap_or_default();
+        Ok(taken.into_iter().map(|(email, owner)| (user(&email), email, owner)).collect())
     }
 
     /// Inserts the users.
