@@ -6,12 +6,14 @@ mod email;
 mod name;
 mod password;
 mod patch;
+mod text;
 mod todo;
 
 pub use email::Email;
 pub use name::Name;
 pub use password::{NewPassword, Password};
 pub use patch::Patch;
+pub use text::is_visible;
 pub use todo::{Description, Tags, Title};
 
 /// The reason why an input was refused. The message is written for the person who typed the input.

@@ -1,6 +1,7 @@
 use super::Problem;
+use super::text::{has_right_to_left_letters, parse_line};
 
-/// A person's name: trimmed, 1 to 255 characters, none of them a control character.
+/// A person's name: one trimmed line in NFC, 1 to 255 characters, none of them deceptive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
 
@@ -10,23 +11,12 @@ impl Name {
 
     /// Parses user input.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let name = text.trim();
-        if name.is_empty() {
-            return Err(Problem::new("REQUIRED", "Enter a name."));
+        let name = parse_line("A name", text, Self::MAX_CHARS, "Enter a name.")?;
+        let may_have_marks = has_right_to_left_letters(&name);
+        if name.contains(|c| is_deceptive(c) || (is_direction_mark(c) && !may_have_marks)) {
+            return Err(Problem::new("INVALID", "A name must not contain invisible characters."));
         }
-        if name.chars().count() > Self::MAX_CHARS {
-            return Err(Problem::new(
-                "TOO_LONG",
-                format!("A name must have at most {} characters.", Self::MAX_CHARS),
-            ));
-        }
-        if name.contains(|c: char| c.is_control() || is_deceptive(c)) {
-            return Err(Problem::new(
-                "INVALID",
-                "A name must not contain line breaks, control or invisible characters.",
-            ));
-        }
-        Ok(Self(name.to_owned()))
+        Ok(Self(name))
     }
 
     /// Returns the text.
@@ -35,10 +25,14 @@ impl Name {
     }
 }
 
-/// Matches invisible characters and those that change the direction of text, but not the joiners of letters and emoji.
+/// Matches invisible characters and those that reorder text, but not the joiners of letters and emoji.
 fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
-        | '\u{2800}' | '\u{3164}')
+    matches!(c, '\u{200B}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}' | '\u{2800}' | '\u{3164}')
+}
+
+/// Matches the marks that keep punctuation in place beside letters that run from right to left.
+fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{200E}' | '\u{200F}' | '\u{061C}')
 }
 
 #[cfg(test)]
@@ -63,5 +57,25 @@ mod tests {
             assert_eq!(Name::parse(text).unwrap_err().code, "INVALID", "{text:?}");
         }
         assert!(Name::parse("👩\u{200D}🚀 Ada").is_ok());
+    }
+
+    #[test]
+    fn direction_marks_belong_to_letters_that_run_from_right_to_left() {
+        for name in
+            ["דוד (\u{200F}Dave\u{200E})", "محمد\u{200E}", "\u{61C}محمد", "ܡܪܝܡ\u{200F}", "علی\u{200C}رضا"]
+        {
+            assert_eq!(Name::parse(name).unwrap().as_str(), name);
+        }
+        for name in ["Ada\u{200E}", "\u{200F}Ada", "Ada\u{61C}", "\u{200F}", "דוד\u{202E}", "דוד\u{200B}"]
+        {
+            assert_eq!(Name::parse(name).unwrap_err().code, "INVALID", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn is_normalised_with_spaces_for_tabs() {
+        assert_eq!(Name::parse("Ange\u{301}lica\tNguye\u{302}\u{303}n").unwrap().as_str(), "Angélica Nguyễn");
+        assert_eq!(Name::parse("\u{AD}\u{115F}\u{FE0F}").unwrap_err().code, "INVALID");
+        assert_eq!(Name::parse("Ada\u{2028}Lovelace").unwrap_err().code, "INVALID");
     }
 }

@@ -87,11 +87,11 @@ impl AccountMutation {
 /// Input of `register`.
 #[derive(InputObject)]
 struct RegisterInput {
-    /// Email address, at most 254 bytes. Not case-sensitive.
+    /// Email address, at most 254 bytes. Not case-sensitive; an internationalised domain is the same in Unicode and Punycode.
     email: String,
-    /// Password of 8 to 1,024 bytes that is not easy to guess.
+    /// Password of 8 to 1,024 bytes that is not easy to guess. Canonically equivalent passwords are the same.
     password: String,
-    /// Display name, 1 to 255 characters.
+    /// Display name, 1 to 255 characters on one line, at least one of them visible.
     name: String,
 }
 
@@ -158,7 +158,7 @@ pub(super) struct User {
     uuid: Uuid,
     /// Identifier, a UUID.
     id: ID,
-    /// Email address as entered.
+    /// Email address as entered, except that an internationalised domain is in Unicode.
     email: String,
     /// Display name.
     name: String,

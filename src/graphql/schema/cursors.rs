@@ -108,7 +108,12 @@ impl Cursors for TodoOrder {
                 TodoSortValue::Priority(Priority::parse(std::str::from_utf8(value).ok()?)?)
             }
             TodoSortKey::Title => {
-                TodoSortValue::Text(Title::parse(std::str::from_utf8(value).ok()?).ok()?.as_str().to_owned())
+                // Not parsed as a title: rows may be older than its rules, or written by SQL.
+                let text = std::str::from_utf8(value).ok()?;
+                if text.contains('\0') || text.chars().count() > Title::MAX_CHARS {
+                    return None;
+                }
+                TodoSortValue::Text(text.to_owned())
             }
         };
         Some(TodoPosition { value, id: Uuid::from_bytes(*id) })

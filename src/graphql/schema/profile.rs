@@ -101,7 +101,7 @@ impl ProfileMutation {
 /// Input of `updateProfile`.
 #[derive(InputObject)]
 struct UpdateProfileInput {
-    /// Display name, 1 to 255 characters. Unchanged if omitted or null.
+    /// Display name, 1 to 255 characters on one line, at least one of them visible. Unchanged if omitted or null.
     name: Option<String>,
 }
 

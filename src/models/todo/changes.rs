@@ -187,7 +187,7 @@ mod tests {
         let content = r#"{"description":"","due_at":null,"priority":"NONE","tags":[],"title":"Buy milk"}"#;
         assert_eq!(hash(&new_todo()), crypto::sha256(content.as_bytes()));
         let full = NewTodo {
-            description: Some(Description::parse("two\nlitres".into()).unwrap()),
+            description: Some(Description::parse("two\nlitres").unwrap()),
             priority: Some(Priority::High),
             due_at: DateTime::from_timestamp_micros(1_764_000_000_123_456),
             tags: Some(Tags::parse(&["home".into(), "shop".into()]).unwrap()),

@@ -2,7 +2,7 @@ use async_graphql::{Context, Enum, InputObject};
 use uuid::Uuid;
 
 use super::{Todo, TodoPriority};
-use crate::domain::{Problem, Tags};
+use crate::domain::{Problem, Tags, is_visible};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::{DateTime, is_representable};
@@ -26,8 +26,9 @@ pub(super) struct TodoFilter {
     priority: Option<Vec<TodoPriority>>,
     /// Todos with these tags.
     tags: Option<TodoTagsFilter>,
-    /// Full-text search: todos with all of these words in title or description, ignoring case. The last word matches as a
-    /// prefix. At most 200 characters; a blank search matches all todos.
+    /// Full-text search: todos with all of these words in title or description, ignoring case and accents. The last word
+    /// matches as a prefix; text of a script written without spaces matches anywhere, and so does Korean. Each emoji is a
+    /// word. At most 200 characters; a blank search matches all todos.
     search: Option<String>,
     /// True for todos in the trash, false for all others.
     #[graphql(default)]
@@ -107,7 +108,7 @@ impl TodoFilter {
         };
         let any_tags = parse_tags("any", tags.any);
         let all_tags = parse_tags("all", tags.all);
-        let search = self.search.filter(|text| !text.trim().is_empty());
+        let search = self.search.filter(|text| is_visible(text) || text.contains('\0'));
         if let Some(text) = &search {
             if text.chars().count() > MAX_SEARCH {
                 let message = format!("A search must have at most {MAX_SEARCH} characters.");
