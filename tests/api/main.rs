@@ -36,6 +36,7 @@ mod profile;
 mod request_log;
 mod restore;
 mod schema;
+mod search;
 mod sessions;
 mod sql_settings;
 mod stopping;

@@ -6,6 +6,8 @@ use crate::support::{OwnServer, Owner, TestApp, TestDatabase, connector};
 
 /// Todos of the queried user; other users have as many together.
 const TODOS: usize = 100_000;
+/// First of the ideographs that the descriptions of every tenth todo contain.
+const HAN: usize = 0x4E00;
 /// Bound on rows read for a page of 50.
 const MAX_ROWS: f64 = 150.0;
 
@@ -37,7 +39,8 @@ impl Explained {
             .sql(&format!(
                 "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off;
                  INSERT INTO todos (user_id, id, title, description, priority, due_at, tags, created_at, updated_at, completed, completed_at)
-                 SELECT users.id, gen_random_uuid(), 'Todo ' || n * 7919 % {TODOS}, 'number n' || n || ' of many',
+                 SELECT users.id, gen_random_uuid(), 'Todo ' || n * 7919 % {TODOS}, 'number n' || n || ' of many'
+                     || CASE WHEN n % 10 = 2 THEN ' 買' || chr({HAN} + n % 20000) || chr({HAN} + n * 7 % 20000) ELSE '' END,
                      (ARRAY['NONE', 'NONE', 'LOW', 'HIGH'])[1 + n % 4],
                      CASE WHEN n % 3 > 0 THEN timestamptz '2030-01-01' + n * interval '1 minute' END,
                      ARRAY['t' || abs(hashint4(n)::bigint) % 10, 'rare' || n % 10000],
@@ -96,6 +99,11 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
     explained.app.register("bob@example.com").await;
     let ada = Owner::new(&explained.app, "ada@example.com").await;
     explained.fill().await;
+    let ideograph = |n| u32::try_from(HAN + n).ok().and_then(char::from_u32).unwrap();
+    let first = ideograph(50_002 % 20_000);
+    let second = ideograph(50_002 * 7 % 20_000);
+    let [one, two, three] = [format!("{first}"), format!("{first}{second}"), format!("買{first}{second}")];
+    let [one, two, three] = [one, two, three].map(|text| format!("search: \"{text}\""));
     println!("{:>10} {:>5} {:<42} {:>6} {:>10} {:>9}  plan", "order", "", "filter", "page", "rows", "ms");
     for field in ["CREATED_AT", "UPDATED_AT", "DUE_AT", "PRIORITY", "TITLE"] {
         for direction in ["ASC", "DESC"] {
@@ -111,6 +119,9 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
                 ("tags: { any: [\"t3\"] }", 3000.0),
                 ("tags: { all: [\"t3\", \"rare33\"] }", MAX_ROWS),
                 ("search: \"n7777\"", MAX_ROWS),
+                (&one, MAX_ROWS),
+                (&two, MAX_ROWS),
+                (&three, MAX_ROWS),
                 ("dueBefore: \"2030-01-01T01:00:00Z\"", MAX_ROWS),
                 ("inTrash: true", MAX_ROWS),
             ] {
@@ -132,6 +143,12 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
                         "{field:>10} {direction:>5} {filter:<42} {page:>6} {rows:>10} {:>9}  {}",
                         plan["Actual Total Time"],
                         names.join(" ")
+                    );
+                    // Only longer runs without spaces are compared with the text.
+                    assert_eq!(
+                        plan.to_string().contains("todo_contains"),
+                        filter == three.as_str(),
+                        "{list}: {plan:#}"
                     );
                     assert!(!found.is_empty() && found.iter().all(|scan| is_owned(scan)), "{list}: {plan:#}");
                     assert!(rows <= max_rows, "{list} looked at {rows} rows: {plan:#}");

@@ -28,7 +28,8 @@ pub struct TodoFilter {
     pub any_tags: Tags,
     /// Tags all of which a todo must have.
     pub all_tags: Tags,
-    /// Words all of which must occur in title or description; the last one is matched as a prefix.
+    /// Words all of which must occur in title or description; the last one is matched as a prefix. Folded in SQL, as the
+    /// rows are.
     pub search: Option<String>,
     /// True for the todos in the trash, false for the others.
     pub in_trash: bool,
@@ -196,6 +197,10 @@ impl TodoFilter {
         if let Some(text) = &self.search {
             let found = sql::<Bool>("terms @@ todo_search(").bind::<SqlUuid, _>(user_id).sql(", ");
             all.push(Box::new(found.bind::<Text, _>(text.clone()).sql(")")));
+            // The terms of scripts without spaces are pairs of characters, so longer runs are compared with the text. For
+            // any other search there are no phrases, and the planner reduces the condition to true.
+            let contained = sql::<Bool>("todo_contains(title, description, todo_phrases(todo_fold(");
+            all.push(Box::new(contained.bind::<Text, _>(text.clone()).sql("))) IS NOT FALSE")));
         }
         all
     }
