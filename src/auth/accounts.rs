@@ -4,6 +4,7 @@ use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::effects::Change;
 use super::events::SecurityEntry;
@@ -163,6 +164,20 @@ impl Auth {
         Ok(recorded.await?)
     }
 
+    /// Refuses an address that another user than `owner` holds under an alias, which the unique index can't see. Rows under
+    /// an alias are older than this rule; no new ones appear.
+    pub(super) async fn require_free_aliases(
+        &self,
+        email: &Email,
+        owner: Option<Uuid>,
+    ) -> Result<(), AppError> {
+        if email.aliases().is_empty() {
+            return Ok(());
+        }
+        let holder = self.database.read(async |conn| User::find_by_alias(conn, email).await).await?;
+        if holder.is_some_and(|id| owner != Some(id)) { Err(AppError::EmailTaken) } else { Ok(()) }
+    }
+
     /// Checks all fields and reports all problems at once.
     async fn prepare_account(&self, input: Registration) -> Result<ValidAccount, AppError> {
         let email = Email::parse(&input.email);
@@ -175,6 +190,7 @@ impl Auth {
         };
         match (email, name, password) {
             (Ok(email), Ok(name), Ok(password)) => {
+                self.require_free_aliases(&email, None).await?;
                 Ok(ValidAccount { email, name, hashed_password: self.passwords.hash(password).await? })
             }
             (email, name, password) => Err(invalid([

@@ -1,13 +1,20 @@
+use std::borrow::Cow;
+
 use email_address::{EmailAddress, Options};
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 
 use super::Problem;
 
-/// An email address: trimmed, NFKC-normalised, at most 254 bytes.
+/// An email address: trimmed, NFKC-normalised, at most 254 bytes, an internationalised domain in its Unicode form.
 ///
 /// Keeps the case of the input; the database compares addresses case-insensitively.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Email(String);
+pub struct Email {
+    address: String,
+    /// Alternative spellings of the address; none unless its domain is internationalised.
+    aliases: Vec<String>,
+}
 
 impl Email {
     /// Maximum length that SMTP can carry, in bytes (RFC 5321, section 4.5.3.1.3, less the brackets).
@@ -18,29 +25,67 @@ impl Email {
         if text.len() > 4 * Self::MAX_BYTES {
             return Err(Self::too_long());
         }
-        let address: String = text.trim().nfkc().collect();
-        if address.is_empty() {
+        let typed: String = text.trim().nfkc().collect();
+        if typed.is_empty() {
             return Err(Problem::new("REQUIRED", "Enter an email address."));
         }
-        if address.len() > Self::MAX_BYTES {
+        let Self { address, aliases } = Self::spell(typed);
+        if address.len() > Self::MAX_BYTES || aliases.iter().any(|alias| alias.len() > Self::MAX_BYTES) {
             return Err(Self::too_long());
         }
         let options = Options::default().without_display_text().without_domain_literal();
+        // The form that SMTP carries, whose limits on lengths count.
+        let carried = aliases.first().unwrap_or(&address);
         let odd = |c: char| c.is_control() || c.is_whitespace() || c == '"';
-        if address.contains(odd) || EmailAddress::parse_with_options(&address, options).is_err() {
+        if address.contains(odd) || EmailAddress::parse_with_options(carried, options).is_err() {
             return Err(Problem::new("INVALID", "Enter an email address such as name@example.com."));
         }
-        Ok(Self(address))
+        Ok(Self { address, aliases })
     }
 
-    /// Returns the text.
+    /// Returns the address.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.address
+    }
+
+    /// Returns alternative spellings of the address, under which older rows may be stored: with the domain in Punycode (RFC 3492),
+    /// and as typed.
+    pub fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    /// Converts an internationalised domain by UTS #46. Keeps one that is invalid by it.
+    fn spell(typed: String) -> Self {
+        let international = typed.rsplit_once('@').and_then(|(local, domain)| {
+            let (unicode, ascii) = convert_domain(domain)?;
+            Some((format!("{local}@{unicode}"), format!("{local}@{ascii}")))
+        });
+        let Some((address, ascii)) = international else {
+            return Self { address: typed, aliases: Vec::new() };
+        };
+        let mut aliases = vec![ascii];
+        if typed != address && !aliases.contains(&typed) {
+            aliases.push(typed);
+        }
+        Self { address, aliases }
     }
 
     fn too_long() -> Problem {
         Problem::new("TOO_LONG", format!("An email address must have at most {} bytes.", Self::MAX_BYTES))
     }
+}
+
+/// Returns the Unicode and the ASCII form of a domain; `None` if it is plain ASCII or invalid.
+fn convert_domain(domain: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let is_punycode = |label: &str| label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"));
+    if domain.is_ascii() && !domain.split('.').any(is_punycode) {
+        return None;
+    }
+    let bytes = domain.as_bytes();
+    let (unicode, valid) = Uts46::new().to_unicode(bytes, AsciiDenyList::EMPTY, Hyphens::Allow);
+    valid.ok()?;
+    let ascii = Uts46::new().to_ascii(bytes, AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
+    Some((unicode, ascii.ok()?))
 }
 
 #[cfg(test)]
@@ -69,5 +114,39 @@ mod tests {
         {
             assert!(Email::parse(text).is_ok(), "{text:?} was refused");
         }
+    }
+
+    #[test]
+    fn an_international_domain_has_one_form_and_knows_the_others() {
+        for text in [
+            "Ada@bücher.example",
+            "Ada@bu\u{308}cher.example",
+            "Ada@BÜCHER.Example",
+            "Ada@xn--bcher-kva.example",
+            "Ada@XN--BCHER-KVA.example",
+            "Ada@bücher\u{3002}example",
+        ] {
+            let email = Email::parse(text).unwrap();
+            assert_eq!(email.as_str(), "Ada@bücher.example", "{text}");
+            assert_eq!(email.aliases()[0], "Ada@xn--bcher-kva.example", "{text}");
+        }
+        assert_eq!(Email::parse("a@faß.de").unwrap().aliases()[0], "a@xn--fa-hia.de");
+        assert_eq!(Email::parse("a@xn--fsqu00a.xn--0zwm56d").unwrap().as_str(), "a@例子.测试");
+        assert!(Email::parse("ü@Example.com").unwrap().aliases().is_empty());
+    }
+
+    #[test]
+    fn an_invalid_international_domain_is_kept() {
+        let email = Email::parse("a@xn--zzzzzzzz.example").unwrap();
+        assert_eq!((email.as_str(), email.aliases().len()), ("a@xn--zzzzzzzz.example", 0));
+    }
+
+    #[test]
+    fn the_limit_holds_for_the_form_that_smtp_carries() {
+        let domain = "ü".repeat(50);
+        let address = |local: usize| format!("{}@{domain}.example", "a".repeat(local));
+        assert!(Email::parse(&address(64)).is_ok());
+        let long = format!("a@{}example", "üab.".repeat(36));
+        assert_eq!(Email::parse(&long).unwrap_err().code, "TOO_LONG");
     }
 }

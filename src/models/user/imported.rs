@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::lower;
 use crate::db::schema::users;
+use crate::domain::Email;
 
 /// A user of the original system, imported with identifier, password hash and times.
 #[derive(Clone, Debug, Insertable)]
@@ -37,10 +38,13 @@ impl ImportedUser {
     pub async fn find_taken(
         conn: &mut AsyncPgConnection,
         users: &[Self],
-    ) -> QueryResult<Vec<(Uuid, String, Uuid)>> {
-        let by_email: HashMap<String, Uuid> =
-            users.iter().map(|user| (user.email.to_lowercase(), user.id)).collect();
-        let emails: Vec<&String> = by_email.keys().collect();
+    ) -> QueryResult<Vec<(String, Uuid)>> {
+        let spellings = |user: &Self| match Email::parse(&user.email) {
+            Ok(email) => [email.aliases(), &[user.email.clone()]].concat(),
+            Err(_) => vec![user.email.clone()],
+        };
+        let emails: Vec<String> =
+            users.iter().flat_map(spellings).map(|spelling| spelling.to_lowercase()).collect();
         let taken = users::table.filter(lower(users::email).eq_any(emails));
         let taken: Vec<(String, Uuid)> = taken.select((users::email, users::id)).load(conn).await?;
         let user = |email: &str| by_email.get(&email.to_lowercase()).copied().unwrap_or_default();

@@ -44,18 +44,34 @@ impl User {
         Self::query().find(id).first(conn).await.optional()
     }
 
-    /// Finds a user and the password hash by address, case-insensitively.
+    /// Finds a user and the password hash by address, case-insensitively; by the address itself rather than by an alias.
     pub async fn find_for_login(
         conn: &mut AsyncPgConnection,
         email: &Email,
     ) -> QueryResult<Option<(Self, SecretString)>> {
-        let found: Option<(Self, String)> = users::table
-            .filter(lower(users::email).eq(lower(email.as_str())))
-            .select((Self::as_select(), users::hashed_password))
-            .first(conn)
-            .await
-            .optional()?;
-        Ok(found.map(|(user, hash)| (user, hash.into())))
+        for spelling in std::iter::once(email.as_str()).chain(email.aliases().iter().map(String::as_str)) {
+            let found: Option<(Self, String)> = users::table
+                .filter(lower(users::email).eq(lower(spelling)))
+                .select((Self::as_select(), users::hashed_password))
+                .first(conn)
+                .await
+                .optional()?;
+            if let Some((user, hash)) = found {
+                return Ok(Some((user, hash.into())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the user that an alias of an address belongs to.
+    pub async fn find_by_alias(conn: &mut AsyncPgConnection, email: &Email) -> QueryResult<Option<Uuid>> {
+        for alias in email.aliases() {
+            let holder = users::table.filter(lower(users::email).eq(lower(alias.as_str()))).select(users::id);
+            if let Some(id) = holder.first(conn).await.optional()? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Finds a user and the password hash.
