@@ -18,7 +18,7 @@ use crate::error::{AccountField, AppError};
 use crate::metrics::LoginOutcome;
 use crate::models::{NewUser, SecurityEventKind, User};
 
-/// Time after which a failed login is answered, counted from its start.
+/// Time after which a failed login is answered, for each form of the password, counted from its start.
 ///
 /// An argon2id hash takes some 20 ms, a bcrypt hash of the original system some 250. A constant time keeps that difference
 /// from telling which addresses have an account, and is no hardship for a person.
@@ -75,7 +75,7 @@ impl Auth {
 
     /// Opens a session for the owner of an account.
     pub async fn login(&self, client: &Client, input: Credentials) -> Result<OpenedSession, AppError> {
-        let answer_at = Instant::now() + FAILURE_TIME;
+        let started = Instant::now();
         let email = Email::parse(&input.email);
         let password = Password::parse(input.password);
         let (Ok(email), Ok(password)) = (&email, &password) else {
@@ -84,6 +84,7 @@ impl Auth {
                 (AccountField::Password, password.err()),
             ]));
         };
+        let forms = u32::try_from(password.forms().len()).unwrap_or(1);
         let attempt = match self.count_attempt(Attempt::login(client, email)).await? {
             Admission::Admitted(attempt) => attempt,
             Admission::Refused { wait, is_notable } => {
@@ -107,7 +108,7 @@ impl Auth {
         }
         self.metrics.logins.get(LoginOutcome::Failed).inc();
         self.record_failed_login(client, SecurityEventKind::LoginFailed, email).await?;
-        sleep_until(answer_at).await;
+        sleep_until(started + FAILURE_TIME * forms).await;
         Err(AppError::InvalidCredentials)
     }
 

@@ -115,7 +115,7 @@ impl PasswordHasher {
         hash.await?.map_err(AppError::internal)
     }
 
-    /// Compares a password with the stored hash. Without a hash the result is `Wrong`, after the same time.
+    /// Compares each form of a password with the stored hash. Without a hash the result is `Wrong`, after as many hashes.
     pub async fn verify(
         &self,
         password: Password,
@@ -124,7 +124,7 @@ impl PasswordHasher {
         let matched = self.run_blocking(PasswordWork::Verify, move |hasher| {
             let known = hash.is_some();
             let hash = hash.as_ref().unwrap_or(&hasher.dummy_hash);
-            let matched = hasher.verify_now(password.expose(), hash.expose_secret());
+            let matched = hasher.verify_forms(&password, hash.expose_secret());
             matched.map(|matched| if known { matched } else { PasswordMatch::Wrong })
         });
         // An error would reveal that the account exists, so an unusable hash matches no password.
@@ -180,9 +180,26 @@ impl PasswordHasher {
         Ok(hash.to_string().into())
     }
 
-    fn verify_now(&self, password: &[u8], stored: &str) -> anyhow::Result<PasswordMatch> {
+    /// Compares until a form is right. A hash of another form than the normalised one is outdated.
+    fn verify_forms(&self, password: &Password, stored: &str) -> anyhow::Result<PasswordMatch> {
+        for (index, form) in password.forms().enumerate() {
+            match self.verify_now(form, stored)? {
+                Verified::Wrong => {}
+                Verified::Current if index == 0 => return Ok(PasswordMatch::Right),
+                // bcrypt reads 72 bytes, so a longer password matches by its prefix. Replacing the hash by one of the whole
+                // text would change the password (schaurian/schautrack#397), so such a hash is kept.
+                Verified::Bcrypt if form.len() > BCRYPT_BYTES => return Ok(PasswordMatch::Right),
+                Verified::Current | Verified::Bcrypt | Verified::OtherParameters => {
+                    return Ok(PasswordMatch::Outdated(self.hash_now(password.expose())?));
+                }
+            }
+        }
+        Ok(PasswordMatch::Wrong)
+    }
+
+    fn verify_now(&self, password: &[u8], stored: &str) -> anyhow::Result<Verified> {
         if is_bcrypt(stored) {
-            return self.verify_bcrypt(password, stored);
+            return verify_bcrypt(password, stored);
         }
         let hash = PasswordHash::new(stored)?;
         let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
@@ -198,25 +215,9 @@ impl PasswordHasher {
         let mut output = vec![0; expected.len()];
         self.compute(&Argon2::new(algorithm, version, params), password, salt.as_ref(), &mut output)?;
         if verify_slices_are_equal(&output, expected.as_bytes()).is_err() {
-            return Ok(PasswordMatch::Wrong);
+            return Ok(Verified::Wrong);
         }
-        if current { Ok(PasswordMatch::Right) } else { Ok(PasswordMatch::Outdated(self.hash_now(password)?)) }
-    }
-
-    /// bcrypt reads 72 bytes, so a longer password matches by its prefix. Replacing the hash by one of the whole text
-    /// would change the password (schaurian/schautrack#397), so such a hash is kept.
-    fn verify_bcrypt(&self, password: &[u8], stored: &str) -> anyhow::Result<PasswordMatch> {
-        anyhow::ensure!(
-            bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST),
-            "a stored bcrypt hash asks for more work than is allowed",
-        );
-        if !bcrypt::verify(password, stored)? {
-            return Ok(PasswordMatch::Wrong);
-        }
-        if password.len() > BCRYPT_BYTES {
-            return Ok(PasswordMatch::Right);
-        }
-        Ok(PasswordMatch::Outdated(self.hash_now(password)?))
+        Ok(if current { Verified::Current } else { Verified::OtherParameters })
     }
 
     fn compute(
@@ -238,6 +239,25 @@ impl PasswordHasher {
     }
 }
 
+/// Result of comparing one form of a password with a stored hash.
+enum Verified {
+    Wrong,
+    /// Right, by argon2 with current parameters.
+    Current,
+    /// Right, by argon2 with other parameters.
+    OtherParameters,
+    /// Right, by bcrypt.
+    Bcrypt,
+}
+
+fn verify_bcrypt(password: &[u8], stored: &str) -> anyhow::Result<Verified> {
+    anyhow::ensure!(
+        bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST),
+        "a stored bcrypt hash asks for more work than is allowed",
+    );
+    Ok(if bcrypt::verify(password, stored)? { Verified::Bcrypt } else { Verified::Wrong })
+}
+
 fn is_bcrypt(stored: &str) -> bool {
     ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
 }
@@ -248,4 +268,29 @@ fn bcrypt_cost(stored: &str) -> Option<u32> {
 
 fn is_affordable(params: &Params) -> bool {
     params.m_cost() <= MAX_MEMORY_KIB && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matched(hashed: &str, typed: &str) -> PasswordMatch {
+        let passwords = PasswordHasher::new(1, Duration::from_secs(1), Metrics::default()).unwrap();
+        let stored = passwords.hash_now(hashed.as_bytes()).unwrap();
+        let typed = Password::parse(typed.to_owned()).unwrap();
+        passwords.verify_forms(&typed, stored.expose_secret()).unwrap()
+    }
+
+    #[test]
+    fn a_hash_of_another_form_than_the_normalised_one_is_outdated() {
+        let is_right = |hashed, typed| matches!(matched(hashed, typed), PasswordMatch::Right);
+        assert!(
+            is_right("café au lait", "café au lait") && is_right("café au lait", "cafe\u{301} au\u{A0}lait")
+        );
+        let is_outdated = |hashed, typed| matches!(matched(hashed, typed), PasswordMatch::Outdated(_));
+        assert!(is_outdated("cafe\u{301} au lait", "café au lait"));
+        assert!(is_outdated("cafe\u{301} é", "cafe\u{301} é"));
+        assert!(is_outdated("café\u{A0}au lait", "café\u{A0}au lait"));
+        assert!(matches!(matched("cafe au lait", "café au lait"), PasswordMatch::Wrong));
+    }
 }

@@ -102,7 +102,6 @@ impl Auth {
         let email = Email::parse(email).map_err(|problem| invalid([(AccountField::Email, Some(problem))]))?;
         let (old, _) = self.confirm_password(identity, AccountField::Password, password).await?;
         self.require_free_aliases(&email, Some(identity.user_id)).await?;
-        let now = self.clock.now();
         let user = self.transaction(Some(identity.user_id), async |conn| {
             let Some(user) = User::change_email(conn, identity.user_id, &email).await? else {
                 return Ok(Change::none(None));

@@ -1,17 +1,26 @@
 use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization;
 use zxcvbn::{Score, zxcvbn};
 
 use super::Problem;
 
 /// A password to be verified: any text of at most 1,024 bytes without NUL.
+///
+/// Compared as by the profile `OpaqueString` (RFC 8265, section 4.2): in NFC, with plain spaces for other spaces. Keyboards
+/// of different systems type the same password in different forms.
 #[derive(Clone, Debug)]
-pub struct Password(SecretString);
+pub struct Password {
+    /// Form that is judged and hashed.
+    normalised: SecretString,
+    /// Alternative forms, which an older hash may have been made from: as typed, and in NFD.
+    others: Vec<SecretString>,
+}
 
 impl Password {
     /// Maximum length, in bytes: bounds the time that a request can spend on hashing.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Parses user input, neither trimmed nor normalised.
+    /// Parses user input; does not trim it.
     pub fn parse(text: String) -> Result<Self, Problem> {
         if text.len() > Self::MAX_BYTES {
             return Err(Problem::new(
@@ -22,12 +31,30 @@ impl Password {
         if text.contains('\0') {
             return Err(Problem::new("INVALID", "A password must not contain NUL characters."));
         }
-        Ok(Self(text.into()))
+        if text.is_ascii() {
+            return Ok(Self { normalised: text.into(), others: Vec::new() });
+        }
+        let normalised: String = text.chars().map(plain_space).nfc().collect();
+        let decomposed: String = text.nfd().collect();
+        let mut others: Vec<SecretString> = Vec::new();
+        if decomposed != text && decomposed != normalised {
+            others.push(decomposed.into());
+        }
+        if text != normalised {
+            others.insert(0, text.into());
+        }
+        Ok(Self { normalised: normalised.into(), others })
     }
 
-    /// Returns the bytes, for hashing.
+    /// Returns the normalised bytes, for hashing.
     pub fn expose(&self) -> &[u8] {
-        self.0.expose_secret().as_bytes()
+        self.normalised.expose_secret().as_bytes()
+    }
+
+    /// Returns the bytes of each form that a hash can match, at most three: the normalised one first.
+    pub fn forms(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let forms: Vec<_> = std::iter::once(&self.normalised).chain(&self.others).collect();
+        forms.into_iter().map(|form| form.expose_secret().as_bytes())
     }
 }
 
@@ -43,13 +70,14 @@ impl NewPassword {
     ///
     /// Computes for some milliseconds, so call it on a blocking thread.
     pub fn parse(password: Password, context: &[&str]) -> Result<Self, Problem> {
-        let text = password.0.expose_secret();
+        let text = password.normalised.expose_secret();
         if text.len() < Self::MIN_BYTES {
             return Err(Problem::new(
                 "TOO_SHORT",
                 format!("A password must have at least {} bytes.", Self::MIN_BYTES),
             ));
         }
+        let context: Vec<String> = context.iter().map(|text| text.nfc().collect()).collect();
         let context: Vec<&str> = context.iter().flat_map(|text| words(text)).collect();
         // A password with a strong part is strong.
         let beginning = beginning(text);
@@ -69,6 +97,13 @@ impl NewPassword {
     pub fn password(&self) -> &Password {
         &self.0
     }
+}
+
+/// Returns a plain space for any other space, such as the no-break space of Option and Space on a Mac.
+fn plain_space(c: char) -> char {
+    // The general category Zs: white space that separates neither lines nor paragraphs, and is no control character.
+    let is_space = c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
+    if is_space { ' ' } else { c }
 }
 
 /// Characters estimated at once. zxcvbn's time grows faster than the square of the length: 100 characters like `4@8({[<`
@@ -133,6 +168,30 @@ mod tests {
         assert!(Password::parse("é".repeat(512)).is_ok());
         assert_eq!(Password::parse("é".repeat(513)).unwrap_err().code, "TOO_LONG");
         assert_eq!(Password::parse("correct\0horse".to_owned()).unwrap_err().code, "INVALID");
+    }
+
+    #[test]
+    fn has_one_normalised_form_and_at_most_two_others() {
+        let forms = |text: &str| {
+            let password = Password::parse(text.to_owned()).unwrap();
+            password.forms().map(|form| String::from_utf8(form.to_vec()).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(forms("correct horse"), ["correct horse"]);
+        assert_eq!(forms("牛奶牛奶"), ["牛奶牛奶"]);
+        assert_eq!(forms("café"), ["café", "cafe\u{301}"]);
+        assert_eq!(forms("cafe\u{301}"), ["café", "cafe\u{301}"]);
+        assert_eq!(forms("cafe\u{301} é"), ["café é", "cafe\u{301} é", "cafe\u{301} e\u{301}"]);
+        assert_eq!(forms("a\u{A0}\u{3000}b"), ["a  b", "a\u{A0}\u{3000}b"]);
+        assert_eq!(forms("é\u{A0}"), ["é ", "é\u{A0}", "e\u{301}\u{A0}"]);
+        // Full-width letters are other letters.
+        assert_eq!(forms("ＡＢ"), ["ＡＢ"]);
+    }
+
+    #[test]
+    fn is_judged_in_its_normalised_form() {
+        assert!(judge("cafe\u{301} horse battery staple", &[]).is_ok());
+        let name = ["Grze\u{301}gorz Brze\u{301}czyszczykiewicz"];
+        assert_eq!(judge("brzéczyszczykiewicz", &name).unwrap_err().code, "TOO_GUESSABLE");
     }
 
     #[test]

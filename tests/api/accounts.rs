@@ -298,3 +298,108 @@ async fn password_hashing_is_queued_for_a_bounded_time() {
     assert!((1..20).contains(&busy), "{busy} of 20 were turned away");
     assert_eq!(app.login("ada@example.com", PASSWORD).await.code(), "INVALID_CREDENTIALS");
 }
+
+const COMPOSED: &str = "pâtisserie à la crème brûlée";
+
+fn decomposed(text: &str) -> String {
+    unicode_normalization::UnicodeNormalization::nfd(text).collect()
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_in_all_canonical_forms_and_with_all_spaces() {
+    let app = TestApp::start().await;
+    let typed = [COMPOSED.to_owned(), decomposed(COMPOSED), COMPOSED.replace(' ', "\u{A0}")];
+    for (n, password) in typed.iter().enumerate() {
+        let email = format!("ada{n}@example.com");
+        app.register_with(&email, password, "Ada").await.data("register");
+        for password in &typed {
+            app.login(&email, password).await.data("login");
+        }
+        assert_eq!(app.login(&email, &COMPOSED.replace('â', "a")).await.code(), "INVALID_CREDENTIALS");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_of_another_form_of_the_password_works_and_is_replaced() {
+    let app = TestApp::start().await;
+    app.register_with("ada@example.com", COMPOSED, "Ada").await.data("register");
+    let mixed = COMPOSED.replacen('è', "e\u{300}", 1);
+    for (hashed, typed) in [
+        (decomposed(COMPOSED), COMPOSED.to_owned()),
+        (decomposed(COMPOSED), decomposed(COMPOSED)),
+        (COMPOSED.to_owned(), decomposed(COMPOSED)),
+        (mixed.clone(), mixed),
+        (COMPOSED.replace(' ', "\u{A0}"), COMPOSED.replace(' ', "\u{A0}")),
+    ] {
+        let hash = bcrypt::hash(&hashed, 4).unwrap();
+        app.database.sql(&format!("UPDATE users SET hashed_password = '{hash}'")).await;
+        app.login("ada@example.com", &typed).await.data("login");
+        let scheme = rows(&app, "SELECT split_part(hashed_password, '$', 2) AS text FROM users").await;
+        assert_eq!(scheme, ["argon2id"]);
+        app.login("ada@example.com", COMPOSED).await.data("login");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_login_takes_as_long_for_an_unknown_address_in_whatever_form_the_password_is_typed() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    for (password, least) in [("wrong".to_owned(), 500), (COMPOSED.to_owned(), 1000)] {
+        for email in ["ada@example.com", "nobody@example.com"] {
+            let started = Instant::now();
+            assert_eq!(app.login(email, &password).await.code(), "INVALID_CREDENTIALS");
+            let taken = started.elapsed().as_millis();
+            assert!((least..least + 450).contains(&taken), "{email} {password}: {taken} ms");
+        }
+    }
+}
+
+const UNICODE: &str = "x@bücher.example";
+const PUNYCODE: &str = "x@xn--bcher-kva.example";
+
+#[tokio::test]
+async fn an_international_domain_is_one_address_in_unicode_and_in_punycode() {
+    for (first, second) in [(UNICODE, PUNYCODE), (PUNYCODE, UNICODE)] {
+        let app = TestApp::start().await;
+        let registered = app.register(first).await;
+        assert_eq!(registered.data("register")["user"]["email"], UNICODE);
+        assert_eq!(app.register(second).await.code(), "EMAIL_TAKEN");
+        for spelling in [
+            UNICODE,
+            PUNYCODE,
+            "X@BU\u{308}CHER.example",
+            "x@XN--BCHER-KVA.EXAMPLE",
+            "x@bücher\u{3002}example",
+        ] {
+            let login = app.login(spelling, PASSWORD).await;
+            assert_eq!(
+                login.data("login")["user"]["id"],
+                registered.data("register")["user"]["id"],
+                "{spelling}"
+            );
+        }
+        // Throttled together.
+        let buckets = "SELECT count(*)::text AS text FROM throttle_buckets";
+        app.login(UNICODE, "wrong").await.code();
+        let before = rows(&app, buckets).await;
+        app.login(PUNYCODE, "wrong").await.code();
+        assert_eq!(rows(&app, buckets).await, before);
+    }
+}
+
+#[tokio::test]
+async fn an_older_account_in_punycode_keeps_its_address_to_itself() {
+    let app = TestApp::start().await;
+    let token = app.register(UNICODE).await.token();
+    app.database.sql(&format!("UPDATE users SET email = '{PUNYCODE}'")).await;
+    for spelling in [UNICODE, PUNYCODE] {
+        app.login(spelling, PASSWORD).await.data("login");
+        assert_eq!(app.register(spelling).await.code(), "EMAIL_TAKEN");
+    }
+    let change = "mutation($input: ChangeEmailInput!) { changeEmail(input: $input) { user { email } } }";
+    let input = json!({ "input": { "email": UNICODE, "password": PASSWORD } });
+    let other = app.register("y@example.com").await.token();
+    assert_eq!(app.ask_as(&other, change, input.clone()).await.code(), "EMAIL_TAKEN");
+    let changed = app.ask_as(&token, change, input).await;
+    assert_eq!(changed.data("changeEmail")["user"]["email"], UNICODE);
+}

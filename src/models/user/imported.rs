@@ -38,13 +38,16 @@ impl ImportedUser {
     pub async fn find_taken(
         conn: &mut AsyncPgConnection,
         users: &[Self],
-    ) -> QueryResult<Vec<(String, Uuid)>> {
-        let spellings = |user: &Self| match Email::parse(&user.email) {
-            Ok(email) => [email.aliases(), &[user.email.clone()]].concat(),
-            Err(_) => vec![user.email.clone()],
+    ) -> QueryResult<Vec<(Uuid, String, Uuid)>> {
+        // Rows of older accounts may have an alias of the address.
+        let spellings = |user: &Self| {
+            let aliases =
+                Email::parse(&user.email).map_or_else(|_| Vec::new(), |email| email.aliases().to_vec());
+            let id = user.id;
+            aliases.into_iter().chain([user.email.clone()]).map(move |email| (email.to_lowercase(), id))
         };
-        let emails: Vec<String> =
-            users.iter().flat_map(spellings).map(|spelling| spelling.to_lowercase()).collect();
+        let by_email: HashMap<String, Uuid> = users.iter().flat_map(spellings).collect();
+        let emails: Vec<&String> = by_email.keys().collect();
         let taken = users::table.filter(lower(users::email).eq_any(emails));
         let taken: Vec<(String, Uuid)> = taken.select((users::email, users::id)).load(conn).await?;
         let user = |email: &str| by_email.get(&email.to_lowercase()).copied().unwrap_or_default();
