@@ -17,7 +17,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::serve::serve_until;
 pub use self::shutdown::shutdown_on_signal;
 use crate::config::Config;
-use crate::{crypto, graphql, telemetry};
+use crate::{crypto, db, graphql, telemetry};
 
 /// GraphQL backend for a todo application, on PostgreSQL.
 ///
@@ -93,7 +93,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error.into()),
     };
-    let result = runtime.block_on(run(cli));
+    let result = runtime.block_on(async {
+        let result = run(cli).await;
+        // Sessions end with a message to the server, not with the process.
+        db::wait_until_closed().await;
+        result
+    });
     runtime.shutdown_timeout(EXIT_LIMIT);
     match result {
         Ok(code) => code,

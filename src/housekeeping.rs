@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_mins(10);
 /// Time for which rows are kept beyond their expiry, as access tokens expire by the clocks of the processes.
 const MARGIN: Duration = Duration::from_mins(5);
 
-/// Runs until `shutdown`.
+/// Runs until `shutdown`. What is left then is not stored: it would wake a suspended database up.
 pub async fn run(state: AppState, shutdown: CancellationToken) {
     let mut swept: Option<Instant> = None;
     let next_run = async || {
@@ -33,7 +33,6 @@ pub async fn run(state: AppState, shutdown: CancellationToken) {
             log(delete_expired(&state).await);
         }
     }
-    log(state.auth.store_last_seen().await);
 }
 
 fn log(result: Result<(), db::Error>) {

@@ -1,27 +1,28 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use diesel::sql_types::Bool;
-use diesel::{ConnectionError, ConnectionResult, QueryableByName};
+use diesel::QueryableByName;
 use diesel_async::AsyncPgConnection;
+use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::config::Host;
-use tokio_postgres::{CancelToken, Config, NoTls};
+use tokio_postgres::config::{Host, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::limits::SessionLimits;
-use super::statements::instrumented;
+use super::session::{Cancellation, ListeningConnection, Session, socket_in};
 use super::url::{DatabaseUrl, SslMode};
+use super::wire::{ObservedStream, Observing, Wire};
 use super::{Error, knock, tls, url};
 
 /// First and longest delay between attempts of a command.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
-/// Time limit for cancelling a statement, in the background.
-const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit of the first query on a connection.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -123,6 +124,11 @@ impl Connector {
         self.session_limits.filter(|_| self.is_pooled()).map(SessionLimits::set_local)
     }
 
+    /// Returns the statement for a read where the session could not be given limits.
+    pub(super) fn read_limits(&self) -> Option<String> {
+        self.session_limits.filter(|_| self.is_pooled()).map(SessionLimits::set_local_for_read)
+    }
+
     fn session_config(&self) -> Config {
         let mut config = self.config.clone();
         if let Some(limits) = self.session_limits.filter(|_| !self.is_pooled()) {
@@ -134,7 +140,7 @@ impl Connector {
 
     /// Notes a pooler that drops the session's limits without a word, as PgBouncer does with
     /// `ignore_startup_parameters = options`.
-    pub(super) async fn check_limits(&self, conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    pub(super) async fn check_limits(&self, session: &mut Session) -> Result<(), Error> {
         // Here only: its methods shadow those of an atomic.
         use diesel_async::RunQueryDsl;
 
@@ -146,8 +152,9 @@ impl Connector {
         if self.session_limits.is_some() && !self.is_pooled() {
             let query = "SELECT EXISTS (SELECT FROM pg_settings
                 WHERE name = 'statement_timeout' AND source = 'client') AS kept";
-            let found = timeout(CHECK_LIMIT, diesel::sql_query(query).get_result::<Kept>(conn)).await;
-            let found = found.map_err(|_| Error::timeout("beginning a session"))??;
+            let find = diesel::sql_query(query).get_result::<Kept>(&mut session.connection);
+            let found = timeout(CHECK_LIMIT, find).await.map_err(|_| Error::timeout("beginning a session"))?;
+            let found = found.map_err(|error| Error::in_session(error, &session.wire))?;
             self.pooled.store(!found.kept, Ordering::Relaxed);
         }
         Ok(())
@@ -179,57 +186,86 @@ impl Connector {
 
     /// Opens a connection.
     pub async fn connect(&self) -> Result<AsyncPgConnection, Error> {
-        // Boxed: opening is rare, and TLS makes this a future of 8 kB, which clippy found too large in a caller.
-        match timeout(self.limit, Box::pin(self.attempt())).await {
-            Ok(opened) => opened.map(instrumented).map_err(|error| Error::connecting(&error)),
-            Err(_) => Err(Error::timeout("connecting")),
-        }
+        self.open().await.map(Session::into_connection)
     }
 
-    /// Asks the server to cancel the statement that a connection is busy with.
-    pub(super) async fn cancel(&self, token: CancelToken) {
-        let cancelled = match self.tls.clone() {
-            Some(tls) => timeout(CANCEL_LIMIT, token.cancel_query(tls)).await,
-            None => timeout(CANCEL_LIMIT, token.cancel_query(NoTls)).await,
-        };
-        if !matches!(cancelled, Ok(Ok(()))) {
-            tracing::debug!("a statement could not be cancelled");
-        }
+    /// Opens a connection for `LISTEN`.
+    pub async fn connect_to_listen(&self) -> Result<ListeningConnection, Error> {
+        self.open().await.map(Session::into_listening)
+    }
+
+    /// Opens a connection with what its driver observes.
+    pub(super) async fn open(&self) -> Result<Session, Error> {
+        // Boxed: opening is rare, and TLS makes this a future of 8 kB, which clippy found too large in a caller.
+        let opened = timeout(self.limit, Box::pin(self.attempt())).await;
+        opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))
     }
 
     /// Tries again without the session's limits if a pooler refuses them.
-    async fn attempt(&self) -> ConnectionResult<AsyncPgConnection> {
-        let opened = self.open(&self.session_config()).await;
+    async fn attempt(&self) -> Result<Session, Error> {
+        let opened = self.begin(&self.session_config()).await;
         match opened {
-            Err(ConnectionError::BadConnection(reason))
+            Err(Error::Unavailable(reason))
                 if reason.contains(REFUSES_OPTIONS) && self.session_limits.is_some() =>
             {
                 self.pooled.store(true, Ordering::Relaxed);
-                self.open(&self.session_config()).await
+                self.begin(&self.session_config()).await
             }
             result => result,
         }
     }
 
-    async fn open(&self, config: &Config) -> ConnectionResult<AsyncPgConnection> {
+    async fn begin(&self, config: &Config) -> Result<Session, Error> {
+        if let [Host::Unix(dir)] = config.get_hosts()
+            && config.get_target_session_attrs() == TargetSessionAttrs::Any
+        {
+            return begin_on_socket(config, dir).await;
+        }
         if let Some(tls) = &self.tls {
-            match config.connect(tls.clone()).await {
+            let mut config = config.clone();
+            config.ssl_mode(DriverSslMode::Require);
+            let wire = Wire::default();
+            let observing = Observing { tls: tls.clone(), wire: wire.clone() };
+            match config.connect(observing).await {
                 Ok((client, connection)) => {
-                    return AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+                    let cancellation = Cancellation::Tls(client.cancel_token(), tls.clone());
+                    return Session::begin(client, connection, cancellation, wire).await;
                 }
                 // sslmode=prefer: a local server whose certificate can't be verified is used without TLS.
                 Err(error) if self.plain_too && error.as_db_error().is_none() => {}
-                Err(error) => return Err(with_cause(&error)),
+                Err(error) => return Err(Error::connecting(&error)),
             }
         }
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| with_cause(&error))?;
-        // Not `try_from`: without the task's channels a dead connection is noticed late.
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        begin_plain(config.clone()).await
     }
 }
 
-/// The driver's own text leaves the cause out.
-fn with_cause(error: &tokio_postgres::Error) -> ConnectionError {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    ConnectionError::BadConnection(format!("{error}{cause}"))
+/// Begins a session without TLS, as [`Observing`] has it.
+async fn begin_plain(mut config: Config) -> Result<Session, Error> {
+    config.ssl_mode(DriverSslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    // The driver demands a name for TLS, which an address alone does not give.
+    if config.get_hosts().is_empty() {
+        for address in config.get_hostaddrs().to_vec() {
+            config.host(address.to_string());
+        }
+    }
+    let wire = Wire::default();
+    let observing = Observing { tls: NoTls, wire: wire.clone() };
+    let (client, connection) = config.connect(observing).await.map_err(|error| Error::connecting(&error))?;
+    let cancellation = Cancellation::Plain(client.cancel_token());
+    Session::begin(client, connection, cancellation, wire).await
+}
+
+/// Begins a session over a Unix socket, which has no host name for the way of [`begin_plain`].
+async fn begin_on_socket(config: &Config, dir: &Path) -> Result<Session, Error> {
+    let mut config = config.clone();
+    config.ssl_mode(DriverSslMode::Disable);
+    let path = socket_in(dir, config.get_ports().first().copied().unwrap_or(5432));
+    let stream = UnixStream::connect(&path).await;
+    let stream = stream.map_err(|error| Error::Unavailable(format!("error connecting to server: {error}")))?;
+    let wire = Wire::default();
+    let connected = config.connect_raw(ObservedStream::plain(stream, wire.clone()), NoTls).await;
+    let (client, connection) = connected.map_err(|error| Error::connecting(&error))?;
+    let cancellation = Cancellation::Unix(client.cancel_token(), path);
+    Session::begin(client, connection, cancellation, wire).await
 }

@@ -6,6 +6,7 @@ use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
+use super::deadline::Deadline;
 use super::pool::ConnectionPool;
 use super::replicas::Replicas;
 use super::transaction::in_transaction;
@@ -42,8 +43,18 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        match self.run(work.clone()).await {
-            Err(error @ (Error::Refused(_) | Error::Lost(_))) => self.run_again(&error, work).await,
+        self.read_by(self.primary.deadline(), work).await
+    }
+
+    async fn read_by<R, F>(&self, deadline: Deadline, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        match self.primary.run_read(deadline, self.settings.work, work.clone()).await {
+            Err(error) if error.is_refusal() || matches!(error, Error::Lost(_)) => {
+                self.run_again(&error, deadline, work).await
+            }
             result => result,
         }
     }
@@ -59,10 +70,12 @@ impl Database {
         }
         // Boxed, so that without replicas it is not part of the future.
         Box::pin(async {
-            let position = self.read(async |conn| WritePosition::find(conn, user_id).await).await?;
+            let deadline = self.primary.deadline();
+            let find = async |conn: &mut AsyncPgConnection| WritePosition::find(conn, user_id).await;
+            let position = self.read_by(deadline, find).await?;
             match self.replicas.read(position, work.clone()).await {
                 Some(result) => Ok(result),
-                None => self.read(work).await,
+                None => self.read_by(deadline, work).await,
             }
         })
         .await
@@ -79,8 +92,9 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let read = self.read(work).await?;
-        self.store_position(user_of(&read)).await?;
+        let deadline = self.primary.deadline();
+        let read = self.read_by(deadline, work).await?;
+        self.store_position(deadline, user_of(&read)).await?;
         Ok(read)
     }
 
@@ -92,8 +106,40 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        match self.run(work.clone()).await {
-            Err(error @ Error::Refused(_)) => self.run_again(&error, work).await,
+        self.write_by(self.primary.deadline(), false, work).await
+    }
+
+    /// Writes; retries once if the server certainly did nothing, or if the connection is lost and the work `repeatable`.
+    ///
+    /// Through a pooler, a transaction gives even one statement the server's limits: a write that was given up while it
+    /// waited for a lock must not take effect later.
+    async fn write_by<R, F>(&self, deadline: Deadline, repeatable: bool, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        self.write_within(deadline, self.settings.work, repeatable, work).await
+    }
+
+    async fn write_within<R, F>(
+        &self,
+        deadline: Deadline,
+        limit: Duration,
+        repeatable: bool,
+        work: F,
+    ) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        if self.primary.transaction_limits().is_some() {
+            // Boxed, so that without a pooler it is not part of the future.
+            return Box::pin(self.transact(deadline, limit, repeatable, work)).await;
+        }
+        match self.primary.run(deadline, limit, work.clone()).await {
+            Err(error) if error.is_refusal() || repeatable && matches!(error, Error::Lost(_)) => {
+                self.run_again(&error, deadline, work).await
+            }
             result => result,
         }
     }
@@ -104,8 +150,9 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let written = self.write(work).await;
-        self.with_position(written, async |_| Some(user_id)).await
+        let deadline = self.primary.deadline();
+        let written = self.write_by(deadline, false, work).await;
+        self.with_position(deadline, written, async |_| Some(user_id)).await
     }
 
     /// Writes what does no harm if it is done twice: as [`write`](Self::write), and retries also if the connection is
@@ -115,7 +162,7 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        self.read(work).await
+        self.write_by(self.primary.deadline(), true, work).await
     }
 
     /// Writes a user's data as [`write_idempotent`](Self::write_idempotent).
@@ -124,8 +171,9 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let written = self.write_idempotent(work).await;
-        self.with_position(written, async |_| Some(user_id)).await
+        let deadline = self.primary.deadline();
+        let written = self.write_by(deadline, true, work).await;
+        self.with_position(deadline, written, async |_| Some(user_id)).await
     }
 
     /// Does work in a transaction.
@@ -137,6 +185,21 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
+        self.transact(self.primary.deadline(), self.settings.work, false, work).await
+    }
+
+    /// Does work in a transaction; retries also after a commit whose outcome is unknown if the work is `repeatable`.
+    async fn transact<R, F>(
+        &self,
+        deadline: Deadline,
+        limit: Duration,
+        repeatable: bool,
+        work: F,
+    ) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
         let done = AtomicBool::new(false);
         let transaction = async |conn: &mut AsyncPgConnection, work: F| {
             done.store(false, Ordering::Relaxed);
@@ -144,10 +207,10 @@ impl Database {
             in_transaction(conn, limits.as_deref(), work, || done.store(true, Ordering::Relaxed)).await
         };
         let first = work.clone();
-        match self.run(async |conn| transaction(conn, first).await).await {
-            Err(error @ Error::Lost(_)) if done.load(Ordering::Relaxed) => Err(error),
-            Err(error @ (Error::Refused(_) | Error::Lost(_))) => {
-                self.run_again(&error, async |conn| transaction(conn, work).await).await
+        match self.primary.run(deadline, limit, async |conn| transaction(conn, first).await).await {
+            Err(error @ Error::Lost(_)) if done.load(Ordering::Relaxed) && !repeatable => Err(error),
+            Err(error) if error.is_refusal() || matches!(error, Error::Lost(_)) => {
+                self.run_again(&error, deadline, async |conn| transaction(conn, work).await).await
             }
             result => result,
         }
@@ -166,30 +229,26 @@ impl Database {
         R: Send,
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
-        let written = self.transaction(work).await;
-        self.with_position(written, owner).await
-    }
-
-    async fn run<R: Send>(
-        &self,
-        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
-    ) -> Result<R, Error> {
-        self.primary.run(self.settings.work, work).await
+        let deadline = self.primary.deadline();
+        let written = self.transact(deadline, self.settings.work, false, work).await;
+        self.with_position(deadline, written, owner).await
     }
 
     /// Boxed: a second attempt is rare, and would double the future of every request.
     async fn run_again<R: Send>(
         &self,
         error: &Error,
+        deadline: Deadline,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
-        Box::pin(self.primary.run_again(error, self.settings.work, work)).await
+        Box::pin(self.primary.run_again(error, deadline, self.settings.work, work)).await
     }
 
     /// Stores the position of a write before its result is known to any client. Also when the outcome is unknown (then
     /// `owner` gets no result), so that the user's next read shows the write if it happened.
     async fn with_position<R>(
         &self,
+        deadline: Deadline,
         written: Result<R, Error>,
         owner: impl AsyncFnOnce(Option<&R>) -> Option<Uuid>,
     ) -> Result<R, Error> {
@@ -198,16 +257,19 @@ impl Database {
             Err(error) if error.is_unknown() => owner(None).await,
             Err(_) => None,
         };
-        let stored = self.store_position(user_id).await;
+        let stored = self.store_position(deadline, user_id).await;
         let written = written?;
         stored?;
         Ok(written)
     }
 
-    async fn store_position(&self, user_id: Option<Uuid>) -> Result<(), Error> {
+    /// Stores a user's position, by the deadline of the call that wrote.
+    async fn store_position(&self, deadline: Deadline, user_id: Option<Uuid>) -> Result<(), Error> {
         let Some(user_id) = user_id.filter(|_| !self.replicas.is_empty()) else { return Ok(()) };
+        let store = async |conn: &mut AsyncPgConnection| WritePosition::store(conn, user_id).await;
+        let limit = deadline.cap(self.settings.work);
         // Boxed, so that without replicas it is not part of the future.
-        match Box::pin(self.write_idempotent(async |conn| WritePosition::store(conn, user_id).await)).await {
+        match Box::pin(self.write_within(deadline, limit, true, store)).await {
             // The user has been deleted, so there are no later reads.
             Err(Error::ForeignKeyViolation) => Ok(()),
             result => result,

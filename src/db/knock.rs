@@ -1,10 +1,11 @@
 use std::io;
-use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
+
+use super::session::socket_in;
 
 /// The message SSLRequest: its length and its code
 /// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
@@ -26,10 +27,6 @@ pub(super) async fn knock(config: &Config) -> bool {
         }
     }
     false
-}
-
-fn socket_in(dir: &Path, port: u16) -> PathBuf {
-    dir.join(format!(".s.PGSQL.{port}"))
 }
 
 async fn request_ssl<S: AsyncRead + AsyncWrite + Unpin>(

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Pool, RecycleError, RecycleResult};
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{PoolableConnection, RecyclingMethod};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::reconnect::Reconnect;
+use super::session::Session;
 use super::{Connector, Error, PoolSettings};
 
 /// Period of the search for surplus connections. It costs no query, so it does not keep a database awake.
@@ -19,7 +19,7 @@ pub(super) const PING_LIMIT: Duration = Duration::from_secs(1);
 
 /// The pool's source of connections.
 pub(super) struct Connections {
-    reconnect: Reconnect<AsyncPgConnection>,
+    reconnect: Reconnect<Session>,
     connector: Connector,
     settings: PoolSettings,
     suspicion: Mutex<Suspicion>,
@@ -61,7 +61,7 @@ impl Suspicion {
 
 impl Connections {
     pub(super) fn new(
-        reconnect: Reconnect<AsyncPgConnection>,
+        reconnect: Reconnect<Session>,
         connector: Connector,
         settings: PoolSettings,
     ) -> Self {
@@ -80,21 +80,21 @@ impl Connections {
         self.suspicion.lock().stale = Some(Instant::now());
     }
 
-    async fn open(&self) -> Result<AsyncPgConnection, Error> {
-        let mut connection = self.reconnect.connect().await?;
-        if connection.is_broken() {
+    async fn open(&self) -> Result<Session, Error> {
+        let mut session = self.reconnect.connect().await?;
+        if session.connection.is_broken() {
             return Err(Error::Lost("closed before its first use".into()));
         }
-        self.connector.check_limits(&mut connection).await?;
-        Ok(connection)
+        self.connector.check_limits(&mut session).await?;
+        Ok(session)
     }
 }
 
 impl Manager for Connections {
-    type Type = AsyncPgConnection;
+    type Type = Session;
     type Error = Error;
 
-    async fn create(&self) -> Result<AsyncPgConnection, Error> {
+    async fn create(&self) -> Result<Session, Error> {
         // Boxed: opening is rare, and its state would be part of the future of every request.
         Box::pin(async {
             match self.open().await {
@@ -106,7 +106,8 @@ impl Manager for Connections {
         .await
     }
 
-    async fn recycle(&self, connection: &mut AsyncPgConnection, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Error> {
+        let connection = &mut session.connection;
         if connection.is_broken() {
             return Err(RecycleError::message("closed or inside a transaction"));
         }

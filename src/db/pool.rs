@@ -7,19 +7,23 @@ use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::CancelToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::deadline::Deadline;
+use super::lease::{Lease, Loan};
 use super::manager::{Connections, PING_LIMIT, tidy};
 use super::reconnect::Reconnect;
-use super::transaction::in_transaction;
+use super::session::Session;
+use super::transaction::{in_limits, in_transaction};
 use super::{Connector, Error, PoolSettings};
 use crate::metrics::{DatabaseFailure, Metrics};
 
-/// Delay before another attempt to get a connection where the server takes no more.
+/// Delay before another look at the pool where the server takes no more connections.
 const CROWDED_DELAY: Duration = Duration::from_millis(50);
+/// Time without an answer after which work is given up if another connection has been lost in silence.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Connections outside the pool for retries after a stale plan, at once.
 const STALE_RETRIES: usize = 4;
@@ -28,12 +32,16 @@ const STALE_RETRIES: usize = 4;
 #[derive(Clone)]
 pub(super) struct ConnectionPool {
     pool: Pool<Connections>,
-    reconnect: Reconnect<AsyncPgConnection>,
+    reconnect: Reconnect<Session>,
     connector: Connector,
     settings: PoolSettings,
     metrics: Metrics,
     last_used: Arc<Mutex<Option<Instant>>>,
     stale_retries: Arc<Semaphore>,
+    /// Time at which the network was last found to have swallowed a connection.
+    silent: watch::Sender<Option<Instant>>,
+    /// Tasks that cancel what was given up.
+    closing: TaskTracker,
     _tidy: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -68,8 +76,23 @@ impl ConnectionPool {
         let connect = connector.clone();
         let reconnect = Reconnect::new(name, patience, move || {
             let connector = connect.clone();
-            async move { connector.connect().await }.boxed()
+            async move { connector.open().await }.boxed()
         });
+        Self::on(reconnect, connector, settings, metrics)
+    }
+
+    /// Creates a pool of one connection to the same server.
+    pub(super) fn companion(&self) -> anyhow::Result<Self> {
+        let settings = PoolSettings { size: 1, overflow: 0, ..self.settings };
+        Self::on(self.reconnect.clone(), self.connector.clone(), settings, self.metrics.clone())
+    }
+
+    fn on(
+        reconnect: Reconnect<Session>,
+        connector: Connector,
+        settings: PoolSettings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         let connections = Connections::new(reconnect.clone(), connector.clone(), settings);
         let pool = Pool::builder(connections)
             .max_size(settings.size + settings.overflow)
@@ -86,115 +109,175 @@ impl ConnectionPool {
             metrics,
             last_used: Arc::default(),
             stale_retries: Arc::new(Semaphore::new(STALE_RETRIES)),
+            silent: watch::channel(None).0,
+            closing: TaskTracker::new(),
             _tidy: tidy,
         })
     }
 
-    /// Does a unit of work on a connection, within the limits for getting one and for the work.
+    /// Returns the deadline of a call that begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::within(self.connector.limit() + PING_LIMIT)
+    }
+
+    /// Does a unit of work on a connection, which it gets by the deadline, within the limit for the work.
     ///
     /// A connection on which the work was cut short, by its limit or because the caller went away, is closed: the server
     /// may still be busy with it.
     pub(super) async fn run<R>(
         &self,
+        deadline: Deadline,
         limit: Duration,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
-        let mut lease = self.get().await?;
-        let done = timeout(limit, work(lease.connection()?)).await;
-        let result = if let Ok(done) = done {
-            done.map_err(Error::from)
-        } else {
-            // Slow or silent: those that idle meanwhile have to show that they still answer.
-            self.pool.manager().ping_idle();
-            Err(Error::Unavailable(format!("the work was not done within {limit:?}")))
+        let lease = self.get(deadline).await?;
+        self.run_on(lease, limit, work).await
+    }
+
+    /// Does a read as [`run`](Self::run), under limits of the server's.
+    pub(super) async fn run_read<R>(
+        &self,
+        deadline: Deadline,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    ) -> Result<R, Error> {
+        let lease = self.get(deadline).await?;
+        let Some(limits) = self.connector.read_limits() else {
+            return self.run_on(lease, limit, work).await;
         };
-        match &result {
-            Ok(_) => lease.give_back(),
-            Err(error) => {
-                self.note_failure(error);
-                match error {
-                    Error::Lost(_) => lease.discard(),
-                    Error::Unavailable(_) | Error::Refused(_) => drop(lease),
-                    _ => lease.give_back(),
-                }
+        // Boxed, so that without a pooler it is not part of the future.
+        Box::pin(self.run_on(lease, limit, async |conn| in_limits(conn, &limits, work).await)).await
+    }
+
+    async fn run_on<R>(
+        &self,
+        mut lease: Lease<'_>,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+    ) -> Result<R, Error> {
+        let Some(session) = lease.session() else {
+            return Err(Error::Unavailable("the connection was given back".into()));
+        };
+        let wire = session.wire.clone();
+        let done = tokio::select! {
+            biased;
+            done = timeout(limit, work(&mut session.connection)) => done.map_err(|_| {
+                // Slow or silent: those that idle meanwhile have to show that they still answer.
+                self.pool.manager().ping_idle();
+                Error::Unavailable(format!("the work was not done within {limit:?}"))
+            }),
+            () = self.silence_since(Instant::now()) => {
+                Err(Error::Lost("no answer, and others were lost in silence".into()))
             }
+        };
+        let result = match done {
+            Ok(done) => done.map_err(|error| Error::in_session(error, &wire)),
+            Err(error) => {
+                self.note_failure(&error);
+                // Dropping the lease cancels the statement.
+                return Err(error);
+            }
+        };
+        let Err(error) = &result else {
+            lease.give_back();
+            return result;
+        };
+        self.note_failure(error);
+        let is_silent = wire.failure().is_some_and(|failure| failure.timed_out);
+        if is_silent {
+            // The server knows nothing of the loss, and may still be busy with the statement.
+            self.silent.send_replace(Some(Instant::now()));
+            drop(lease);
+        } else if error.is_unknown() {
+            lease.discard();
+        } else {
+            lease.give_back();
         }
         result
+    }
+
+    /// Returns once work that began at a time has to be given up: it has not been answered for a while, and another
+    /// connection has been found meanwhile to have fallen silent. They are given up at once, not one after the other.
+    async fn silence_since(&self, began: Instant) {
+        let mut silent = self.silent.subscribe();
+        // Fails only without a sender.
+        let _ = silent.wait_for(|at| at.is_some_and(|at| at >= began)).await;
+        sleep_until(began + SILENCE).await;
     }
 
     /// Repeats a unit of work that failed with `error`.
     pub(super) async fn run_again<R>(
         &self,
         error: &Error,
+        deadline: Deadline,
         limit: Duration,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
-        if !(error.is_stale_plan() && self.connector.is_pooled()) {
-            return self.run(limit, work).await;
+        let limit = deadline.cap(limit);
+        let limits = self.transaction_limits();
+        if !(matches!(error, Error::StalePlan(_)) && self.connector.is_pooled()) {
+            return match limits {
+                Some(first) => {
+                    let work = async |conn: &mut AsyncPgConnection| in_transaction(conn, Some(&first), work, || {}).await;
+                    self.run(deadline, limit, work).await
+                }
+                None => self.run(deadline, limit, work).await,
+            };
         }
         // A pooler in transaction mode shares prepared statements by their text, so even a new client meets the stale
         // plan on the pooler's connection to the server, for as long as that is kept: an hour by default. Deallocating
         // in the same transaction has the statements prepared anew on whichever connection that is. The pooler then
         // forgets this client's statements, too, which the driver does not know: hence a connection of its own.
         let open = async {
-            let permit = self.stale_retries.acquire().await;
-            self.reconnect.connect().await.map(|conn| (conn, permit))
+            let permit = Arc::clone(&self.stale_retries).acquire_owned().await;
+            let permit = permit.map_err(|_| Error::timeout("connecting"))?;
+            let session = self.reconnect.connect().await?;
+            Ok(Lease::new(Loan::Own(Box::new(session), permit), &self.closing))
         };
-        let opened = timeout(self.connector.limit(), open).await;
-        let (mut conn, _permit) = opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
-        let cancel = CancelOnDrop::new(&conn, &self.connector);
+        let opened = timeout_at(deadline.at(), open).await;
+        let lease = opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
         let mut first = "DEALLOCATE ALL".to_owned();
-        if let Some(limits) = self.transaction_limits() {
+        if let Some(limits) = limits {
             first = format!("{first}; {limits}");
         }
-        let result = match timeout(limit, in_transaction(&mut conn, Some(&first), work, || {})).await {
-            Ok(done) => done.map_err(Error::from),
-            Err(_) => Err(Error::Unavailable(format!("the work was not done within {limit:?}"))),
-        };
-        match &result {
-            Err(error @ Error::Unavailable(_)) => self.note_failure(error),
-            result => {
-                cancel.disarm();
-                result.as_ref().err().inspect(|error| self.note_failure(error));
-            }
-        }
-        result
+        self.run_on(lease, limit, async |conn| in_transaction(conn, Some(&first), work, || {}).await).await
     }
 
     fn note_failure(&self, error: &Error) {
         let failure = match error {
             Error::Query(_) => DatabaseFailure::Statement,
             Error::Unavailable(_) => DatabaseFailure::Work,
-            Error::Lost(_) | Error::Refused(_) => DatabaseFailure::Lost,
+            Error::Lost(_) | Error::Refused(_) | Error::StalePlan(_) => DatabaseFailure::Lost,
             _ => return,
         };
         self.metrics.database_failures.get(failure).inc();
-        if let Error::Lost(_) = error {
-            self.pool.manager().close_idle();
-        } else if error.is_stale_plan() {
-            self.pool.manager().close_stale();
+        match error {
+            Error::Lost(_) => self.pool.manager().close_idle(),
+            Error::StalePlan(_) => self.pool.manager().close_stale(),
+            _ => {}
         }
     }
 
-    /// Gets a connection within one limit for all that it takes. While the server is there a shorter limit holds: then
-    /// other requests have to end first.
-    async fn get(&self) -> Result<Lease<'_>, Error> {
+    /// Gets a connection by a deadline for all that it takes. While the server is there a shorter limit holds: then other
+    /// requests have to end first.
+    async fn get(&self, deadline: Deadline) -> Result<Lease<'_>, Error> {
         let began = Instant::now();
         *self.last_used.lock() = Some(began);
         let got = tokio::select! {
             biased;
-            got = timeout(self.connector.limit() + PING_LIMIT, self.open_or_reuse()) => {
-                got.map_err(|_| "no connection in time".into()).and_then(|got| got.map_err(|error| error.reason()))
+            got = timeout_at(deadline.at(), self.open_or_reuse()) => {
+                got.map_err(|_| self.reconnect.reason()).and_then(|got| got.map_err(|error| error.reason()))
                     .map_err(|reason| (DatabaseFailure::Connect, reason))
             }
             // Boxed inside an async block: only a request that has to wait pays for it.
             () = async { Box::pin(self.reconnect.closed_for(self.settings.wait)).await } => {
-                Err((DatabaseFailure::Wait, "all connections are in use".to_owned()))
+                let crowded = self.reconnect.crowding();
+                Err((DatabaseFailure::Wait, crowded.unwrap_or_else(|| "all connections are in use".to_owned())))
             }
         };
         self.metrics.database_wait.observe(began.elapsed().as_secs_f64());
         match got {
-            Ok(connection) => Ok(Lease { connection: Some(connection), connector: &self.connector }),
+            Ok(connection) => Ok(Lease::new(Loan::Pooled(connection), &self.closing)),
             Err((failure, reason)) => {
                 self.metrics.database_failures.get(failure).inc();
                 Err(Error::Unreachable(reason))
@@ -202,11 +285,11 @@ impl ConnectionPool {
         }
     }
 
-    /// Waits for one of the open connections where the server takes no more.
+    /// Waits for one of the open connections, or for room, where the server takes no more.
     async fn open_or_reuse(&self) -> Result<Object<Connections>, Error> {
         loop {
             match self.pool.get().await.map_err(Error::from) {
-                Err(error) if error.is_crowded() && self.pool.status().size > 0 => sleep(CROWDED_DELAY).await,
+                Err(Error::Crowded(_)) => sleep(CROWDED_DELAY.mul_f64(0.5 + fastrand::f64())).await,
                 result => return result,
             }
         }
@@ -240,64 +323,9 @@ impl ConnectionPool {
         self.pool.status()
     }
 
+    /// Closes all connections, and stops opening others.
     pub(super) fn close(&self) {
         self.pool.close();
-    }
-}
-
-/// A connection on loan. Dropped without being given back, it is closed and its statement cancelled.
-struct Lease<'pool> {
-    connection: Option<Object<Connections>>,
-    connector: &'pool Connector,
-}
-
-impl Lease<'_> {
-    fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
-        let connection = self.connection.as_deref_mut();
-        connection.ok_or_else(|| Error::Unavailable("the connection was given back".into()))
-    }
-
-    fn give_back(mut self) {
-        self.connection.take();
-    }
-
-    /// Closes a lost connection, on which there is nothing to cancel.
-    fn discard(mut self) {
-        drop(self.connection.take().map(Object::take));
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().map(Object::take) {
-            drop(CancelOnDrop::new(&connection, self.connector));
-        }
-    }
-}
-
-/// Cancels a connection's statement on drop. Closing the connection alone would leave it running, and with it its locks.
-struct CancelOnDrop<'pool> {
-    token: Option<CancelToken>,
-    connector: &'pool Connector,
-}
-
-impl<'pool> CancelOnDrop<'pool> {
-    fn new(connection: &AsyncPgConnection, connector: &'pool Connector) -> Self {
-        Self { token: Some(connection.cancel_token()), connector }
-    }
-
-    fn disarm(mut self) {
-        self.token = None;
-    }
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(token) = self.token.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let connector = self.connector.clone();
-            runtime.spawn(async move { connector.cancel(token).await });
-        }
+        self.reconnect.close();
     }
 }

@@ -12,6 +12,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::timeout;
 
 pub use super::error::is_lost_statement;
+use super::session::Session;
 use super::{Connector, Error};
 
 /// Time for which the second of two transactions waits for a connection to the server.
@@ -48,10 +49,20 @@ pub const LOSES_STATEMENTS_FIX: &str = "Upgrade PgBouncer to 1.21 or newer, set 
 
 /// Probes the route on two connections of its own, with some twenty round trips.
 pub async fn probe(connector: &Connector) -> Result<Route, ProbeError> {
-    let mut a = connector.connect().await?;
-    let mut b = connector.connect().await?;
-    let limited = timeout(LIMIT, compare_sessions(&mut a, &mut b)).await;
-    limited.unwrap_or_else(|_| Err(Error::timeout("probing for a pooler").into()))
+    let mut a = connector.open().await?;
+    let mut b = connector.open().await?;
+    let limited = timeout(LIMIT, compare_sessions(&mut a.connection, &mut b.connection)).await;
+    let route = limited.unwrap_or_else(|_| Err(Error::timeout("probing for a pooler").into()));
+    route.map_err(|error| classify(error, &a, &b))
+}
+
+/// Classifies a statement's error by the session that observed it.
+fn classify(error: ProbeError, a: &Session, b: &Session) -> ProbeError {
+    let ProbeError::Database(Error::Query(error)) = error else { return error };
+    match Error::in_session(error, &a.wire) {
+        Error::Query(error) => Error::in_session(error, &b.wire).into(),
+        error => error.into(),
+    }
 }
 
 async fn compare_sessions(a: &mut AsyncPgConnection, b: &mut AsyncPgConnection) -> Result<Route, ProbeError> {

@@ -4,29 +4,35 @@
 //! - **probing**: the server's state is unknown. One task probes and all callers share its outcome, so that a waking
 //!   database sees no thundering herd.
 //! - **open**: the server is away. Probes go on while there are callers, who fail fast once the outage has lasted longer
-//!   than their patience.
+//!   than their patience; while only health checks ask, probes are rare.
+//!
+//! An attempt outlives its caller: a proxy in front of a waking database would log in all the same, and the next caller
+//! needs the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Error;
 
 /// Time for which one opened connection shows that others can be opened, too.
 const FRESH: Duration = Duration::from_secs(30);
-/// Time limit of an attempt; a probe's limit doubles. TLS and a login take eight round trips, here of 375 ms.
+/// Time of an attempt after which the server counts as away, though the attempt goes on. TLS and a login take eight round
+/// trips, here of 375 ms.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// First and longest delay of the back-off between failed attempts.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
+/// Delay, before its jitter, while only health checks ask: at least 15 seconds.
+const UNREQUESTED_DELAY: Duration = Duration::from_secs(30);
 /// Time for which probes go on after the last caller, such as a health check.
 const INTEREST: Duration = Duration::from_secs(30);
 /// Connections opened at once while the breaker is closed.
-const CONCURRENCY: usize = 4;
+const CONCURRENCY: u32 = 4;
 
 type Attempt<T> = BoxFuture<'static, Result<T, Error>>;
 
@@ -39,15 +45,36 @@ struct Shared<T> {
     connect: Box<dyn Fn() -> Attempt<T> + Send + Sync>,
     patience: Duration,
     state: watch::Sender<State>,
-    permits: Semaphore,
+    /// Held by attempts until they end; a probe holds all of them.
+    permits: Arc<Semaphore>,
     probe: Mutex<Probe<T>>,
+    /// Wakes a probe that waits for health checks only.
+    requested: Notify,
+    crowding: Mutex<Crowding>,
 }
 
 struct Probe<T> {
     /// End of the callers' interest; `None` if no probe runs.
     wanted_until: Option<Instant>,
-    /// The connection that the last probe opened, for the next caller.
-    opened: Option<(T, Instant)>,
+    /// End of the interest of callers that need a connection, other than health checks.
+    requested_until: Option<Instant>,
+    /// Connections whose caller has gone, and that of the last probe, for the next callers.
+    opened: Vec<(T, Instant)>,
+}
+
+/// A caller's reason.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Request,
+    HealthCheck,
+}
+
+/// A server that takes no more connections: the back-off before the next attempt, of all callers together.
+#[derive(Debug, Default)]
+struct Crowding {
+    until: Option<Instant>,
+    delay: Duration,
+    reason: String,
 }
 
 #[derive(Debug)]
@@ -76,12 +103,15 @@ impl<T: Send + 'static> Reconnect<T> {
             connect: Box::new(connect),
             patience,
             state: watch::channel(State::Probing).0,
-            permits: Semaphore::new(CONCURRENCY),
-            probe: Mutex::new(Probe { wanted_until: None, opened: None }),
+            permits: Arc::new(Semaphore::new(CONCURRENCY as usize)),
+            probe: Mutex::new(Probe { wanted_until: None, requested_until: None, opened: Vec::new() }),
+            requested: Notify::new(),
+            crowding: Mutex::default(),
         }))
     }
 
-    /// Opens a connection, or fails once the server has been away for the caller's patience.
+    /// Opens a connection, or fails once the server has been away for the caller's patience. Fails at once where it takes
+    /// no more connections.
     pub(super) async fn connect(&self) -> Result<T, Error> {
         let deadline = Instant::now() + self.0.patience();
         loop {
@@ -91,7 +121,7 @@ impl<T: Send + 'static> Reconnect<T> {
             if let Some(result) = self.0.connect_if_closed().await {
                 return result;
             }
-            self.want_probe(deadline);
+            self.want_probe(deadline, Reason::Request);
             if Instant::now() >= deadline {
                 return Err(self.0.outage());
             }
@@ -104,16 +134,16 @@ impl<T: Send + 'static> Reconnect<T> {
     pub(super) fn is_closed(&self) -> bool {
         let closed = self.0.state.borrow().is_closed();
         if !closed {
-            self.want_probe(Instant::now());
+            self.want_probe(Instant::now(), Reason::Request);
         }
         closed
     }
 
-    /// True if the server is known to be away; if so, keeps the probe going, so that this ends by itself.
+    /// True if the server is known to be away; if so, keeps the probe going for a health check, so that this ends by itself.
     pub(super) fn is_open(&self) -> bool {
         let open = matches!(*self.0.state.borrow(), State::Open { .. });
         if open {
-            self.want_probe(Instant::now());
+            self.want_probe(Instant::now(), Reason::HealthCheck);
         }
         open
     }
@@ -130,18 +160,38 @@ impl<T: Send + 'static> Reconnect<T> {
         }
     }
 
-    /// Closes a probed connection that no caller has used.
+    /// Closes opened connections that no caller has used.
     pub(super) fn discard_unused(&self) {
-        let mut probe = self.0.probe.lock();
-        probe.opened.take_if(|(_, at)| at.elapsed() >= FRESH);
+        self.0.probe.lock().opened.retain(|(_, at)| at.elapsed() < FRESH);
     }
 
-    fn want_probe(&self, deadline: Instant) {
+    /// Returns why no connection can be had.
+    pub(super) fn reason(&self) -> String {
+        self.crowding().unwrap_or_else(|| self.0.outage().reason())
+    }
+
+    /// Returns the server's words if it takes no more connections.
+    pub(super) fn crowding(&self) -> Option<String> {
+        let crowding = self.0.crowding.lock();
+        crowding.until.map(|_| crowding.reason.clone())
+    }
+
+    /// Stops opening connections.
+    pub(super) fn close(&self) {
+        self.0.permits.close();
+        self.0.probe.lock().opened.clear();
+    }
+
+    fn want_probe(&self, deadline: Instant, reason: Reason) {
         let until = deadline.max(Instant::now() + INTEREST);
         let mut probe = self.0.probe.lock();
         let running = probe.wanted_until;
         probe.wanted_until = running.max(Some(until));
-        if running.is_none() {
+        if reason == Reason::Request {
+            probe.requested_until = probe.requested_until.max(Some(until));
+            self.0.requested.notify_waiters();
+        }
+        if running.is_none() && !self.0.permits.is_closed() {
             tokio::spawn(probe_until_answered(Arc::clone(&self.0)));
         }
     }
@@ -154,45 +204,119 @@ impl<T> Clone for Reconnect<T> {
 }
 
 /// Probes until the server answers or there are no more callers, with exponential back-off after failures.
-async fn probe_until_answered<T>(shared: Arc<Shared<T>>) {
-    let mut limit = ATTEMPT_LIMIT;
+async fn probe_until_answered<T: Send + 'static>(shared: Arc<Shared<T>>) {
     let mut delay = FIRST_DELAY;
     while shared.is_probe_wanted() {
-        match timeout(limit, (shared.connect)()).await {
-            Ok(Ok(connection)) => return shared.close(connection),
-            Ok(Err(error)) => {
-                shared.open(&error.reason());
-                // Jitter: processes that lost the server together do not come back together.
-                sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                delay = LONGEST_DELAY.min(delay * 2);
-            }
-            // Something may be waking up behind a proxy that has taken the connection: it gets more time. Where packets
-            // are lost the attempt ends much earlier, by `TCP_CONNECT_LIMIT` or `tcp_user_timeout`.
-            Err(_) => {
-                shared.open("no answer");
-                limit *= 2;
-            }
+        // All of them: not beside an attempt that a caller has left.
+        let Ok(permits) = Arc::clone(&shared.permits).acquire_many_owned(CONCURRENCY).await else { return };
+        if shared.state.borrow().is_closed() {
+            // That attempt has been answered.
+            shared.probe.lock().wanted_until = None;
+            return;
         }
+        let attempt = (shared.connect)();
+        tokio::pin!(attempt);
+        let answer = match timeout(ATTEMPT_LIMIT, &mut attempt).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Something may be waking up behind a proxy that has taken the connection. Where packets are lost the
+                // attempt ends by `TCP_CONNECT_LIMIT` or `tcp_user_timeout`.
+                shared.open("no answer");
+                attempt.await
+            }
+        };
+        drop(permits);
+        match answer {
+            Ok(connection) => return shared.close(Some(connection)),
+            // The server is there; callers wait for room.
+            Err(Error::Crowded(reason)) => {
+                shared.note_crowding(reason);
+                return shared.close(None);
+            }
+            Err(error) => shared.open(&error.reason()),
+        }
+        shared.pause(&mut delay).await;
     }
 }
 
-impl<T> Shared<T> {
+impl<T: Send + 'static> Shared<T> {
     /// Opens a connection past the probe; returns `None` if the breaker is not closed, or opens it.
-    async fn connect_if_closed(&self) -> Option<Result<T, Error>> {
+    async fn connect_if_closed(self: &Arc<Self>) -> Option<Result<T, Error>> {
         if !self.state.borrow().is_closed() {
             return None;
         }
-        let _permit = self.permits.acquire().await;
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return Some(Err(Error::Unavailable("closing".into())));
+        };
         // Again: the callers that held the permits before may have opened it.
         if !self.state.borrow().is_closed() {
             return None;
         }
-        match timeout(ATTEMPT_LIMIT, (self.connect)()).await {
-            Ok(Err(error)) if !error.is_crowded() => self.open(&error.reason()),
-            Ok(result) => return Some(result),
-            Err(_) => self.open("no answer"),
+        if let Some(error) = self.wait_for_room() {
+            return Some(Err(error));
+        }
+        match timeout(ATTEMPT_LIMIT, self.begin_attempt(permit)).await {
+            Ok(Ok(Err(Error::Crowded(reason)))) => {
+                self.note_crowding(reason.clone());
+                return Some(Err(Error::Crowded(reason)));
+            }
+            Ok(Ok(Err(error))) => self.open(&error.reason()),
+            Ok(Ok(Ok(connection))) => {
+                *self.crowding.lock() = Crowding::default();
+                return Some(Ok(connection));
+            }
+            // The attempt goes on, or has panicked.
+            Ok(Err(_)) | Err(_) => self.open("no answer"),
         }
         None
+    }
+
+    /// Begins an attempt that outlives its caller.
+    fn begin_attempt(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> oneshot::Receiver<Result<T, Error>> {
+        let (sender, answer) = oneshot::channel();
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let answered = (shared.connect)().await;
+            if let Err(Ok(connection)) = sender.send(answered) {
+                shared.close(Some(connection));
+            }
+        });
+        answer
+    }
+
+    /// Returns an error while the server takes no more connections, except to one caller when the back-off has ended.
+    fn wait_for_room(&self) -> Option<Error> {
+        let mut crowding = self.crowding.lock();
+        let until = crowding.until?;
+        if Instant::now() < until {
+            return Some(Error::Crowded(crowding.reason.clone()));
+        }
+        crowding.until = Some(Instant::now() + crowding.delay);
+        None
+    }
+
+    fn note_crowding(&self, reason: String) {
+        let mut crowding = self.crowding.lock();
+        let delay = LONGEST_DELAY.min(FIRST_DELAY.max(crowding.delay * 2));
+        if crowding.until.is_none() {
+            tracing::warn!(reason, "{} takes no more connections; waiting for room", self.name);
+        }
+        *crowding = Crowding { until: Some(Instant::now() + jittered(delay)), delay, reason };
+    }
+
+    /// Waits between two probes. While only health checks ask, a request ends the wait.
+    async fn pause(&self, delay: &mut Duration) {
+        let requested = self.requested.notified();
+        tokio::pin!(requested);
+        requested.as_mut().enable();
+        if self.probe.lock().requested_until.is_some_and(|until| Instant::now() < until) {
+            sleep(jittered(*delay)).await;
+            *delay = LONGEST_DELAY.min(*delay * 2);
+        } else {
+            let _ = timeout(jittered(UNREQUESTED_DELAY), requested).await;
+            *delay = FIRST_DELAY;
+        }
     }
 
     /// Under the probe's lock, so that a caller finds either a probe that goes on or one to start.
@@ -206,9 +330,13 @@ impl<T> Shared<T> {
         probe.wanted_until.is_some()
     }
 
-    fn close(&self, connection: T) {
+    /// Notes that the server answers, with a connection for the next caller.
+    fn close(&self, connection: Option<T>) {
         let since = Instant::now();
-        *self.probe.lock() = Probe { wanted_until: None, opened: Some((connection, since)) };
+        let mut probe = self.probe.lock();
+        probe.wanted_until = None;
+        probe.opened.extend(connection.map(|connection| (connection, since)));
+        drop(probe);
         if let State::Open { since, .. } = self.state.send_replace(State::Closed { since }) {
             tracing::info!(after = ?since.elapsed(), "{} is back", self.name);
         } else {
@@ -237,8 +365,9 @@ impl<T> Shared<T> {
     }
 
     fn take_opened(&self) -> Option<T> {
-        let (opened, at) = self.probe.lock().opened.take()?;
-        (at.elapsed() < FRESH).then_some(opened)
+        let mut probe = self.probe.lock();
+        probe.opened.retain(|(_, at)| at.elapsed() < FRESH);
+        probe.opened.pop().map(|(opened, _)| opened)
     }
 
     fn outage(&self) -> Error {
@@ -247,6 +376,11 @@ impl<T> Shared<T> {
             _ => Error::timeout("connecting"),
         }
     }
+}
+
+/// Jitter: processes that lost the server together do not come back together.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ use diesel::QueryResult;
 use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::deadline::Deadline;
 use super::pool::ConnectionPool;
 use super::progress::{Decision, Progress};
 use super::write_position::WritePosition;
@@ -17,9 +19,11 @@ use crate::metrics::Metrics;
 
 /// Time limit of a replica's answer while a request waits for it that the primary could have served.
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
+/// Time without a result after which a replica has to show within the rest of that limit that it is there.
+const SLOW: Duration = Duration::from_millis(100);
 /// Time limit of that answer if a connection has to be opened first, for which no request waits.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
-/// Time limit of a read on a replica, after which the primary serves it.
+/// Time limit of a read on a replica that answers, after which the primary serves it.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
 /// The read replicas, in the order in which they are configured.
@@ -68,21 +72,36 @@ impl Replicas {
     }
 
     pub(super) fn close(&self) {
-        self.all.iter().for_each(|replica| replica.pool.close());
+        for replica in &*self.all {
+            replica.pool.close();
+            replica.watch.close();
+        }
     }
 }
 
 struct Replica {
     pool: ConnectionPool,
+    /// One connection for questions, so that reads can't keep it busy.
+    watch: ConnectionPool,
     progress: Mutex<Progress>,
     asking: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Single-flight: held while a read that takes long has the replica asked.
+    asking_for_reads: AsyncMutex<()>,
+    answered: Mutex<Option<Instant>>,
 }
 
 impl Replica {
     fn new(connector: Connector, settings: PoolSettings, metrics: Metrics) -> anyhow::Result<Arc<Self>> {
         // No request waits for a replica to come back: the primary serves it.
         let pool = ConnectionPool::impatient(connector, settings, metrics)?;
-        Ok(Arc::new(Self { pool, progress: Mutex::default(), asking: Mutex::default() }))
+        Ok(Arc::new(Self {
+            watch: pool.companion()?,
+            pool,
+            progress: Mutex::default(),
+            asking: Mutex::default(),
+            asking_for_reads: AsyncMutex::default(),
+            answered: Mutex::default(),
+        }))
     }
 
     /// True if reads of a user can be served by this replica; asks it for its position if that may have changed.
@@ -91,7 +110,7 @@ impl Replica {
         match decision {
             Decision::Use => true,
             Decision::Skip => false,
-            Decision::Ask if self.pool.status().available > 0 => {
+            Decision::Ask if self.watch.status().available > 0 => {
                 self.ask(ANSWER_LIMIT).await && self.progress.lock().is_usable(position)
             }
             Decision::Ask => {
@@ -101,13 +120,18 @@ impl Replica {
         }
     }
 
+    /// Reads, unless the replica turns out to have vanished.
     async fn read<R: Send>(
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Option<R> {
         // Around the wait for a connection as well: the pool's own limit for that is longer.
-        let read = timeout(READ_LIMIT, self.pool.run(READ_LIMIT, work));
-        let result = read.await.unwrap_or_else(|_| Err(Error::timeout("reading from a replica")));
+        let read = timeout(READ_LIMIT, self.pool.run_read(Deadline::within(READ_LIMIT), READ_LIMIT, work));
+        let result = tokio::select! {
+            biased;
+            read = read => read.unwrap_or_else(|_| Err(Error::timeout("reading from a replica"))),
+            () = self.vanished() => Err(Error::timeout("waiting for a replica that does not answer")),
+        };
         if let Err(error) = &result {
             tracing::debug!(%error, "a replica failed; the primary serves the read");
             if error.is_outage() {
@@ -117,9 +141,32 @@ impl Replica {
         result.ok()
     }
 
+    /// Returns if the replica does not answer a question beside a read that takes long: a heavy read is no reason to leave
+    /// it, silence is.
+    async fn vanished(&self) {
+        sleep(SLOW).await;
+        let limit = ANSWER_LIMIT.saturating_sub(SLOW);
+        if timeout(limit, self.is_there(limit)).await.unwrap_or(false) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn is_there(&self, limit: Duration) -> bool {
+        let began = Instant::now();
+        let _permit = self.asking_for_reads.lock().await;
+        if self.answered.lock().is_some_and(|at| at >= began) {
+            return true;
+        }
+        if self.watch.status().available == 0 {
+            // A login would not be done in time.
+            return self.watch.knock().await;
+        }
+        self.ask(limit).await
+    }
+
     /// Asks for the position, on a connection that has to be opened first.
     fn ask_in_background(self: &Arc<Self>) {
-        if self.pool.is_warm() {
+        if self.watch.is_warm() {
             let replica = Arc::clone(self);
             let task = tokio::spawn(async move {
                 replica.ask(OPEN_LIMIT).await;
@@ -140,8 +187,11 @@ impl Replica {
             THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END AS position";
         let ask =
             async |conn: &mut AsyncPgConnection| diesel::sql_query(query).get_result::<Replayed>(conn).await;
-        let answer = timeout(limit, self.pool.run(limit, ask)).await;
+        let answer = timeout(limit, self.watch.run(Deadline::within(limit), limit, ask)).await;
         let position = answer.ok().and_then(Result::ok).and_then(|replayed| replayed.position);
+        if position.is_some() {
+            *self.answered.lock() = Some(Instant::now());
+        }
         self.progress.lock().note_answer(position)
     }
 }

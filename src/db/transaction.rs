@@ -1,6 +1,7 @@
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
+use futures_util::FutureExt;
 
 type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 
@@ -17,7 +18,7 @@ pub(super) async fn in_transaction<R>(
     Transactions::begin_transaction(conn).await?;
     let result = async {
         if let Some(statements) = first {
-            conn.batch_execute(statements).await?;
+            send_ahead(conn, statements);
         }
         work(conn).await
     };
@@ -33,4 +34,26 @@ pub(super) async fn in_transaction<R>(
             Err(rollback) => Err(rollback),
         },
     }
+}
+
+/// Does a read in a transaction that begins with the statement `limits`, at the cost of no round trip: nothing waits for
+/// the beginning or the end.
+///
+/// Not by the connection's transaction manager, which would; the read must not begin a transaction itself.
+pub(super) async fn in_limits<R>(
+    conn: &mut AsyncPgConnection,
+    limits: &str,
+    read: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
+) -> QueryResult<R> {
+    send_ahead(conn, &format!("BEGIN; {limits}"));
+    let result = read(conn).await;
+    send_ahead(conn, "COMMIT");
+    result
+}
+
+/// Sends statements without waiting for their end, right before those that follow (pipelining). If they fail, so do the
+/// others: the transaction is aborted.
+fn send_ahead(conn: &mut AsyncPgConnection, statements: &str) {
+    // The first poll sends; the driver reads on when nothing waits for the answer.
+    let _ = conn.batch_execute(statements).now_or_never();
 }

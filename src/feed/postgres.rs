@@ -1,15 +1,13 @@
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
 use diesel::pg::PgNotification;
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use futures_util::StreamExt;
+use diesel_async::SimpleAsyncConnection;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::worker::{Listener, Notification, QUERY_TIMEOUT, Source};
-use crate::db::{Connector, Database};
+use crate::db::{Connector, Database, ListeningConnection};
 use crate::models::TodoEvent;
 
 /// The database as the source of notifications.
@@ -20,13 +18,13 @@ pub(super) struct Postgres {
 }
 
 impl Source for Postgres {
-    type Listener = AsyncPgConnection;
+    type Listener = ListeningConnection;
 
-    async fn listen(&self) -> anyhow::Result<AsyncPgConnection> {
-        let mut conn = self.direct.connect().await?;
-        let listen = conn.batch_execute("LISTEN todo_events; LISTEN revoked_sessions");
+    async fn listen(&self) -> anyhow::Result<ListeningConnection> {
+        let mut listening = self.direct.connect_to_listen().await?;
+        let listen = listening.connection.batch_execute("LISTEN todo_events; LISTEN revoked_sessions");
         timeout(QUERY_TIMEOUT, listen).await??;
-        Ok(conn)
+        Ok(listening)
     }
 
     async fn send_probe(&self, id: Uuid) -> anyhow::Result<()> {
@@ -43,15 +41,14 @@ impl Source for Postgres {
     }
 }
 
-impl Listener for AsyncPgConnection {
+impl Listener for ListeningConnection {
     async fn next(&mut self) -> anyhow::Result<Notification> {
-        let mut notifications = pin!(self.notifications_stream());
-        let notification = notifications.next().await.context("the connection has ended")??;
+        let notification = self.notifications.recv().await.context("the connection has ended")??;
         Ok(parse(&notification))
     }
 
     async fn last_numbers(&mut self, user_ids: &[Uuid]) -> anyhow::Result<Vec<(Uuid, i64)>> {
-        Ok(timeout(QUERY_TIMEOUT, TodoEvent::last_numbers(self, user_ids)).await??)
+        Ok(timeout(QUERY_TIMEOUT, TodoEvent::last_numbers(&mut self.connection, user_ids)).await??)
     }
 }
 
