@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde_json::Value;
 use todo_api::db::Error;
 use tokio::sync::Semaphore;
 
-use crate::support::{Answer, TestApp};
+use crate::support::{Answer, TestApp, rows};
 
 const SLEEP: &str = "SELECT pg_sleep(30)";
 
@@ -73,7 +73,7 @@ async fn work_that_times_out_is_cancelled_and_its_connection_closed() {
     let app = TestApp::with(&["--database-work-timeout=200ms"]).await;
     let result = app.state.database.write(async |conn| diesel::sql_query(SLEEP).execute(conn).await).await;
     assert!(matches!(result, Err(Error::Unavailable(_))), "{result:?}");
-    assert_eq!(app.state.database.status().size, 0);
+    wait_until_closed(&app).await;
     assert_eq!(app.ask("{ me { id } }", Value::Null).await.data("me"), &Value::Null);
 }
 
@@ -89,7 +89,36 @@ async fn the_connection_of_a_cancelled_caller_is_closed() {
     }
     caller.abort();
     let _ = caller.await;
-    assert_eq!(app.state.database.status().size, 0);
+    wait_until_closed(&app).await;
+}
+
+/// Waits until the pool has no connection; one that is being cancelled keeps its place.
+async fn wait_until_closed(app: &TestApp) {
+    let began = Instant::now();
+    while app.state.database.status().size > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "the connection was not closed");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn sessions_end_with_a_word_to_the_server() {
+    let app = TestApp::with(&["--database-work-timeout=200ms"]).await;
+    app.register("ada@example.com").await.data("register");
+    // One is cancelled, others are closed with the pool.
+    let sleep = app.state.database.write(async |conn| diesel::sql_query(SLEEP).execute(conn).await);
+    sleep.await.unwrap_err();
+    app.state.database.close();
+    let ended = "SELECT sessions_abandoned || ' of ' || sessions AS text FROM pg_stat_database
+        WHERE datname = current_database() AND NOT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'todo-api' AND pid <> pg_backend_pid())";
+    loop {
+        let ended = rows(&app, ended).await;
+        if let [text] = &ended[..] {
+            assert!(text.starts_with("0 of "), "{text}");
+            break;
+        }
+    }
 }
 
 #[tokio::test]
@@ -154,21 +183,26 @@ async fn errors_of_the_server_are_classified() {
     assert!(
         matches!(run(insert).await, Error::CheckViolation { constraint } if constraint == "users_email_normalised")
     );
-    for sql in [
-        "DO $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device'; END $$",
-        "DO $$ BEGIN RAISE EXCEPTION 'canceling statement due to lock timeout'; END $$",
-    ] {
-        let error = run(sql).await;
-        assert!(matches!(error, Error::Unavailable(_)), "{sql}: {error:?}");
+    let raise = async |code: &str| {
+        let sql = format!("DO $$ BEGIN RAISE EXCEPTION 'Alles kaputt' USING ERRCODE = '{code}'; END $$");
+        let work = async |conn: &mut AsyncPgConnection| diesel::sql_query(&sql).execute(conn).await;
+        app.state.database.write(work).await.unwrap_err()
+    };
+    for code in ["53100", "53200", "53300", "55P03", "57014", "57P03", "58030"] {
+        let error = raise(code).await;
+        assert!(matches!(error, Error::Unavailable(_)), "{code}: {error:?}");
     }
-    for sql in [
-        "DO $$ BEGIN RAISE read_only_sql_transaction; END $$",
-        "DO $$ BEGIN RAISE serialization_failure; END $$",
-        "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected'; END $$",
-        "DO $$ BEGIN RAISE EXCEPTION 'prepared statement \"s7\" does not exist'; END $$",
-    ] {
-        let error = run(sql).await;
-        assert!(matches!(error, Error::Refused(_)), "{sql}: {error:?}");
+    for code in ["25006", "26000", "40001", "40P01", "42P05"] {
+        let error = raise(code).await;
+        assert!(matches!(error, Error::Refused(_)), "{code}: {error:?}");
+    }
+    for code in ["08006", "57P01", "57P02", "57P05"] {
+        let error = raise(code).await;
+        assert!(matches!(error, Error::Lost(_)), "{code}: {error:?}");
+    }
+    for code in ["0A000", "22012", "P0001", "XX000"] {
+        let error = raise(code).await;
+        assert!(matches!(error, Error::Query(_)), "{code}: {error:?}");
     }
     let error = run("SELECT pg_terminate_backend(pg_backend_pid())").await;
     assert!(matches!(error, Error::Lost(_)), "{error:?}");

@@ -128,6 +128,19 @@ async fn the_database_is_listened_to_only_while_somebody_listens() {
 }
 
 #[tokio::test]
+async fn a_socket_of_nobody_needs_no_listener() {
+    let app = TestApp::start().await;
+    let mut client = Client::ready(&app, json!({})).await;
+    // Neither does an operation on it that is no subscription, nor a refused one.
+    client.subscribe("query", "{ __typename }").await;
+    assert_eq!(client.receive().await["type"], "next");
+    assert_eq!(client.receive().await["type"], "complete");
+    client.subscribe("live", CHANGES).await;
+    assert_eq!(client.receive().await["type"], "error");
+    assert!(!app.state.feed.is_active());
+}
+
+#[tokio::test]
 async fn a_subscription_ends_with_its_session() {
     let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use serde_json::json;
 use todo_api::db::Error;
 
-use crate::support::{OwnServer, Proxy, TestApp, TestDatabase};
+use crate::support::{OwnServer, Owner, Proxy, TestApp, TestDatabase, connector};
 
 #[tokio::test]
 async fn a_killed_server_is_service_unavailable_and_recovers_by_itself() {
@@ -68,4 +69,76 @@ async fn after_one_silent_connection_the_idle_ones_are_pinged_before_use() {
     proxy.freeze();
     assert!(matches!(ask().await, Err(Error::Unavailable(_))));
     assert!(ask().await.is_ok(), "a dead connection was handed out");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_german_is_understood() {
+    let server = OwnServer::start().await;
+    server.sql("ALTER DATABASE todo_api SET lc_messages = 'de_DE.UTF-8'").await;
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let flags = ["--database-work-timeout=2s"];
+    let app = TestApp::on(&server.url(), &flags, TestDatabase::empty().await).await;
+    let database = &app.state.database;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let todo = ada.create("a").await;
+
+    let unknown = async |conn: &mut AsyncPgConnection| diesel::sql_query("SELECT * FROM x").execute(conn).await;
+    let message = database.write(unknown).await.unwrap_err().to_string();
+    assert!(message.contains("existiert nicht"), "{message}");
+
+    let end = async |conn: &mut AsyncPgConnection| {
+        conn.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await
+    };
+    assert!(matches!(database.write(end).await, Err(Error::Lost(_))));
+    let cancel = async |conn: &mut AsyncPgConnection| {
+        conn.batch_execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)").await
+    };
+    let error = database.write(cancel).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    let slow = async |conn: &mut AsyncPgConnection| conn.batch_execute("SELECT pg_sleep(5)").await;
+    let error = database.write(slow).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+
+    let mut holder = connector(&server.url()).connect().await.unwrap();
+    holder.batch_execute("BEGIN; SELECT FROM todos FOR UPDATE").await.unwrap();
+    let answer = ada.call("completeTodo", json!({ "id": todo["id"] })).await;
+    assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
+    holder.batch_execute("COMMIT").await.unwrap();
+
+    // Stale plans are prepared anew, on every connection.
+    for length in [300, 301] {
+        app.me(&ada.token).await.data("me");
+        server.sql(&format!("ALTER TABLE users ALTER COLUMN name TYPE varchar({length})")).await;
+        app.me(&ada.token).await.data("me");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_free_connections_is_waited_for() {
+    let mut server = OwnServer::start().await;
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    server.sql("ALTER SYSTEM SET max_connections = 10").await;
+    server.sql("ALTER SYSTEM SET superuser_reserved_connections = 0").await;
+    server.start_again().await;
+    let app = TestApp::on(&server.url(), &[], TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    let mut others = Vec::new();
+    while let Ok(other) = connector(&server.url()).connect().await {
+        others.push(other);
+    }
+    let ready = async || app.http.get(app.url("/health/ready")).send().await.unwrap().status().as_u16();
+    let requests = async {
+        for answer in futures_util::future::join_all((0..40).map(|_| app.me(&token))).await {
+            answer.data("me");
+        }
+    };
+    let looks = async {
+        for _ in 0..20 {
+            assert_eq!(ready().await, 200);
+        }
+    };
+    tokio::join!(requests, looks);
+    assert_eq!(ready().await, 200);
+    drop(others);
+    app.me(&token).await.data("me");
 }

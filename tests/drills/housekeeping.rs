@@ -31,3 +31,21 @@ async fn an_idle_service_sends_the_database_nothing() {
     }
     assert_eq!(log(), before);
 }
+
+#[tokio::test]
+async fn a_service_that_stops_sends_the_database_nothing() {
+    let server = OwnServer::start().await;
+    for setting in ["log_statement = 'all'", "log_connections = on", "log_line_prefix = '%a '"] {
+        server.sql(&format!("ALTER SYSTEM SET {setting}")).await;
+    }
+    todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
+    let app = TestApp::on(&server.url(), &[], TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    server.sql("SELECT pg_reload_conf()").await;
+    // The time of this request is not stored yet.
+    app.me(&token).await.data("me");
+    let log = || std::fs::read_to_string(server.dir.path().join("postgres.log")).unwrap();
+    let before = log();
+    app.stop().await;
+    assert_eq!(log(), before);
+}

@@ -1,15 +1,16 @@
 //! The service behind PgBouncer in transaction mode, with and without support for prepared statements.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde_json::{Value, json};
 use todo_api::db::pooler::{ProbeError, Route, probe};
 use tokio::time::timeout;
 
 use crate::support::{
-    Client, Owner, PASSWORD, PgBouncer, Pooling, Service, TestApp, TestDatabase, Version, connector,
+    Client, Owner, PASSWORD, PgBouncer, Pooling, Proxy, Service, TestApp, TestDatabase, Version, connector,
+    texts,
 };
 
 /// Poolers that lose prepared statements, with several server connections and with one.
@@ -142,4 +143,115 @@ async fn sockets_of_sessions_that_end_are_closed_through_a_pooler_that_passes_no
         other.ask_as(&token, "mutation { logout { revokedSessionIds } }", Value::Null).await.data("logout");
         assert_eq!(timeout(Duration::from_secs(10), client.closed()).await.expect("closed in time").0, 4403);
     }
+}
+
+/// Returns the number of statements that run on a database, other than the question itself.
+async fn running(database: &TestDatabase) -> usize {
+    let query = "SELECT count(*)::text AS text FROM pg_stat_activity
+        WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()";
+    texts(&database.url, query).await[0].parse().unwrap()
+}
+
+async fn wait_until_running(database: &TestDatabase, expected: usize) {
+    let began = Instant::now();
+    while running(database).await != expected {
+        assert!(began.elapsed() < Duration::from_secs(5), "{} statements run", running(database).await);
+    }
+}
+
+#[tokio::test]
+async fn statements_that_are_given_up_are_cancelled_through_a_pooler() {
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling { size: 20, ..Pooling::default() });
+    let app = TestApp::on_shared(&pgbouncer.url, &[], Arc::clone(&database)).await;
+    for _ in 0..5 {
+        let sleep = async |conn: &mut AsyncPgConnection| conn.batch_execute("SELECT pg_sleep(30)").await;
+        let callers: Vec<_> = (0..15)
+            .map(|_| {
+                let database = app.state.database.clone();
+                tokio::spawn(async move { database.write(sleep).await })
+            })
+            .collect();
+        wait_until_running(&database, 15).await;
+        for caller in callers {
+            caller.abort();
+            let _ = caller.await;
+        }
+        // They keep their places until the server is done with them.
+        wait_until_running(&database, 0).await;
+    }
+    let log = pgbouncer.log();
+    assert!(!log.contains("client unexpected eof"), "{log}");
+}
+
+#[tokio::test]
+async fn a_write_given_up_at_a_lock_never_takes_effect_through_a_pooler() {
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
+    let port = pgbouncer.url.split("127.0.0.1:").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+    let proxy = Proxy::to(port).await;
+    let flags = ["--database-work-timeout=2s", "--database-connect-timeout=2s"];
+    let app = TestApp::on_shared(&proxy.url(&pgbouncer.url), &flags, Arc::clone(&database)).await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let todo = ada.create("before").await;
+    let version = "SELECT title || ' ' || version AS text FROM todos";
+    for swallows in [false, true] {
+        let mut holder = database.connect().await;
+        holder.batch_execute("BEGIN; SELECT FROM todos FOR UPDATE").await.unwrap();
+        let update = ada.call("updateTodo", json!({ "id": todo["id"], "title": "after" }));
+        let watch = async {
+            wait_until_running(&database, 1).await;
+            // Neither the answer nor a cancel request gets through: the server's own limit has to end the wait.
+            proxy.black_hole(swallows);
+            wait_until_running(&database, 0).await;
+        };
+        let (answer, ()) = tokio::join!(update, watch);
+        assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
+        proxy.black_hole(false);
+        holder.batch_execute("COMMIT").await.unwrap();
+        wait_until_running(&database, 0).await;
+        assert_eq!(texts(&database.url, version).await, ["before 1"]);
+    }
+}
+
+#[tokio::test]
+async fn all_statements_have_limits_of_the_servers_own_through_a_pooler() {
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling { size: 1, ..Pooling::default() });
+    let flags = ["--database-work-timeout=5s"];
+    let app = TestApp::on_shared(&pgbouncer.url, &flags, Arc::clone(&database)).await;
+    let limit = "SELECT current_setting('statement_timeout') AS text";
+    #[derive(diesel::QueryableByName)]
+    struct Limit {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        text: String,
+    }
+    let find = async |conn: &mut AsyncPgConnection| diesel::sql_query(limit).get_result::<Limit>(conn).await;
+    for _ in 0..3 {
+        assert_eq!(app.state.database.read(find).await.unwrap().text, "4s");
+        assert_eq!(app.state.database.write(find).await.unwrap().text, "4s");
+        assert_eq!(app.state.database.write_idempotent(find).await.unwrap().text, "4s");
+        assert_eq!(app.state.database.transaction(find).await.unwrap().text, "4s");
+        let fail = async |conn: &mut AsyncPgConnection| conn.batch_execute("SELECT 1/0").await;
+        app.state.database.read(fail).await.unwrap_err();
+        app.state.database.write(fail).await.unwrap_err();
+    }
+    // Nothing of it stays behind for other clients of the pooler.
+    assert_eq!(texts(&pgbouncer.url, limit).await, ["0"]);
+}
+
+#[tokio::test]
+async fn sessions_end_with_a_word_to_the_pooler() {
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
+    let app = TestApp::on_shared(&pgbouncer.url, &[], database).await;
+    futures_util::future::join_all((0..5).map(async |n| app.register(&format!("user{n}@example.com")).await)).await;
+    app.stop().await;
+    let began = Instant::now();
+    while !pgbouncer.log().contains("client close request") {
+        assert!(began.elapsed() < Duration::from_secs(5), "{}", pgbouncer.log());
+        tokio::task::yield_now().await;
+    }
+    let log = pgbouncer.log();
+    assert!(!log.contains("client unexpected eof"), "{log}");
 }

@@ -1,12 +1,12 @@
 //! Reads from streaming replicas: users read their own writes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use serde_json::{Value, json};
 use todo_api::db::migrations;
 
-use crate::support::{OwnServer, PASSWORD, Standby, TestApp, TestDatabase, connector};
+use crate::support::{OwnServer, PASSWORD, Proxy, Standby, TestApp, TestDatabase, connector};
 
 const CREATE: &str = "mutation($title: String!) { createTodo(input: { title: $title }) { todo { id } } }";
 const TITLES: &str = "{ todos(first: 1) { nodes { title } } }";
@@ -145,4 +145,68 @@ async fn an_ended_session_is_refused_at_once_even_if_the_write_position_cannot_b
     assert_eq!(answer.code(), "INTERNAL_SERVER_ERROR");
     // A poll could take 0.7 s to notice; this process knows.
     assert_eq!(app.me(&ended).await.code(), "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn a_replica_that_vanishes_holds_no_read_for_long() {
+    let cluster = Cluster::start("").await;
+    let proxy = Proxy::to(cluster.standby.port).await;
+    let replicas = format!("--database-replica-urls={}", proxy.url(&cluster.standby.url));
+    let app = TestApp::on(&cluster.server.url(), &[&replicas], TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    for freezes in [false, true] {
+        cluster.wait_until_used(&app, &token).await;
+        if freezes {
+            proxy.freeze();
+        } else {
+            proxy.black_hole(true);
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) {
+            let began = Instant::now();
+            app.ask_as(&token, TITLES, Value::Null).await.data("todos");
+            assert!(began.elapsed() < Duration::from_millis(400), "{freezes}: {:?}", began.elapsed());
+        }
+        proxy.black_hole(false);
+    }
+    cluster.wait_until_used(&app, &token).await;
+}
+
+#[tokio::test]
+async fn a_heavy_read_is_left_to_its_replica() {
+    let cluster = Cluster::start("").await;
+    let app = cluster.app().await;
+    let token = app.register("ada@example.com").await.token();
+    cluster.wait_until_used(&app, &token).await;
+    let user_id = uuid::Uuid::nil();
+    let query = "SELECT pg_is_in_recovery() AS there FROM (SELECT pg_sleep(0.6)) AS slept";
+    #[derive(diesel::QueryableByName)]
+    struct Place {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        there: bool,
+    }
+    for _ in 0..3 {
+        let read = app.state.database.read_for(user_id, async |conn| {
+            diesel::sql_query(query).get_result::<Place>(conn).await
+        });
+        assert!(read.await.unwrap().there, "the primary served it");
+    }
+}
+
+#[tokio::test]
+async fn a_write_in_an_outage_waits_once_with_replicas() {
+    let cluster = Cluster::start("").await;
+    let proxy = Proxy::to(cluster.server.port()).await;
+    let replicas = format!("--database-replica-urls={}", cluster.standby.url);
+    let flags = [replicas.as_str(), "--database-connect-timeout=4s", "--database-work-timeout=2s"];
+    let url = proxy.url(&cluster.server.url());
+    let app = TestApp::on(&url, &flags, TestDatabase::empty().await).await;
+    let token = app.register("ada@example.com").await.token();
+    create(&app, &token, "before").await;
+    proxy.black_hole(true);
+    let began = Instant::now();
+    let answer = app.ask_as(&token, CREATE, json!({ "title": "after" })).await;
+    assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
+    // Silence for the work's limit, and then what is left for the position of a write that may have happened.
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
 }

@@ -44,7 +44,7 @@ pub(crate) struct PgBouncer {
     /// URL of the database through it.
     pub(crate) url: String,
     shell: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl PgBouncer {
@@ -76,7 +76,11 @@ impl PgBouncer {
             thread::sleep(Duration::from_millis(5));
         }
         let url = url.replacen(&format!(":{}/", server.get_ports()[0]), &format!(":{port}/"), 1);
-        Some(Self { url, shell, _dir: dir })
+        Some(Self { url, shell, dir })
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 }
 

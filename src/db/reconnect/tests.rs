@@ -60,7 +60,7 @@ impl Server {
             Answer::AcceptAfter(time) => sleep(time).await,
             Answer::AcceptAt(at) => tokio::time::sleep_until(at).await,
             Answer::Refuse => return Err(Error::Unavailable("refused".into())),
-            Answer::Crowded => return Err(Error::Unavailable("too many connections".into())),
+            Answer::Crowded => return Err(Error::Crowded("too many connections".into())),
             Answer::Silence => std::future::pending().await,
         }
         Ok(number)
@@ -91,13 +91,13 @@ async fn all_callers_share_one_probe_of_a_waking_server() {
     let callers = join_all((0..100).map(|_| reconnect.connect()));
     let probes = async {
         sleep(Duration::from_millis(7900)).await;
-        assert!(server.attempts() <= 3, "{} attempts on a waking server", server.attempts());
+        assert!(server.attempts() <= 1, "{} attempts on a waking server", server.attempts());
         assert_eq!(server.0.most.load(Ordering::Relaxed), 1);
     };
     let (connections, ()) = tokio::join!(callers, probes);
     assert!(connections.iter().all(Result::is_ok));
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
-    assert!(server.0.most.load(Ordering::Relaxed) <= CONCURRENCY);
+    assert!(server.0.most.load(Ordering::Relaxed) <= CONCURRENCY as usize);
     // The probe's own connection is one of theirs.
     assert!(server.attempts() <= 102);
 }
@@ -114,12 +114,31 @@ async fn a_far_server_is_not_taken_for_a_silent_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_login_gets_more_time_with_each_probe() {
-    let server = Server::new(&[], Answer::AcceptAfter(Duration::from_secs(5)));
+async fn a_slow_login_is_waited_for_by_one_attempt() {
+    let server = Server::new(&[], Answer::AcceptAfter(Duration::from_secs(14)));
     let began = Instant::now();
-    server.reconnect(PATIENCE).connect().await.unwrap();
-    assert_eq!(server.attempts(), 2);
-    assert_eq!(began.elapsed(), ATTEMPT_LIMIT + Duration::from_secs(5));
+    let reconnect = server.reconnect(PATIENCE);
+    let (connection, ()) = tokio::join!(reconnect.connect(), async {
+        sleep(ATTEMPT_LIMIT * 2).await;
+        assert!(reconnect.is_open(), "away until it answers");
+    });
+    connection.unwrap();
+    assert_eq!(server.attempts(), 1);
+    assert_eq!(began.elapsed(), Duration::from_secs(14));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_outlives_its_caller_and_serves_the_next() {
+    let slow = Answer::AcceptAfter(Duration::from_secs(8));
+    let server = Server::new(&[Answer::Accept, slow, slow], Answer::Refuse);
+    let reconnect = server.reconnect(PATIENCE);
+    reconnect.connect().await.unwrap();
+    for _ in 0..2 {
+        assert!(timeout(Duration::from_secs(1), reconnect.connect()).await.is_err());
+    }
+    sleep(Duration::from_secs(8)).await;
+    let found = [reconnect.connect().await.unwrap(), reconnect.connect().await.unwrap()];
+    assert_eq!((found[0] + found[1], server.attempts()), (2 + 3, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,11 +193,37 @@ async fn a_server_lost_in_silence_opens_the_breaker() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_free_connections_is_not_away() {
-    let server = Server::new(&[Answer::Accept], Answer::Crowded);
+    // Crowded at the first look, and later.
+    for answers in [&[][..], &[Answer::Accept]] {
+        let server = Server::new(answers, Answer::Crowded);
+        let reconnect = server.reconnect(PATIENCE);
+        if !answers.is_empty() {
+            reconnect.connect().await.unwrap();
+        }
+        let error = reconnect.connect().await.unwrap_err();
+        assert!(matches!(error, Error::Crowded(_)), "{error:?}");
+        assert!(reconnect.is_closed() && !reconnect.is_open());
+        assert_eq!(reconnect.reason(), "too many connections");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_callers_back_off_together_from_a_crowded_server() {
+    let server = Server::new(&[], Answer::Crowded);
     let reconnect = server.reconnect(PATIENCE);
+    let began = Instant::now();
+    let call = async || {
+        while began.elapsed() < Duration::from_secs(10) {
+            assert!(matches!(reconnect.connect().await, Err(Error::Crowded(_))));
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    join_all((0..100).map(|_| call())).await;
+    assert!((9..=25).contains(&server.attempts()), "{} attempts", server.attempts());
+    server.answers_from_now_on(Answer::Accept);
+    sleep(LONGEST_DELAY).await;
     reconnect.connect().await.unwrap();
-    assert!(reconnect.connect().await.unwrap_err().is_crowded());
-    assert!(reconnect.is_closed());
+    assert_eq!(reconnect.crowding(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,8 +275,45 @@ async fn a_probed_connection_that_no_caller_collects_is_closed() {
     assert!(!reconnect.is_closed());
     reconnect.closed_for(Duration::ZERO).await;
     reconnect.discard_unused();
-    assert!(reconnect.0.probe.lock().opened.is_some(), "fresh");
+    assert!(!reconnect.0.probe.lock().opened.is_empty(), "fresh");
     advance(FRESH).await;
     reconnect.discard_unused();
-    assert!(reconnect.0.probe.lock().opened.is_none());
+    assert!(reconnect.0.probe.lock().opened.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_away_is_rarely_asked_for_health_checks_alone() {
+    let server = Server::new(&[], Answer::Refuse);
+    let reconnect = server.reconnect(Duration::ZERO);
+    reconnect.connect().await.unwrap_err();
+    let check_for = async |seconds: u32| {
+        let before = server.attempts();
+        for _ in 0..seconds {
+            assert!(reconnect.is_open());
+            sleep(Duration::from_secs(1)).await;
+        }
+        server.attempts() - before
+    };
+    // The interest of the request ends first.
+    sleep(Duration::from_millis(1)).await;
+    assert!(check_for(30).await > 20);
+    let attempts = check_for(300).await;
+    assert!((10..=20).contains(&attempts), "{attempts} attempts");
+    // A request is no health check.
+    server.answers_from_now_on(Answer::Accept);
+    reconnect.connect().await.unwrap_err();
+    sleep(Duration::from_millis(1)).await;
+    reconnect.connect().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_reconnect_opens_nothing() {
+    let server = Server::new(&[], Answer::Accept);
+    let reconnect = server.reconnect(Duration::ZERO);
+    reconnect.close();
+    for _ in 0..3 {
+        reconnect.connect().await.unwrap_err();
+        sleep(LONGEST_DELAY).await;
+    }
+    assert_eq!(server.attempts(), 0);
 }
