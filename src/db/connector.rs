@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use diesel::sql_types::Bool;
 use diesel::QueryableByName;
+use diesel::sql_types::Bool;
 use diesel_async::AsyncPgConnection;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -153,7 +153,8 @@ impl Connector {
             let query = "SELECT EXISTS (SELECT FROM pg_settings
                 WHERE name = 'statement_timeout' AND source = 'client') AS kept";
             let find = diesel::sql_query(query).get_result::<Kept>(&mut session.connection);
-            let found = timeout(CHECK_LIMIT, find).await.map_err(|_| Error::timeout("beginning a session"))?;
+            let found =
+                timeout(CHECK_LIMIT, find).await.map_err(|_| Error::timeout("beginning a session"))?;
             let found = found.map_err(|error| Error::in_session(error, &session.wire))?;
             self.pooled.store(!found.kept, Ordering::Relaxed);
         }
@@ -262,7 +263,8 @@ async fn begin_on_socket(config: &Config, dir: &Path) -> Result<Session, Error> 
     config.ssl_mode(DriverSslMode::Disable);
     let path = socket_in(dir, config.get_ports().first().copied().unwrap_or(5432));
     let stream = UnixStream::connect(&path).await;
-    let stream = stream.map_err(|error| Error::Unavailable(format!("error connecting to server: {error}")))?;
+    let stream =
+        stream.map_err(|error| Error::Unavailable(format!("error connecting to server: {error}")))?;
     let wire = Wire::default();
     let connected = config.connect_raw(ObservedStream::plain(stream, wire.clone()), NoTls).await;
     let (client, connection) = connected.map_err(|error| Error::connecting(&error))?;

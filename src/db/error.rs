@@ -62,6 +62,9 @@ enum Meaning {
 /// PostgreSQL's function that finds a plan stale. The code alone is that of any unsupported feature.
 const FINDS_STALE_PLANS: &str = "RevalidateCachedQuery";
 
+/// PostgreSQL's files that read and write others. They have no code for some failures, such as an exhausted quota.
+const STORAGE: [&str; 5] = ["md.c", "fd.c", "slru.c", "buffile.c", "xlog.c"];
+
 /// Messages of PgBouncer while it has no connection to the server. Its errors have one code, and are always English.
 const POOLER_WAITS: [&str; 4] = [
     "query_wait_timeout",
@@ -91,7 +94,7 @@ impl Meaning {
     /// Classifies by the SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), as the server may
     /// speak any language.
     fn of(error: &ServerError) -> Self {
-        let ServerError { code, routine, message } = error;
+        let ServerError { code, routine, file, message } = error;
         match code.as_str() {
             "0A000" if routine == FINDS_STALE_PLANS => Self::StalePlan,
             // The prepared statement is not there, or is there already, or is another one.
@@ -106,6 +109,7 @@ impl Meaning {
             // before may have taken effect: Neon's commits wait for other machines, and a server that stops ends that wait.
             "25P03" | "25P04" | "40003" | "57P01" | "57P02" | "57P04" | "57P05" => Self::Lost,
             "55P03" => Self::Unavailable,
+            "XX000" if STORAGE.contains(&file.as_str()) => Self::Unavailable,
             code => match code.get(..2) {
                 Some("08") => Self::Lost,
                 // Insufficient resources, intervention by an operator, errors of the system.
@@ -245,12 +249,15 @@ mod tests {
     #[test]
     fn errors_are_classified_by_code_in_any_language() {
         let meaning = |code: &str, message: &str| {
-            Meaning::of(&ServerError { code: code.into(), routine: String::new(), message: message.into() })
+            Meaning::of(&ServerError { code: code.into(), message: message.into(), ..ServerError::default() })
         };
         for (codes, expected) in [
             (vec!["40001", "40P01", "25006"], Meaning::Refused),
             (vec!["26000", "42P05"], Meaning::LostStatement),
-            (vec!["08000", "08006", "57P01", "57P02", "57P04", "57P05", "25P03", "25P04", "40003"], Meaning::Lost),
+            (
+                vec!["08000", "08006", "57P01", "57P02", "57P04", "57P05", "25P03", "25P04", "40003"],
+                Meaning::Lost,
+            ),
             (vec!["53000", "53100", "53200", "53300", "53400", "55P03"], Meaning::Unavailable),
             (vec!["57000", "57014", "57P03", "58000", "58030", "58P01"], Meaning::Unavailable),
             (vec!["22012", "42601", "42P01", "0A000", "XX000", "P0001", "25P02", "", "5"], Meaning::Bug),
@@ -263,8 +270,16 @@ mod tests {
             code: "0A000".into(),
             routine: FINDS_STALE_PLANS.into(),
             message: "gecachter Plan darf den Ergebnistyp nicht ändern".into(),
+            ..ServerError::default()
         };
         assert_eq!(Meaning::of(&stale), Meaning::StalePlan);
+        let quota = ServerError {
+            code: "XX000".into(),
+            file: "md.c".into(),
+            message: "konnte Datei nicht erweitern: Disk quota exceeded".into(),
+            ..ServerError::default()
+        };
+        assert_eq!(Meaning::of(&quota), Meaning::Unavailable);
         // PgBouncer's errors.
         assert_eq!(meaning("08P01", "query_wait_timeout"), Meaning::Unavailable);
         assert_eq!(meaning("08P01", "server conn crashed?"), Meaning::Lost);

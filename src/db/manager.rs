@@ -60,16 +60,18 @@ impl Suspicion {
 }
 
 impl Connections {
-    pub(super) fn new(
-        reconnect: Reconnect<Session>,
-        connector: Connector,
-        settings: PoolSettings,
-    ) -> Self {
+    pub(super) fn new(reconnect: Reconnect<Session>, connector: Connector, settings: PoolSettings) -> Self {
         Self { reconnect, connector, settings, suspicion: Mutex::default() }
     }
 
     pub(super) fn close_idle(&self) {
         self.suspicion.lock().lost = Some(Instant::now());
+    }
+
+    /// True for a connection that idled when another one was lost.
+    pub(super) fn is_suspected_lost(&self, metrics: Metrics) -> bool {
+        let lost = self.suspicion.lock().lost;
+        lost.is_some_and(|at| at.elapsed() <= metrics.last_used())
     }
 
     pub(super) fn ping_idle(&self) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, Timeouts};
 use deadpool::{Runtime, Status};
 use diesel::QueryResult;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
@@ -218,7 +218,9 @@ impl ConnectionPool {
         if !(matches!(error, Error::StalePlan(_)) && self.connector.is_pooled()) {
             return match limits {
                 Some(first) => {
-                    let work = async |conn: &mut AsyncPgConnection| in_transaction(conn, Some(&first), work, || {}).await;
+                    let work = async |conn: &mut AsyncPgConnection| {
+                        in_transaction(conn, Some(&first), work, || {}).await
+                    };
                     self.run(deadline, limit, work).await
                 }
                 None => self.run(deadline, limit, work).await,
@@ -236,11 +238,15 @@ impl ConnectionPool {
         };
         let opened = timeout_at(deadline.at(), open).await;
         let lease = opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
-        let mut first = "DEALLOCATE ALL".to_owned();
-        if let Some(limits) = limits {
-            first = format!("{first}; {limits}");
-        }
-        self.run_on(lease, limit, async |conn| in_transaction(conn, Some(&first), work, || {}).await).await
+        let prepared_anew = async |conn: &mut AsyncPgConnection| {
+            // Waited for: PgBouncer forgets the statements when it sees the answer.
+            conn.batch_execute("DEALLOCATE ALL").await?;
+            work(conn).await
+        };
+        let work = async |conn: &mut AsyncPgConnection| {
+            in_transaction(conn, limits.as_deref(), prepared_anew, || {}).await
+        };
+        self.run_on(lease, limit, work).await
     }
 
     fn note_failure(&self, error: &Error) {
@@ -252,7 +258,11 @@ impl ConnectionPool {
         };
         self.metrics.database_failures.get(failure).inc();
         match error {
-            Error::Lost(_) => self.pool.manager().close_idle(),
+            Error::Lost(_) => {
+                let connections = self.pool.manager();
+                connections.close_idle();
+                self.pool.retain(|_, metrics| !connections.is_suspected_lost(metrics));
+            }
             Error::StalePlan(_) => self.pool.manager().close_stale(),
             _ => {}
         }

@@ -27,8 +27,8 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// First and longest delay of the back-off between failed attempts.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
-/// Delay, before its jitter, while only health checks ask: at least 15 seconds.
-const UNREQUESTED_DELAY: Duration = Duration::from_secs(30);
+/// Delay while only health checks ask, to which up to a quarter is added as jitter.
+const UNREQUESTED_DELAY: Duration = Duration::from_secs(15);
 /// Time for which probes go on after the last caller, such as a health check.
 const INTEREST: Duration = Duration::from_secs(30);
 /// Connections opened at once while the breaker is closed.
@@ -314,7 +314,7 @@ impl<T: Send + 'static> Shared<T> {
             sleep(jittered(*delay)).await;
             *delay = LONGEST_DELAY.min(*delay * 2);
         } else {
-            let _ = timeout(jittered(UNREQUESTED_DELAY), requested).await;
+            let _ = timeout(UNREQUESTED_DELAY.mul_f64(1.0 + fastrand::f64() / 4.0), requested).await;
             *delay = FIRST_DELAY;
         }
     }

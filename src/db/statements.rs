@@ -10,6 +10,9 @@ use tracing::{Level, Span, field};
 /// Target of spans that are for traces only, not for logs.
 pub(crate) const TARGET: &str = "todo_api::statements";
 
+/// Ends statements whose end nothing waits for, so that no span would end with it.
+pub(super) const PIPELINED: &str = " /* pipelined */";
+
 /// Has a connection's statements traced if traces are on.
 pub(super) fn instrumented(mut connection: AsyncPgConnection) -> AsyncPgConnection {
     if tracing::span_enabled!(target: TARGET, Level::INFO) {
@@ -30,7 +33,8 @@ impl Instrumentation for Statements {
         match event {
             // Statements outside a request would be traces of one span each.
             InstrumentationEvent::StartQuery { query, .. } if !Span::current().is_none() => {
-                self.span = Some(begin(&text(query)));
+                let text = text(query);
+                self.span = (!text.ends_with(PIPELINED)).then(|| begin(&text));
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 if let (Some(span), Some(error)) = (self.span.take(), error) {

@@ -3,22 +3,24 @@ use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
 use futures_util::FutureExt;
 
+use super::statements::PIPELINED;
+
 type Transactions = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 
-/// Does work in a transaction that begins with the statements `first`, and calls `on_done` before the commit.
+/// Does work in a transaction that begins with the statements `limits`, and calls `on_done` before the commit.
 ///
 /// Not `AsyncConnection::transaction`: that asks for a future that is `Send`, which no bound can say of an async
 /// closure's.
 pub(super) async fn in_transaction<R>(
     conn: &mut AsyncPgConnection,
-    first: Option<&str>,
+    limits: Option<&str>,
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     on_done: impl FnOnce(),
 ) -> QueryResult<R> {
     Transactions::begin_transaction(conn).await?;
     let result = async {
-        if let Some(statements) = first {
-            send_ahead(conn, statements);
+        if let Some(limits) = limits {
+            send_ahead(conn, limits);
         }
         work(conn).await
     };
@@ -55,5 +57,5 @@ pub(super) async fn in_limits<R>(
 /// others: the transaction is aborted.
 fn send_ahead(conn: &mut AsyncPgConnection, statements: &str) {
     // The first poll sends; the driver reads on when nothing waits for the answer.
-    let _ = conn.batch_execute(statements).now_or_never();
+    let _ = conn.batch_execute(&format!("{statements}{PIPELINED}")).now_or_never();
 }

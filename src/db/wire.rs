@@ -21,12 +21,14 @@ const ERROR_RESPONSE: u8 = b'E';
 const MAX_ERROR: usize = 64 << 10;
 
 /// The parts of a server's error that the driver drops, with the text by which it is recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerError {
     /// The SQLSTATE.
     pub(super) code: String,
     /// PostgreSQL's function that raised it; a pooler names none.
     pub(super) routine: String,
+    /// The file of that function.
+    pub(super) file: String,
     pub(super) message: String,
 }
 
@@ -76,7 +78,7 @@ fn parse_error(body: &[u8]) -> ServerError {
         let text = fields.find(|(first, _)| **first == kind).map(|(_, text)| text);
         String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
     };
-    ServerError { code: field(b'C'), routine: field(b'R'), message: field(b'M') }
+    ServerError { code: field(b'C'), routine: field(b'R'), file: field(b'F'), message: field(b'M') }
 }
 
 /// Finds the errors among the server's messages, in whatever pieces these arrive. Other messages are skipped by their
@@ -157,11 +159,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -260,15 +258,20 @@ mod tests {
             message(b'Z', b"I"),
             // A row whose contents look like an error's header.
             message(b'D', b"E\0\0\0\x08abcd"),
-            message(ERROR_RESPONSE, b"SFEHLER\0VERROR\0C55P03\0MSperre\0RProcSleep\0\0"),
+            message(ERROR_RESPONSE, b"SFEHLER\0VERROR\0C55P03\0MSperre\0Fproc.c\0RProcSleep\0\0"),
             message(b'2', b""),
             message(ERROR_RESPONSE, b"C57014\0Mabgebrochen\0\0"),
             message(b'Z', b"I"),
         ]
         .concat();
         let expected = [
-            ServerError { code: "55P03".into(), routine: "ProcSleep".into(), message: "Sperre".into() },
-            ServerError { code: "57014".into(), routine: String::new(), message: "abgebrochen".into() },
+            ServerError {
+                code: "55P03".into(),
+                routine: "ProcSleep".into(),
+                file: "proc.c".into(),
+                message: "Sperre".into(),
+            },
+            ServerError { code: "57014".into(), message: "abgebrochen".into(), ..ServerError::default() },
         ];
         assert_eq!(errors(&[&stream]), expected);
         let bytes: Vec<_> = stream.chunks(1).collect();

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use todo_api::db::{Connector, DatabaseUrl};
+use todo_api::db::{Connector, DatabaseUrl, Error};
 
-use crate::support::OwnServer;
+use crate::support::{OwnServer, TestApp, TestDatabase, texts};
 
 pub(crate) struct TlsServer {
     pub(crate) server: OwnServer,
@@ -105,4 +105,52 @@ async fn a_server_without_tls_is_refused_where_tls_is_required_and_used_where_it
     assert_eq!(connect("").await, Ok(()));
     assert_eq!(connect("sslmode=prefer").await, Ok(()));
     assert!(connect("sslmode=require").await.unwrap_err().contains("TLS"));
+}
+
+/// Judges errors by code and cancels a statement on connections of an app.
+async fn assert_observed(app: &TestApp, direct: &str) {
+    let raise = "DO $$ BEGIN RAISE EXCEPTION 'Alles kaputt' USING ERRCODE = '53200'; END $$";
+    let work = async |conn: &mut AsyncPgConnection| conn.batch_execute(raise).await;
+    let error = app.state.database.write(work).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    let database = app.state.database.clone();
+    let sleeping = tokio::spawn(async move {
+        database.write(async |conn| conn.batch_execute("SELECT pg_sleep(30)").await).await
+    });
+    let running = "SELECT count(*)::text AS text FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'";
+    let wait_for = async |count: &str| {
+        let began = std::time::Instant::now();
+        while texts(direct, running).await != [count] {
+            assert!(began.elapsed() < std::time::Duration::from_secs(5), "not {count}");
+        }
+    };
+    wait_for("1").await;
+    sleeping.abort();
+    wait_for("0").await;
+}
+
+#[tokio::test]
+async fn errors_are_judged_and_statements_cancelled_over_tls_and_over_a_unix_socket() {
+    let tls = TlsServer::start().await;
+    let parameters = format!("sslmode=require&sslrootcert={}", tls.authority.display());
+    let url = tls.server.url().replace("127.0.0.1", "localhost").replace("sslmode=disable", &parameters);
+    let app = TestApp::on(&url, &[], TestDatabase::empty().await).await;
+    assert_observed(&app, &url).await;
+
+    let server = OwnServer::start().await;
+    let path = server.dir.path().join(".s.PGSQL.5432");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let port = server.port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    let dir = server.dir.path().display().to_string().replace('/', "%2F");
+    let url = server.url().replace(&format!("127.0.0.1:{port}"), &format!("{dir}:5432"));
+    let app = TestApp::on(&url, &[], TestDatabase::empty().await).await;
+    assert_observed(&app, &server.url()).await;
 }

@@ -82,7 +82,8 @@ async fn a_server_that_speaks_german_is_understood() {
     let ada = Owner::new(&app, "ada@example.com").await;
     let todo = ada.create("a").await;
 
-    let unknown = async |conn: &mut AsyncPgConnection| diesel::sql_query("SELECT * FROM x").execute(conn).await;
+    let unknown =
+        async |conn: &mut AsyncPgConnection| diesel::sql_query("SELECT * FROM x").execute(conn).await;
     let message = database.write(unknown).await.unwrap_err().to_string();
     assert!(message.contains("existiert nicht"), "{message}");
 

@@ -245,7 +245,8 @@ async fn sessions_end_with_a_word_to_the_pooler() {
     let database = Arc::new(TestDatabase::new().await);
     let pgbouncer = PgBouncer::start(&database.url, Pooling::default());
     let app = TestApp::on_shared(&pgbouncer.url, &[], database).await;
-    futures_util::future::join_all((0..5).map(async |n| app.register(&format!("user{n}@example.com")).await)).await;
+    futures_util::future::join_all((0..5).map(async |n| app.register(&format!("user{n}@example.com")).await))
+        .await;
     app.stop().await;
     let began = Instant::now();
     while !pgbouncer.log().contains("client close request") {

@@ -186,9 +186,10 @@ async fn a_heavy_read_is_left_to_its_replica() {
         there: bool,
     }
     for _ in 0..3 {
-        let read = app.state.database.read_for(user_id, async |conn| {
-            diesel::sql_query(query).get_result::<Place>(conn).await
-        });
+        let read = app
+            .state
+            .database
+            .read_for(user_id, async |conn| diesel::sql_query(query).get_result::<Place>(conn).await);
         assert!(read.await.unwrap().there, "the primary served it");
     }
 }
