@@ -13,6 +13,7 @@ use tokio_postgres::config::{Host, SslMode as DriverSslMode, SslNegotiation, Tar
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::backoff::jittered;
 use super::limits::SessionLimits;
 use super::session::{Cancellation, ListeningConnection, Session, socket_in};
 use super::url::{DatabaseUrl, SslMode};
@@ -175,7 +176,7 @@ impl Connector {
                 return Err(error);
             }
             tracing::warn!(reason = error.reason(), "can't connect to the database; trying again");
-            sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            sleep(jittered(delay)).await;
             delay = LONGEST_DELAY.min(delay * 2);
         }
     }

@@ -9,6 +9,8 @@
 //! An attempt outlives its caller: a proxy in front of a waking database would log in all the same, and the next caller
 //! needs the connection.
 
+mod crowding;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use self::crowding::Crowding;
 use super::Error;
+use super::backoff::jittered;
 
 /// Time for which one opened connection shows that others can be opened, too.
 const FRESH: Duration = Duration::from_secs(30);
@@ -67,14 +71,6 @@ struct Probe<T> {
 enum Reason {
     Request,
     HealthCheck,
-}
-
-/// A server that takes no more connections: the back-off before the next attempt, of all callers together.
-#[derive(Debug, Default)]
-struct Crowding {
-    until: Option<Instant>,
-    delay: Duration,
-    reason: String,
 }
 
 #[derive(Debug)]
@@ -172,8 +168,7 @@ impl<T: Send + 'static> Reconnect<T> {
 
     /// Returns the server's words if it takes no more connections.
     pub(super) fn crowding(&self) -> Option<String> {
-        let crowding = self.0.crowding.lock();
-        crowding.until.map(|_| crowding.reason.clone())
+        self.0.crowding.lock().reason()
     }
 
     /// Stops opening connections.
@@ -230,7 +225,7 @@ async fn probe_until_answered<T: Send + 'static>(shared: Arc<Shared<T>>) {
             Ok(connection) => return shared.close(Some(connection)),
             // The server is there; callers wait for room.
             Err(Error::Crowded(reason)) => {
-                shared.note_crowding(reason);
+                shared.crowding.lock().note(shared.name, &reason);
                 return shared.close(None);
             }
             Err(error) => shared.open(&error.reason()),
@@ -252,12 +247,12 @@ impl<T: Send + 'static> Shared<T> {
         if !self.state.borrow().is_closed() {
             return None;
         }
-        if let Some(error) = self.wait_for_room() {
+        if let Err(error) = self.crowding.lock().admit() {
             return Some(Err(error));
         }
         match timeout(ATTEMPT_LIMIT, self.begin_attempt(permit)).await {
             Ok(Ok(Err(Error::Crowded(reason)))) => {
-                self.note_crowding(reason.clone());
+                self.crowding.lock().note(self.name, &reason);
                 return Some(Err(Error::Crowded(reason)));
             }
             Ok(Ok(Err(error))) => self.open(&error.reason()),
@@ -283,26 +278,6 @@ impl<T: Send + 'static> Shared<T> {
             }
         });
         answer
-    }
-
-    /// Returns an error while the server takes no more connections, except to one caller when the back-off has ended.
-    fn wait_for_room(&self) -> Option<Error> {
-        let mut crowding = self.crowding.lock();
-        let until = crowding.until?;
-        if Instant::now() < until {
-            return Some(Error::Crowded(crowding.reason.clone()));
-        }
-        crowding.until = Some(Instant::now() + crowding.delay);
-        None
-    }
-
-    fn note_crowding(&self, reason: String) {
-        let mut crowding = self.crowding.lock();
-        let delay = LONGEST_DELAY.min(FIRST_DELAY.max(crowding.delay * 2));
-        if crowding.until.is_none() {
-            tracing::warn!(reason, "{} takes no more connections; waiting for room", self.name);
-        }
-        *crowding = Crowding { until: Some(Instant::now() + jittered(delay)), delay, reason };
     }
 
     /// Waits between two probes. While only health checks ask, a request ends the wait.
@@ -376,11 +351,6 @@ impl<T: Send + 'static> Shared<T> {
             _ => Error::timeout("connecting"),
         }
     }
-}
-
-/// Jitter: processes that lost the server together do not come back together.
-fn jittered(delay: Duration) -> Duration {
-    delay.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Replicas {
 
 struct Replica {
     pool: ConnectionPool,
-    /// One connection for questions, so that reads can't keep it busy.
+    /// A pool of one connection for questions, so that reads can't keep it busy.
     watch: ConnectionPool,
     progress: Mutex<Progress>,
     asking: Mutex<Option<AbortOnDropHandle<()>>>,

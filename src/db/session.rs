@@ -51,7 +51,7 @@ pub(super) struct Session {
 pub struct ListeningConnection {
     /// The connection, for further statements.
     pub connection: AsyncPgConnection,
-    /// Its notifications.
+    /// Notifications of the channels that it listens on.
     pub notifications: Notifications,
 }
 

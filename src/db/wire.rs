@@ -81,7 +81,7 @@ fn parse_error(body: &[u8]) -> ServerError {
     ServerError { code: field(b'C'), routine: field(b'R'), file: field(b'F'), message: field(b'M') }
 }
 
-/// Finds the errors among the server's messages, in whatever pieces these arrive. Other messages are skipped by their
+/// Finds the errors among the server's messages, which arrive in pieces of any length. Skips other messages by their
 /// length.
 #[derive(Debug, Default)]
 struct Framer {
@@ -211,7 +211,7 @@ impl MakeTlsConnect<Socket> for Observing<MakeRustlsConnect> {
     }
 }
 
-/// For a session without TLS, which the driver takes for one that begins with TLS at once: it lets nothing but TLS be put
+/// A session without TLS, which the driver takes for one that begins with TLS at once: it lets nothing but TLS be put
 /// between itself and its socket.
 impl MakeTlsConnect<Socket> for Observing<NoTls> {
     type Stream = ObservedStream<Socket>;

@@ -131,7 +131,7 @@ async fn the_database_is_listened_to_only_while_somebody_listens() {
 async fn a_socket_of_nobody_needs_no_listener() {
     let app = TestApp::start().await;
     let mut client = Client::ready(&app, json!({})).await;
-    // Neither does an operation on it that is no subscription, nor a refused one.
+    // Nor do a query on it and a subscription that is refused.
     client.subscribe("query", "{ __typename }").await;
     assert_eq!(client.receive().await["type"], "next");
     assert_eq!(client.receive().await["type"], "complete");

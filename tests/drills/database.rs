@@ -143,3 +143,34 @@ async fn a_server_without_free_connections_is_waited_for() {
     drop(others);
     app.me(&token).await.data("me");
 }
+
+#[tokio::test]
+async fn connections_lost_in_silence_are_given_up_together() {
+    const CONNECTIONS: usize = 6;
+    let server = OwnServer::start().await;
+    let proxy = Proxy::to(server.port()).await;
+    let app = TestApp::on(&proxy.url(&server.url()), &[], TestDatabase::empty().await).await;
+    let run = async |database: todo_api::db::Database, statement: &'static str| {
+        database.write(async |conn| conn.batch_execute(statement).await).await
+    };
+    let database = || app.state.database.clone();
+    let open = (0..CONNECTIONS).map(|_| run(database(), "SELECT pg_sleep(0.3)"));
+    for opened in futures_util::future::join_all(open).await {
+        opened.unwrap();
+    }
+    assert_eq!(app.state.database.status().available, CONNECTIONS);
+    proxy.lose_packets();
+    let began = Instant::now();
+    // One after the other, each on a silent connection of its own.
+    let requests = (0..CONNECTIONS).map(async |n| {
+        tokio::time::sleep(Duration::from_millis(600) * u32::try_from(n).unwrap()).await;
+        let result = run(database(), "SELECT 1").await;
+        assert!(matches!(result, Err(Error::Lost(_))), "{result:?}");
+        began.elapsed()
+    });
+    let ends = futures_util::future::join_all(requests).await;
+    let first = ends.iter().min().unwrap();
+    let last = ends.iter().max().unwrap();
+    assert!(*last < Duration::from_secs(7) && *last - *first < Duration::from_secs(1), "{ends:?}");
+    assert_eq!(app.state.database.status().available, 0);
+}
