@@ -101,10 +101,8 @@ impl Meaning {
             "26000" | "42P05" => Self::LostStatement,
             "08P01" if message.contains("bind message supplies") => Self::LostStatement,
             "08P01" if POOLER_WAITS.iter().any(|text| message.contains(text)) => Self::Unavailable,
-            // A deadlock, or a serialization failure.
-            "40P01" | "40001" => Self::Refused,
-            // A connection to a former primary; a new connection may lead to the present one.
-            "25006" => Self::Refused,
+            // A deadlock; a serialization failure; a former primary, where a new connection may lead to the present one.
+            "40P01" | "40001" | "25006" => Self::Refused,
             // The session ended: while idle, while idle in a transaction, by an administrator, in a crash. A commit just
             // before may have taken effect: Neon's commits wait for other machines, and a server that stops ends that wait.
             "25P03" | "25P04" | "40003" | "57P01" | "57P02" | "57P04" | "57P05" => Self::Lost,

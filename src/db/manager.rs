@@ -82,21 +82,22 @@ impl Connections {
         self.suspicion.lock().stale = Some(Instant::now());
     }
 
-    async fn open(&self) -> Result<Session, Error> {
+    async fn open(&self) -> Result<Box<Session>, Error> {
         let mut session = self.reconnect.connect().await?;
         if session.connection.is_broken() {
             return Err(Error::Lost("closed before its first use".into()));
         }
         self.connector.check_limits(&mut session).await?;
-        Ok(session)
+        Ok(Box::new(session))
     }
 }
 
 impl Manager for Connections {
-    type Type = Session;
+    // Boxed, so that the futures of requests hold a pointer.
+    type Type = Box<Session>;
     type Error = Error;
 
-    async fn create(&self) -> Result<Session, Error> {
+    async fn create(&self) -> Result<Box<Session>, Error> {
         // Boxed: opening is rare, and its state would be part of the future of every request.
         Box::pin(async {
             match self.open().await {
@@ -108,7 +109,7 @@ impl Manager for Connections {
         .await
     }
 
-    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, session: &mut Box<Session>, metrics: &Metrics) -> RecycleResult<Error> {
         let connection = &mut session.connection;
         if connection.is_broken() {
             return Err(RecycleError::message("closed or inside a transaction"));

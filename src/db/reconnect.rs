@@ -211,14 +211,13 @@ async fn probe_until_answered<T: Send + 'static>(shared: Arc<Shared<T>>) {
         }
         let attempt = (shared.connect)();
         tokio::pin!(attempt);
-        let answer = match timeout(ATTEMPT_LIMIT, &mut attempt).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // Something may be waking up behind a proxy that has taken the connection. Where packets are lost the
-                // attempt ends by `TCP_CONNECT_LIMIT` or `tcp_user_timeout`.
-                shared.open("no answer");
-                attempt.await
-            }
+        let answer = if let Ok(answer) = timeout(ATTEMPT_LIMIT, &mut attempt).await {
+            answer
+        } else {
+            // Something may be waking up behind a proxy that has taken the connection. Where packets are lost the
+            // attempt ends by `TCP_CONNECT_LIMIT` or `tcp_user_timeout`.
+            shared.open("no answer");
+            attempt.await
         };
         drop(permits);
         match answer {
