@@ -7,6 +7,7 @@
 //!
 //! Inside: `database` → `replicas` → `pool` → `manager` → `reconnect` and `connector` → `session`, `url` and `tls`.
 
+mod adoption;
 mod backoff;
 mod connector;
 mod database;

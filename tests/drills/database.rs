@@ -171,6 +171,7 @@ async fn connections_lost_in_silence_are_given_up_together() {
     let ends = futures_util::future::join_all(requests).await;
     let first = ends.iter().min().unwrap();
     let last = ends.iter().max().unwrap();
-    assert!(*last < Duration::from_secs(7) && *last - *first < Duration::from_secs(1), "{ends:?}");
+    assert!(*last < Duration::from_secs(7), "{ends:?}");
+    assert!(last.saturating_sub(*first) < Duration::from_secs(1), "{ends:?}");
     assert_eq!(app.state.database.status().available, 0);
 }

@@ -216,16 +216,17 @@ async fn a_write_given_up_at_a_lock_never_takes_effect_through_a_pooler() {
 
 #[tokio::test]
 async fn all_statements_have_limits_of_the_servers_own_through_a_pooler() {
-    let database = Arc::new(TestDatabase::new().await);
-    let pgbouncer = PgBouncer::start(&database.url, Pooling { size: 1, ..Pooling::default() });
-    let flags = ["--database-work-timeout=5s"];
-    let app = TestApp::on_shared(&pgbouncer.url, &flags, Arc::clone(&database)).await;
-    let limit = "SELECT current_setting('statement_timeout') AS text";
     #[derive(diesel::QueryableByName)]
     struct Limit {
         #[diesel(sql_type = diesel::sql_types::Text)]
         text: String,
     }
+
+    let database = Arc::new(TestDatabase::new().await);
+    let pgbouncer = PgBouncer::start(&database.url, Pooling { size: 1, ..Pooling::default() });
+    let flags = ["--database-work-timeout=5s"];
+    let app = TestApp::on_shared(&pgbouncer.url, &flags, Arc::clone(&database)).await;
+    let limit = "SELECT current_setting('statement_timeout') AS text";
     let find = async |conn: &mut AsyncPgConnection| diesel::sql_query(limit).get_result::<Limit>(conn).await;
     for _ in 0..3 {
         assert_eq!(app.state.database.read(find).await.unwrap().text, "4s");

@@ -174,17 +174,18 @@ async fn a_replica_that_vanishes_holds_no_read_for_long() {
 
 #[tokio::test]
 async fn a_heavy_read_is_left_to_its_replica() {
+    #[derive(diesel::QueryableByName)]
+    struct Place {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        there: bool,
+    }
+
     let cluster = Cluster::start("").await;
     let app = cluster.app().await;
     let token = app.register("ada@example.com").await.token();
     cluster.wait_until_used(&app, &token).await;
     let user_id = uuid::Uuid::nil();
     let query = "SELECT pg_is_in_recovery() AS there FROM (SELECT pg_sleep(0.6)) AS slept";
-    #[derive(diesel::QueryableByName)]
-    struct Place {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        there: bool,
-    }
     for _ in 0..3 {
         let read = app
             .state
