@@ -11,6 +11,7 @@ use crate::config::{AppEnv, AuthSettings, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
+use crate::db::requirements::{self, Judgement};
 use crate::db::{Connector, Connectors, DatabaseUrl, migrations};
 use crate::graphql::{self, Engine, TrustedDocuments};
 use crate::state::AppState;
@@ -93,26 +94,46 @@ pub async fn serve_until<E: Executor>(
     state.database.close();
 }
 
-/// Runs pending migrations if `MIGRATE_ON_START` is on, and fails if one is still missing.
+/// Stops on a database that the service can't work on, with the fix. Runs pending migrations if `MIGRATE_ON_START` is
+/// on, and fails if one is still missing.
 async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<()> {
     let connector = &backend.direct_connector(config)?;
+    let has_direct_setting = !backend.is_embedded() && config.database.unparsed_urls().1.is_some();
+    let setting = if has_direct_setting { "DATABASE_DIRECT_URL" } else { "DATABASE_URL" };
+    let opened = connector.connect_patiently().await;
+    let mut conn = opened
+        .map_err(|error| anyhow!("{setting}: {error}\nTo find the cause and its fix: todo-api doctor"))?;
+    let judgements = requirements::judge(&mut conn).await.context(setting)?;
+    drop(conn);
+    requirements::require(&judgements, requirements::MIGRATIONS).context(setting)?;
+    if !has_direct_setting {
+        requirements::require(&judgements, requirements::REQUESTS).context(setting)?;
+    }
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
-        for name in migrations::run(connector).await? {
+        for name in migrations::run(connector).await.context(setting)? {
             tracing::info!("ran migration {name}");
         }
+    } else {
+        require_migrations(connector, &judgements).await?;
+    }
+    if has_direct_setting { backend.require_for_requests(config).await } else { Ok(()) }
+}
+
+/// Fails if a migration is pending.
+async fn require_migrations(connector: &Connector, judgements: &[Judgement]) -> anyhow::Result<()> {
+    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
+    let pending: Vec<_> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
+    if pending.is_empty() {
         return Ok(());
     }
-    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
-    let pending: Vec<_> = status.into_iter().filter(|migration| !migration.applied).map(|m| m.name).collect();
-    if !pending.is_empty() {
-        bail!(
-            "the database lacks {} migration(s): {}\nRun them with: todo-api migrate run\n\
+    let found = format!("the database lacks {} migration(s): {}", pending.len(), pending.join(", "));
+    match requirements::obstacle(judgements, &pending) {
+        Some(obstacle) => bail!("{found}\n{obstacle}"),
+        None => bail!(
+            "{found}\nRun them with: todo-api migrate run\n\
              or set MIGRATE_ON_START=true to have the service run them when it starts.",
-            pending.len(),
-            pending.join(", "),
-        );
+        ),
     }
-    Ok(())
 }
 
 /// Builds the keys of `JWT_KEY_FILES` and `JWT_SECRET`, in this order of preference. Without either, development
@@ -199,6 +220,21 @@ impl Backend {
             _ => Self::connect_to(self.url(), config),
         };
         connector.map(Connector::lasting)
+    }
+
+    /// Checks `DATABASE_URL` where migrations go another way. A pooler that is down is no reason to stop: requests wait
+    /// for it.
+    async fn require_for_requests(&self, config: &Config) -> anyhow::Result<()> {
+        match Self::connect_to(self.url(), config)?.connect().await {
+            Ok(mut conn) => {
+                let judgements = requirements::judge(&mut conn).await.context("DATABASE_URL")?;
+                requirements::require(&judgements, requirements::REQUESTS).context("DATABASE_URL")
+            }
+            Err(error) => {
+                tracing::warn!(reason = error.reason(), "DATABASE_URL does not answer");
+                Ok(())
+            }
+        }
     }
 
     fn connect_to(url: &DatabaseUrl, config: &Config) -> anyhow::Result<Connector> {

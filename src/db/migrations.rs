@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use diesel::Connection;
+use anyhow::{Context, anyhow, bail};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::BigInt;
@@ -12,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::time::timeout;
 
-use super::{Connector, Error};
+use super::{Connector, Error, requirements};
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -34,9 +33,12 @@ pub struct MigrationStatus {
 /// A connection for diesel's migrations, which block; used on threads that may.
 pub(super) type Harness = AsyncConnectionWrapper<AsyncPgConnection>;
 
-/// Runs the pending migrations and returns their names.
+/// Runs the pending migrations and returns their names; fails with the fix if the database or the role is not fit for
+/// them.
 pub async fn run(connector: &Connector) -> anyhow::Result<Vec<String>> {
-    locked(connector, |harness| {
+    let mut connection = lock(connector).await?;
+    require_no_obstacle(&mut connection).await?;
+    on_thread(connection, |harness| {
         let versions = harness.run_pending_migrations(MIGRATIONS).map_err(boxed)?;
         versions.iter().map(name_of).collect()
     })
@@ -85,7 +87,11 @@ pub async fn redo(connector: &Connector) -> anyhow::Result<Option<String>> {
 /// Only reads, so that a start works with a role that may not create tables.
 pub async fn status(connector: &Connector) -> anyhow::Result<Vec<MigrationStatus>> {
     let mut connection = connector.connect_patiently().await?;
-    let applied = timeout(LOCK_LIMIT, applied_versions(&mut connection)).await;
+    status_of(&mut connection).await
+}
+
+async fn status_of(connection: &mut AsyncPgConnection) -> anyhow::Result<Vec<MigrationStatus>> {
+    let applied = timeout(LOCK_LIMIT, applied_versions(connection)).await;
     let applied = applied.context("the list of migrations is locked")??;
     let all = all()?;
     let status = |migration: &dyn Migration<Pg>| MigrationStatus {
@@ -122,18 +128,32 @@ async fn applied_versions(connection: &mut AsyncPgConnection) -> Result<Vec<Stri
     Ok(versions.load(connection).await?)
 }
 
-/// Does work on a connection that holds the lock.
+/// Fails if something is in the way of pending migrations.
+async fn require_no_obstacle(connection: &mut AsyncPgConnection) -> anyhow::Result<()> {
+    let status = status_of(connection).await?;
+    let pending: Vec<_> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let judgements = requirements::judge(connection).await?;
+    match requirements::obstacle(&judgements, &pending) {
+        Some(obstacle) if obstacle.status == requirements::Status::Error => bail!("{obstacle}"),
+        _ => Ok(()),
+    }
+}
+
+/// Does work on a connection that holds the lock; closing the connection frees it.
 async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
-    let connection = lock(connector).await?;
-    tokio::task::spawn_blocking(move || work(&mut Harness::from(connection))).await?
+    on_thread(lock(connector).await?, work).await
 }
 
-/// Opens a connection that holds the lock; closing it frees the lock.
-pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnection> {
+/// Opens a connection that holds the lock, if the database is fit for migrations.
+async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnection> {
     let mut connection = connector.connect_patiently().await?;
+    requirements::require(&requirements::judge(&mut connection).await?, requirements::MIGRATIONS)?;
     let limit = LOCK_LIMIT.as_millis();
     // The role's limit is for requests; a change of a large table may take much longer.
     connection.batch_execute(&format!("SET lock_timeout = {limit}; SET statement_timeout = 0")).await?;
@@ -144,6 +164,14 @@ pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnect
         .map_err(Error::from)
         .context("another process is running migrations")?;
     Ok(connection)
+}
+
+async fn on_thread<R: Send + 'static>(
+    connection: AsyncPgConnection,
+    work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
+) -> anyhow::Result<R> {
+    // The harness blocks its thread.
+    tokio::task::spawn_blocking(move || work(&mut Harness::new(connection))).await?
 }
 
 fn all() -> anyhow::Result<Vec<Box<dyn Migration<Pg>>>> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{OwnServer, Page, Service, TestDatabase, connector};
+use crate::support::{Login, OwnServer, Page, RefusingProxy, Service, TestDatabase, connector};
 use crate::tls::TlsServer;
 
 #[tokio::test]
@@ -19,8 +19,12 @@ async fn a_sound_database_has_notes_at_most() {
         "pooler",
         "prepared statements",
         "clock",
+        "writes",
+        "encoding",
+        "search_path",
         "server version",
         "pool size",
+        "messages",
         "migrations",
     ] {
         page.finding("ok", name);
@@ -72,6 +76,152 @@ async fn what_keeps_connections_from_being_opened_is_named() {
 }
 
 #[tokio::test]
+async fn what_a_server_refuses_a_login_for_is_named_with_the_line_that_allows_it() {
+    let server = OwnServer::start().await;
+    server.sql("CREATE ROLE app NOLOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0").await;
+    server.sql("CREATE DATABASE todos ALLOW_CONNECTIONS false").await;
+    server.sql("REVOKE CONNECT ON DATABASE todos FROM PUBLIC").await;
+    let (_, rest) = server.url().split_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let url = format!("postgresql://app:hunter2@{}", rest.replace("/todo_api", "/todos"));
+    for line in [
+        "ALTER DATABASE \"todos\" ALLOW_CONNECTIONS true;",
+        "ALTER ROLE \"app\" LOGIN;",
+        "ALTER ROLE \"app\" CONNECTION LIMIT -1;",
+        "GRANT CONNECT ON DATABASE \"todos\" TO \"app\";",
+    ] {
+        Page::of(&url, &[]).assert(2, "error", "connection", &[line, "SQLSTATE="]);
+        server.sql(line).await;
+    }
+    Page::of(&url, &[]).finding("ok", "connection");
+}
+
+#[tokio::test]
+async fn a_server_whose_connections_are_all_taken_is_named_with_ways_to_free_some() {
+    let mut server = OwnServer::start().await;
+    server.sql("ALTER SYSTEM SET max_connections = 8").await;
+    server.start_again().await;
+    server.sql("CREATE ROLE app LOGIN PASSWORD 'hunter2'").await;
+    let (_, rest) = server.url().split_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let url = format!("postgresql://app:hunter2@{rest}");
+    let mut taken = Vec::new();
+    while let Ok(conn) = connector(&url).connect().await {
+        taken.push(conn);
+    }
+    let page = Page::of(&url, &[]);
+    page.assert(
+        2,
+        "error",
+        "connection",
+        &["max_connections", "pooler", "DATABASE_POOL_SIZE", "pg_stat_activity"],
+    );
+    taken.truncate(1);
+    let settings = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_POOL_OVERFLOW", "2")];
+    let page = Page::of(&url, &settings);
+    page.assert(2, "warning", "pool size", &["by app (todo-api)"]);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_next_login_is_looked_at_with_a_warning() {
+    let database = TestDatabase::new().await;
+    let (_, rest) = database.url.split_once("127.0.0.1:").unwrap();
+    let (port, _) = rest.split_once('/').unwrap();
+    let refuse = || Login::Refuse("53300", "sorry, too many clients already".into());
+    let proxy = RefusingProxy::start(vec![refuse(), refuse()], Login::Pass(port.parse().unwrap()));
+    let url = database.url.replace(&format!(":{port}/"), &format!(":{}/", proxy.address.port()));
+    let page = Page::of(&url, &[]);
+    page.assert(1, "warning", "connection", &["opened after", "too many clients", "max_connections"]);
+    page.finding("ok", "migrations");
+}
+
+#[test]
+fn what_neons_proxy_refuses_is_named_with_the_line_that_fixes_it() {
+    for (text, part) in [
+        ("Control plane request failed: endpoint is disabled", "\"disabled\":false"),
+        ("Control plane request failed: endpoint cannot be found", "there is no endpoint ep-x"),
+        ("This IP address 192.0.2.7 is not allowed to connect to this endpoint.", "IP Allow"),
+        ("Your account or project has exceeded the compute time quota.", "Billing"),
+        ("PROJECT_UNDER_MAINTENANCE", "wait some minutes"),
+    ] {
+        let proxy = RefusingProxy::refusing("XX000", text);
+        let url = neon_url(proxy.address.port(), "");
+        Page::of(&url, &[]).assert(2, "error", "connection", &[text, part]);
+    }
+}
+
+fn neon_url(port: u16, parameters: &str) -> String {
+    let host = "ep-x-pooler.c-2.aws.neon.tech";
+    format!("postgres://u:hunter2@{host}:{port}/db?hostaddr=127.0.0.1&sslmode=disable{parameters}")
+}
+
+#[tokio::test]
+async fn a_slow_wake_is_not_blamed_on_channel_binding() {
+    let database = TestDatabase::new().await;
+    let (login, rest) = database.url.split_once("@127.0.0.1:").unwrap();
+    let (port, rest) = rest.split_once('/').unwrap();
+    let url_to = |port: u16| {
+        let rest = format!("{rest}&hostaddr=127.0.0.1&channel_binding=require");
+        format!("{login}@ep-x-pooler.c-2.aws.neon.tech:{port}/{rest}")
+    };
+    let server = Login::Pass(port.parse().unwrap());
+    let settings = [("DATABASE_CONNECT_TIMEOUT", "400ms")];
+    // Without TLS nothing can be bound: the server answers, at last, that it can't.
+    let proxy = RefusingProxy::start(vec![Login::Ignore, Login::Ignore], server.clone());
+    let page = Page::of(&url_to(proxy.address.port()), &settings);
+    page.assert(2, "error", "connection", &["remove channel_binding=require"]);
+    assert!(!page.finding("error", "connection").contains("12897"));
+
+    let proxy = RefusingProxy::start(vec![Login::Ignore, Login::Ignore], server.clone());
+    let url = url_to(proxy.address.port()).replace("&channel_binding=require", "");
+    let page = Page::of(&url, &settings);
+    page.assert(1, "warning", "connection", &["opened after", "timed out", "DATABASE_CONNECT_TIMEOUT=60s"]);
+    page.finding("ok", "migrations");
+
+    let busy = Login::Refuse("XX000", "Couldn't connect to compute node".into());
+    let proxy = RefusingProxy::start(vec![busy], server);
+    let url = url_to(proxy.address.port()).replace("&channel_binding=require", "");
+    Page::of(&url, &[]).finding("note", "connection");
+}
+
+#[tokio::test]
+async fn a_direct_url_that_is_refused_is_named_by_its_setting() {
+    let database = TestDatabase::new().await;
+    let (login, rest) = database.url.rsplit_once('@').unwrap();
+    let (user, _) = login.rsplit_once(':').unwrap();
+    let nobody_listens = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let directory = tempfile::TempDir::new().unwrap();
+    let missing = directory.path().join("ca.pem");
+    for (direct, parts) in [
+        (
+            format!("postgres://u:hunter2@{nobody_listens}/db"),
+            &["refused", "in DATABASE_DIRECT_URL: start the server"][..],
+        ),
+        (
+            "postgres://u:hunter2@no-such-host.invalid/db".into(),
+            &["in DATABASE_DIRECT_URL: correct the host no-such-host.invalid"],
+        ),
+        (format!("{user}:wrong@{rest}"), &["give DATABASE_DIRECT_URL the password of DATABASE_URL"]),
+        (
+            format!("{login}@{}", rest.replace("todo_test", "no_such")),
+            &["in DATABASE_DIRECT_URL:", "CREATE DATABASE"],
+        ),
+        (
+            format!(
+                "{}&sslrootcert={}",
+                database.url.replace("sslmode=disable", "sslmode=require"),
+                missing.display()
+            ),
+            &["in DATABASE_DIRECT_URL: put the certificate", "ca.pem"],
+        ),
+    ] {
+        let mut command = Service::command();
+        command.env("DATABASE_URL", &database.url).env("DATABASE_DIRECT_URL", direct).arg("doctor");
+        let page = Page::from(&Service::run(&mut command), &database.url);
+        page.assert(2, "error", "direct", parts);
+        assert_eq!(page.text.matches("error  ").count(), 1, "one cause, one finding:\n{}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_is_given_up() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://u:hunter2@{}/db", silent.local_addr().unwrap());
@@ -117,8 +267,22 @@ async fn a_certificate_that_nobody_trusts_is_named() {
     };
     let page = Page::of(&url("localhost", &tls.other_authority), &[]);
     page.assert(2, "error", "connection", &["certificate", "sslrootcert="]);
+    assert!(page.finding("error", "connection").contains("other.pem holds another authority"));
     let page = Page::of(&url("127.0.0.1", &tls.authority), &[]);
     page.assert(2, "error", "connection", &["certificate", "name"]);
+    for (name, text) in
+        [("missing.pem", None), ("empty.pem", Some("")), ("text.pem", Some("not a certificate"))]
+    {
+        let path = tls.authority.with_file_name(name);
+        text.map_or(Ok(()), |text| std::fs::write(&path, text)).unwrap();
+        let page = Page::of(&url("localhost", &path), &[]);
+        page.assert(
+            2,
+            "error",
+            "connection",
+            &[path.to_str().unwrap(), "put the certificate of the authority", "PEM"],
+        );
+    }
     let page = Page::of(&tls.server.url(), &[]);
     page.assert(2, "error", "connection", &["no encryption", "sslmode=require"]);
     let page = Page::of(&url("localhost", &tls.authority), &[]);

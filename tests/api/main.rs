@@ -34,7 +34,7 @@ mod operators;
 mod persisted;
 mod profile;
 mod request_log;
-mod restore;
+mod requirements;
 mod schema;
 mod search;
 mod sessions;

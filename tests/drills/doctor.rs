@@ -1,6 +1,8 @@
-//! `todo-api doctor` on URLs that lead through PgBouncer.
+//! `todo-api doctor` on URLs that lead through PgBouncer or to a standby.
 
-use crate::support::{Page, PgBouncer, Pooling, Service, TestDatabase, Version};
+use crate::support::{
+    OwnServer, Page, PgBouncer, Pooling, Service, Standby, TestDatabase, Version, connector,
+};
 
 #[tokio::test]
 async fn a_pooler_is_recognised_with_the_direct_route_past_it() {
@@ -42,4 +44,27 @@ async fn a_pooler_that_loses_prepared_statements_is_an_error() {
     let pgbouncer = PgBouncer::start(&database.url, Pooling { version: Version::Old, ..Pooling::default() });
     let page = Page::of(&pgbouncer.url, &[]);
     page.assert(2, "error", "prepared statements", &["lost", "1.21", "max_prepared_statements"]);
+}
+
+#[tokio::test]
+async fn a_standby_is_refused_by_the_start_and_by_doctor() {
+    let primary = OwnServer::start().await;
+    todo_api::db::migrations::run(&connector(&primary.url())).await.unwrap();
+    let standby = Standby::of(&primary, "").await;
+    let page = Page::of(&standby.url, &[]);
+    page.assert(2, "error", "writes", &["is a standby", "URL of the primary", "DATABASE_REPLICA_URLS"]);
+    page.finding("ok", "migrations");
+    let dir = tempfile::TempDir::new().unwrap();
+    for arguments in [&[][..], &["--migrate-on-start", "true"], &["migrate", "run"], &["migrate", "revert"]] {
+        let mut command = Service::command();
+        command.env("TODO_DATA_DIR", dir.path()).env("DATABASE_URL", &standby.url).args(arguments);
+        let output = Service::run(&mut command);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("the server is a standby") && message.contains("fix: "), "{message}");
+    }
+    standby.sql("SELECT pg_promote()").await;
+    let mut command = Service::command();
+    command.env("TODO_DATA_DIR", dir.path()).env("DATABASE_URL", &standby.url);
+    Service::start_command(&mut command).stop();
 }

@@ -22,7 +22,7 @@ const RULES: [Rule; 15] = [
     ("host", Note, is_ip_address,
         "{host} is an IP address: TLS sends no server name (SNI), and the certificate must be issued for that address",
         "use the server's name as host, and hostaddr={host} if needed"),
-    ("host", Warning, |url| looks_like_neon(url) && !is_neon_host(&host_of(url)),
+    ("host", Warning, |url| looks_like_neon(url) && !is_neon_host(url),
         "{host} does not look like a host of Neon", "copy it from Neon's console: ep-NAME[-pooler].REGION.aws.neon.tech"),
     ("host", Fine, is_neon_pooler, "{host}, Neon's pooler", ""),
     ("host", Fine, |_| true, "{host}", ""),
@@ -49,15 +49,28 @@ pub(super) fn check(url: &DatabaseUrl, report: &mut Report) {
     }
 }
 
-/// Replaces the placeholders of a text by parts of the URL.
+/// Replaces the placeholders of a text by parts of the URL: `{role}` and `{db}` are quoted for SQL.
 pub(super) fn fill(text: &str, url: &DatabaseUrl) -> String {
-    text.replace("{host}", &host_of(url))
-        .replace("{user}", url.config().get_user().unwrap_or_default())
-        .replace("{database}", url.config().get_dbname().unwrap_or_default())
+    let user = url.config().get_user().unwrap_or_default();
+    // As the server does.
+    let database = url.config().get_dbname().unwrap_or(user);
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let host = host_of(url);
+    let first_label = host.split('.').next().unwrap_or_default();
+    let endpoint = first_label.trim_end_matches("-pooler");
+    let shown = spelling::url_for_service(url);
+    text.replace("{host}", &host)
+        .replace("{port}", &ports(url).first().map(u16::to_string).unwrap_or_default())
+        .replace("{user}", user)
+        .replace("{role}", &quoted(user))
+        .replace("{database}", database)
+        .replace("{db}", &quoted(database))
+        .replace("{endpoint}", endpoint)
+        .replace("{authority}", &authority(url).unwrap_or_default())
+        .replace("{pooled}", &shown.replacen(first_label, &format!("{endpoint}-pooler"), 1))
         .replace("{unpooled}", &spelling::url_for_service(&url.clone().without_neon_pooler()))
 }
 
-/// Returns the first host, unresolved.
 /// Parts of a URL that tell the route to a database.
 #[derive(PartialEq)]
 pub(super) struct Endpoint<'a> {
@@ -70,16 +83,21 @@ pub(super) struct Endpoint<'a> {
 
 pub(super) fn endpoint(url: &DatabaseUrl) -> Endpoint<'_> {
     let config = url.config();
-    let ports = if config.get_ports().is_empty() { vec![5432] } else { config.get_ports().to_vec() };
     Endpoint {
         hosts: config.get_hosts(),
         addresses: config.get_hostaddrs(),
-        ports,
+        ports: ports(url),
         user: config.get_user(),
         database: config.get_dbname(),
     }
 }
 
+fn ports(url: &DatabaseUrl) -> Vec<u16> {
+    let given = url.config().get_ports();
+    if given.is_empty() { vec![5432] } else { given.to_vec() }
+}
+
+/// Returns the first host, unresolved.
 pub(super) fn host_of(url: &DatabaseUrl) -> String {
     match url.config().get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),
@@ -87,6 +105,14 @@ pub(super) fn host_of(url: &DatabaseUrl) -> String {
         Some(Host::Unix(path)) => path.display().to_string(),
         None => url.config().get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
     }
+}
+
+pub(super) fn has_same_user(a: &DatabaseUrl, b: &DatabaseUrl) -> bool {
+    a.config().get_user() == b.config().get_user()
+}
+
+pub(super) fn has_same_password(a: &DatabaseUrl, b: &DatabaseUrl) -> bool {
+    a.config().get_password() == b.config().get_password()
 }
 
 pub(super) fn is_ip_address(url: &DatabaseUrl) -> bool {
@@ -105,8 +131,21 @@ fn has_no_tls(url: &DatabaseUrl) -> bool {
     url.ssl_mode() == SslMode::Disable
 }
 
-fn is_neon_host(host: &str) -> bool {
+pub(super) fn is_neon_host(url: &DatabaseUrl) -> bool {
+    let host = host_of(url);
     host.starts_with("ep-") && host.ends_with(".neon.tech")
+}
+
+/// True if the URL names a file of certificate authorities.
+pub(super) fn has_authority(url: &DatabaseUrl) -> bool {
+    authority(url).is_some()
+}
+
+fn authority(url: &DatabaseUrl) -> Option<String> {
+    let (_, parameters) = url.without_password();
+    let file = |(key, value): &(&str, &str)| *key == "sslrootcert" && *value != "system";
+    let (_, path) = parameters.into_iter().rfind(file)?;
+    Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
 /// True if the URL seems to be meant for Neon, even if its host is wrong.

@@ -4,6 +4,7 @@
 
 mod address;
 mod causes;
+mod connection;
 mod report;
 mod server;
 mod spelling;
@@ -11,7 +12,7 @@ mod spelling;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use diesel_async::AsyncPgConnection;
 use secrecy::{ExposeSecret, SecretString};
@@ -23,14 +24,17 @@ use super::print;
 use crate::config::{Config, DatabaseSettings, secret};
 use crate::data_dir::DataDir;
 use crate::db::pooler::{self, Route};
-use crate::db::{Connector, DatabaseUrl, migrations};
+use crate::db::{Connector, DatabaseUrl, migrations, refusal, requirements};
 
 /// Time limits: for everything, for one connection and for one check.
 const LIMIT: Duration = Duration::from_secs(35);
 const CONNECT_LIMIT: Duration = Duration::from_secs(18);
 const CHECK_LIMIT: Duration = Duration::from_secs(8);
-/// A first connection that takes this much more than three times the second one has woken the database up.
-const WAKE_UP: Duration = Duration::from_millis(500);
+
+const REFUSAL_LIMIT: Duration = Duration::from_secs(3);
+
+/// The driver's words for an error that the server sent.
+const REFUSED: &str = "db error: ";
 
 const SET_DIRECT_URL: &str =
     "DATABASE_DIRECT_URL=\"postgresql://user:$PASSWORD@host/database\", the URL of PostgreSQL itself";
@@ -63,7 +67,9 @@ pub(super) async fn doctor(config: &Config, command: Command) -> anyhow::Result<
     let mut report = Report::default();
     if let Some((url, direct)) = read_urls(config, command.url.as_ref(), &mut report) {
         let deadline = Instant::now() + LIMIT;
-        let examination = Examination { settings: &config.database, deadline, url, direct };
+        let has_direct_setting = command.url.is_none() && config.database.unparsed_urls().1.is_some();
+        let examination =
+            Examination { settings: &config.database, deadline, url, direct, has_direct_setting };
         examination.run(&mut report).await;
     }
     print(&if command.json { format!("{:#}\n", report.json()) } else { report.text() });
@@ -102,6 +108,8 @@ struct Examination<'a> {
     url: DatabaseUrl,
     /// The URL without a pooler.
     direct: DatabaseUrl,
+    /// True if the URL without a pooler is that of `DATABASE_DIRECT_URL`.
+    has_direct_setting: bool,
 }
 
 impl Examination<'_> {
@@ -110,13 +118,7 @@ impl Examination<'_> {
         report.service_url = Some(spelling::url_for_service(url));
         report.diesel_cli_url = Some(spelling::url_for_libpq(direct));
         address::check(url, report);
-        let mut conn = match self.connect_twice(report).await.map_err(|error| describe(&error)) {
-            Ok(conn) => conn,
-            Err(error) => {
-                let fix = self.fix_for_connection(&error).await;
-                return report.add("connection", Severity::Error, error, fix);
-            }
-        };
+        let Some(mut conn) = self.connect(report).await else { return };
         let is_pooled = match self.limited(self.check_pooler(report)).await {
             Ok(is_pooled) => is_pooled,
             Err(error) => {
@@ -128,9 +130,12 @@ impl Examination<'_> {
         let pool = self.settings.pool();
         let checked = self.limited(server::check(&mut conn, url.is_local(), is_pooled, pool, report)).await;
         add_failure(report, "server", checked, url);
-        if self.has_bypass() {
+        if self.has_bypass() || !address::has_same_password(url, direct) {
             let checked = self.limited(self.check_direct(&mut conn, report)).await;
-            add_failure(report, "direct", checked, direct);
+            if let Err(error) = checked {
+                let found = format!("{} does not work: {error}", self.direct_name());
+                return report.add("direct", Severity::Error, found, self.fix_for_direct(&error));
+            }
         }
         drop(conn);
         let checked = self.limited(self.check_migrations(report)).await;
@@ -142,39 +147,18 @@ impl Examination<'_> {
         address::endpoint(&self.url) != address::endpoint(&self.direct)
     }
 
-    /// Opens two connections in a row, the first of which may have to wake the database up.
-    async fn connect_twice(&self, report: &mut Report) -> anyhow::Result<AsyncPgConnection> {
-        let began = Instant::now();
-        let conn = self.open(&self.url).await?;
-        let first = began.elapsed();
-        self.open(&self.url).await.context("the second one failed")?;
-        let second = began.elapsed().saturating_sub(first);
-        let found = format!("opened in {} ms, a second one in {} ms", first.as_millis(), second.as_millis());
-        if first > second * 3 + WAKE_UP {
-            let limit = humantime::format_duration(self.settings.connect_timeout());
-            let fix = format!("keep DATABASE_CONNECT_TIMEOUT ({limit}) well above that");
-            report.add("connection", Severity::Note, found + ": the database had to wake up", fix);
-        } else {
-            report.add("connection", Severity::Fine, found, "");
-        }
-        Ok(conn)
+    fn direct_name(&self) -> &'static str {
+        if self.has_direct_setting { "DATABASE_DIRECT_URL" } else { "DATABASE_URL without -pooler" }
     }
 
-    /// Returns the fix for a failed connection; tries the direct host if Neon's pooler may be the cause.
-    async fn fix_for_connection(&self, error: &str) -> String {
+    /// Returns the fix for a failure of the direct URL where the other one works.
+    fn fix_for_direct(&self, error: &str) -> String {
         let Self { url, direct, .. } = self;
-        let is_suspect = address::is_neon_pooler(url) && address::requires_channel_binding(url);
-        if !is_suspect || !error.contains("timed out") {
-            return causes::fix(error, url);
+        let is_login = error.contains("SQLSTATE=28P01") || error.contains("password authentication failed");
+        if is_login && address::has_same_user(url, direct) && !address::has_same_password(url, direct) {
+            return "give DATABASE_DIRECT_URL the password of DATABASE_URL, which works".into();
         }
-        match self.open(direct).await.map_err(|error| describe(&error)) {
-            Ok(_) => format!(
-                "the direct host answers: the pooled one with channel_binding=require does not wake a suspended compute \
-                 (neondatabase/neon#12897); leave channel_binding out, or DATABASE_URL=\"{}\"",
-                spelling::url_for_service(direct)
-            ),
-            Err(error) => format!("the direct host fails, too ({error}): {}", causes::fix(&error, direct)),
-        }
+        format!("in {}: {}", self.direct_name(), causes::fix(error, direct))
     }
 
     /// Probes for a pooler in transaction mode; returns true if there is one.
@@ -218,12 +202,16 @@ impl Examination<'_> {
 
     async fn check_migrations(&self, report: &mut Report) -> anyhow::Result<()> {
         let connector = self.connector(&self.direct)?;
+        let judgements = requirements::judge(&mut connector.connect().await?).await?;
         let status = migrations::status(&connector).await.context("cannot be read")?;
         let unknown = migrations::unknown(&connector).await.context("cannot be read")?;
         let pending: Vec<_> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
         let (severity, found, fix) = if !pending.is_empty() {
             let found = format!("{} pending: {}", pending.len(), pending.join(", "));
-            (Severity::Error, found, "todo-api migrate run, or MIGRATE_ON_START=true")
+            let obstacle = requirements::obstacle(&judgements, &pending);
+            let found = obstacle.map_or(found.clone(), |one| format!("{found}\nin the way: {}", one.found));
+            let fix = obstacle.and_then(|one| one.fix.as_deref());
+            (Severity::Error, found, fix.unwrap_or("todo-api migrate run, or MIGRATE_ON_START=true"))
         } else if !unknown.is_empty() {
             let found = format!("{} unknown to this version: {}", unknown.len(), unknown.join(", "));
             (Severity::Note, found, "upgrade todo-api, unless an upgrade is in progress")
@@ -235,11 +223,27 @@ impl Examination<'_> {
     }
 
     async fn open(&self, url: &DatabaseUrl) -> anyhow::Result<AsyncPgConnection> {
-        Ok(self.connector(url)?.connect().await?)
+        self.open_within(url, CONNECT_LIMIT).await
+    }
+
+    /// Opens a connection; the error ends in the SQLSTATE of a refusal.
+    async fn open_within(&self, url: &DatabaseUrl, limit: Duration) -> anyhow::Result<AsyncPgConnection> {
+        let error = match self.connector_within(url, limit)?.connect().await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => format!("{error:#}"),
+        };
+        // Neon's proxy gives all of them the same one.
+        let has_code = error.contains(REFUSED) && !address::is_neon_host(url);
+        let code = if has_code { refusal::sqlstate(url, self.remaining(REFUSAL_LIMIT)).await } else { None };
+        bail!(causes::with_sqlstate(error, code))
     }
 
     fn connector(&self, url: &DatabaseUrl) -> anyhow::Result<Connector> {
-        Connector::new(url, self.remaining(self.settings.connect_timeout().min(CONNECT_LIMIT)))
+        self.connector_within(url, CONNECT_LIMIT)
+    }
+
+    fn connector_within(&self, url: &DatabaseUrl, limit: Duration) -> anyhow::Result<Connector> {
+        Connector::new(url, self.remaining(self.settings.connect_timeout().min(limit)))
     }
 
     async fn limited<T>(&self, check: impl Future<Output = anyhow::Result<T>>) -> Result<T, String> {
@@ -264,5 +268,7 @@ fn add_failure(report: &mut Report, name: &str, checked: Result<(), String>, url
 
 /// Returns the part of an error that says what happened.
 fn describe(error: &anyhow::Error) -> String {
-    format!("{error:#}").replace("the database is unavailable: ", "").replace("db error: ", "")
+    ["the database is unavailable: ", REFUSED, "DATABASE_URL: "]
+        .iter()
+        .fold(format!("{error:#}"), |text, noise| text.replace(noise, ""))
 }
