@@ -105,10 +105,8 @@ async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<
         .map_err(|error| anyhow!("{setting}: {error}\nTo find the cause and its fix: todo-api doctor"))?;
     let judgements = requirements::judge(&mut conn).await.context(setting)?;
     drop(conn);
-    requirements::require(&judgements, requirements::MIGRATIONS).context(setting)?;
-    if !has_direct_setting {
-        requirements::require(&judgements, requirements::REQUESTS).context(setting)?;
-    }
+    let requests = if has_direct_setting { &[] } else { requirements::REQUESTS };
+    requirements::require(&judgements, &[requirements::MIGRATIONS, requests].concat()).context(setting)?;
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
         for name in migrations::run(connector).await.context(setting)? {
             tracing::info!("ran migration {name}");

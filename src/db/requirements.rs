@@ -19,7 +19,9 @@ const TABLES: &str = "refresh_tokens, revoked_sessions, security_events, session
 /// Judgements that matter to a connection for requests.
 pub const REQUESTS: &[&str] = &["writes", "encoding", "search_path", "role"];
 /// Judgements that matter to a connection for migrations.
-pub const MIGRATIONS: &[&str] = &["writes", "encoding", "search_path", "migration table"];
+pub const MIGRATIONS: &[&str] = &["writes", "encoding", "search_path", MIGRATION_TABLE];
+/// Judgement on reading the list of migrations, which is there only if it is missed.
+pub const MIGRATION_TABLE: &str = "migration table";
 /// Judgement that matters if migrations are pending.
 const PENDING: &str = "migrations";
 /// Judgement that matters if the migration that creates the table `users` is pending.

@@ -39,14 +39,16 @@ WITH names AS (
         (SELECT array_agg(attname::text) @> '{email,hashed_password}' FROM pg_attribute
             WHERE attrelid = to_regclass('users') AND attnum > 0 AND NOT attisdropped) AS are_users_original
 ), rules AS (
-    SELECT rules.* FROM names, path, tables, facts, (SELECT * FROM settings WHERE name = 'default_transaction_read_only') AS read_only,
+    SELECT rules.* FROM names, path, tables, facts,
+    (SELECT setting AS state, alter_it AS alter_state, is_of_url AS is_state_of_url FROM settings
+        WHERE name = 'default_transaction_read_only') AS read_only,
     LATERAL (VALUES
     (1, 'writes', pg_is_in_recovery(), 'error', 'the server is a standby, which refuses every write',
         'use the URL of the primary; this server may be one of DATABASE_REPLICA_URLS'),
-    (2, 'writes', read_only.setting = 'on' AND read_only.is_of_url, 'error', 'the URL makes every transaction read-only',
+    (2, 'writes', state = 'on' AND is_state_of_url, 'error', 'the URL makes every transaction read-only',
         'remove default_transaction_read_only from options in the URL'),
-    (3, 'writes', read_only.setting = 'on', 'error', 'transactions are read-only (default_transaction_read_only = on)',
-        format('BEGIN READ WRITE; %s SET default_transaction_read_only = off; COMMIT;', read_only.alter_it)),
+    (3, 'writes', state = 'on', 'error', 'transactions are read-only (default_transaction_read_only = on)',
+        format('BEGIN READ WRITE; %s SET default_transaction_read_only = off; COMMIT;', alter_state)),
     (4, 'writes', true, 'ok', 'are accepted', NULL),
     (5, 'encoding', encoding <> 'UTF8', 'error', format('the database %s is in %s, which cannot store every text', database, encoding),
         format('CREATE DATABASE %s ENCODING ''UTF8'' TEMPLATE template0 LC_COLLATE ''C'' LC_CTYPE ''%s'' OWNER %s;'

@@ -68,6 +68,13 @@ fn fix_for(url: &str, name: &str) -> String {
     fix
 }
 
+/// Undoes the settings of roles and databases.
+async fn reset(admin: &str, setting: &str) {
+    for owner in ["ROLE app", "DATABASE todos", "ROLE app IN DATABASE todos", "ROLE ALL"] {
+        sql(admin, &format!("BEGIN READ WRITE; ALTER {owner} RESET {setting}; COMMIT")).await;
+    }
+}
+
 async fn server_with_app() -> OwnServer {
     let server = OwnServer::start().await;
     server.sql("CREATE ROLE app LOGIN PASSWORD 'hunter2'").await;
@@ -90,6 +97,7 @@ async fn transactions_that_are_read_only_by_default() {
         assert!(fix.contains(expected), "{fix}");
         sql(&admin, &fix).await;
         assert_eq!(finding(&url, "writes"), ("ok".into(), String::new()), "{setting}");
+        reset(&admin, "default_transaction_read_only").await;
     }
     let of_url = format!("{url}&options=-c%20default_transaction_read_only%3Don");
     assert!(fix_for(&of_url, "writes").contains("options in the URL"));
@@ -119,6 +127,7 @@ async fn a_search_path_that_leads_nowhere() {
         assert!(fix.contains(expected), "{setting}: {fix}");
         sql(&admin, &fix).await;
         assert_eq!(finding(&url, "search_path").0, "ok", "{setting}");
+        reset(&admin, "search_path").await;
     }
     let of_url = format!("{url}&options=-c%20search_path%3Dnowhere");
     assert!(fix_for(&of_url, "search_path").contains("options in the URL"));
@@ -174,7 +183,7 @@ async fn rights_that_the_role_lacks() {
         ),
         ("", "role", "GRANT SELECT, INSERT, UPDATE, DELETE ON"),
         (
-            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO app",
+            "REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public FROM app",
             "role",
             "GRANT SELECT, INSERT, UPDATE, DELETE ON",
         ),

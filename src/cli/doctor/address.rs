@@ -107,6 +107,11 @@ pub(super) fn host_of(url: &DatabaseUrl) -> String {
     }
 }
 
+/// True if the URLs differ in nothing.
+pub(super) fn is_same(a: &DatabaseUrl, b: &DatabaseUrl) -> bool {
+    a.without_password() == b.without_password() && has_same_password(a, b)
+}
+
 pub(super) fn has_same_user(a: &DatabaseUrl, b: &DatabaseUrl) -> bool {
     a.config().get_user() == b.config().get_user()
 }

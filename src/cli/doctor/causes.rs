@@ -11,7 +11,7 @@ type Cause = (fn(&DatabaseUrl) -> bool, &'static str, &'static str);
 
 /// The first row that fits counts.
 #[rustfmt::skip] // A table is easier to read with a row on one or two lines.
-const CAUSES: [Cause; 53] = [
+const CAUSES: [Cause; 52] = [
     // The URL's files.
     (any, "sslrootcert=system", "install this system's certificate authorities (package ca-certificates), or sslrootcert=/path/to/ca.pem"),
     (any, "sslrootcert: ",
@@ -57,7 +57,7 @@ const CAUSES: [Cause; 53] = [
         "check that PostgreSQL runs behind PgBouncer, whose log names the cause"),
     // TLS.
     (any, "channel binding", "remove channel_binding=require: the server, or a pooler such as PgBouncer in front of it, does not support it"),
-    (has_authority, "certificate & unknownissuer",
+    (has_authority, "certificate & unknownissuer|badsignature",
         "sslrootcert={authority} holds another authority: put the certificate of the one that signed the server's there"),
     (any, "certificate & unknownissuer",
         "trust the authority that signed it: sslrootcert=/path/to/ca.pem in the URL (sslrootcert=system for the system's)"),
@@ -77,9 +77,8 @@ const CAUSES: [Cause; 53] = [
     (any, "not permitted to log in", "ALTER ROLE {role} LOGIN;"),
     (any, "role \" & does not exist", "use an existing one, or create it: CREATE ROLE {role} LOGIN PASSWORD '...';"),
     (any, "sqlstate=28000", "ALTER ROLE {role} LOGIN; if the role does not exist: CREATE ROLE {role} LOGIN PASSWORD '...';"),
-    (any, "sqlstate=3d000|database \" & does not exist",
+    (any, "sqlstate=3d000|database \"\" does not exist",
         "use an existing one (psql -l), or create it: CREATE DATABASE {db} ENCODING 'UTF8' TEMPLATE template0;"),
-    (any, "permission denied & __diesel", "GRANT SELECT ON __diesel_schema_migrations TO {role};"),
     (any, "sqlstate=42501|permission denied for database", "GRANT CONNECT ON DATABASE {db} TO {role};"),
     (any, "sqlstate=55000|not currently accepting connections", "ALTER DATABASE {db} ALLOW_CONNECTIONS true;"),
     (any, "conversion between & not supported",

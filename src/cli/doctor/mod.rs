@@ -18,7 +18,7 @@ use diesel_async::AsyncPgConnection;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
-use self::report::{Report, Severity};
+use self::report::{Finding, Report, Severity};
 use self::spelling::FORM;
 use super::print;
 use crate::config::{Config, DatabaseSettings, secret};
@@ -130,7 +130,7 @@ impl Examination<'_> {
         let pool = self.settings.pool();
         let checked = self.limited(server::check(&mut conn, url.is_local(), is_pooled, pool, report)).await;
         add_failure(report, "server", checked, url);
-        if self.has_bypass() || !address::has_same_password(url, direct) {
+        if !address::is_same(url, direct) {
             let checked = self.limited(self.check_direct(&mut conn, report)).await;
             if let Err(error) = checked {
                 let found = format!("{} does not work: {error}", self.direct_name());
@@ -203,6 +203,10 @@ impl Examination<'_> {
     async fn check_migrations(&self, report: &mut Report) -> anyhow::Result<()> {
         let connector = self.connector(&self.direct)?;
         let judgements = requirements::judge(&mut connector.connect().await?).await?;
+        if let Some(missed) = judgements.iter().find(|one| one.name == requirements::MIGRATION_TABLE) {
+            report.findings.push(Finding { name: "migrations".into(), ..missed.clone().into() });
+            return Ok(());
+        }
         let status = migrations::status(&connector).await.context("cannot be read")?;
         let unknown = migrations::unknown(&connector).await.context("cannot be read")?;
         let pending: Vec<_> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
