@@ -24,13 +24,19 @@ WITH names AS (
         coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'public'), false) AS has_public
     FROM settings WHERE name = 'search_path'
 ), tables AS (
-    SELECT string_agg(DISTINCT name, ', ') FILTER (WHERE NOT has_table_privilege(id, privilege)) AS closed,
-        string_agg(privilege || ' on ' || name, ', ') FILTER (WHERE NOT has_table_privilege(id, privilege)) AS lacks,
-        string_agg(DISTINCT name, ', ') FILTER (WHERE NOT pg_has_role(relowner, 'USAGE')) AS foreign_tables,
-        min('"' || replace(pg_get_userbyid(relowner), '"', '""') || '"') FILTER (WHERE NOT pg_has_role(relowner, 'USAGE')) AS owner
-    FROM unnest(string_to_array($1, ', ')) AS name, to_regclass(name) AS id, pg_class,
-        unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
-    WHERE pg_class.oid = id
+    SELECT string_agg(DISTINCT address, ', ') FILTER (WHERE is_denied) AS closed,
+        string_agg(privilege || ' on ' || name, ', ') FILTER (WHERE is_denied) AS lacks,
+        string_agg(DISTINCT name, ', ') FILTER (WHERE is_foreign) AS foreign_tables,
+        min('"' || replace(owner, '"', '""') || '"') FILTER (WHERE is_foreign) AS owner
+    FROM (
+        SELECT name, privilege, NOT has_table_privilege(id, privilege) AS is_denied, NOT pg_has_role(relowner, 'USAGE') AS is_foreign,
+            pg_get_userbyid(relowner)::text AS owner,
+            -- Others' sessions may have another search_path.
+            CASE relnamespace::regnamespace::text WHEN 'public' THEN name ELSE relnamespace::regnamespace || '.' || name END AS address
+        FROM unnest(string_to_array($1, ', ')) AS name, to_regclass(name) AS id, pg_class,
+            unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
+        WHERE pg_class.oid = id
+    ) AS privileges
 ), facts AS (
     SELECT current_setting('server_encoding') AS encoding,
         -- Locales of the system exist for an encoding; C exists for all.
@@ -72,7 +78,7 @@ WITH names AS (
         format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;', closed, role)),
     (14, 'migration table', NOT has_table_privilege(to_regclass('__diesel_schema_migrations'), 'SELECT'), 'error',
         format('%s may not read the list of migrations', role),
-        format('GRANT SELECT ON __diesel_schema_migrations TO %s;', role)),
+        format('GRANT SELECT ON %s__diesel_schema_migrations TO %s;', CASE WHEN schema <> 'public' THEN format('"%s".', schema) END, role)),
     (15, 'table users', are_users_original, 'error', 'the table users of the original system is there',
         'todo-api migrate adopt'),
     (16, 'table users', to_regclass('users') IS NOT NULL, 'error', 'another application''s table users is there',

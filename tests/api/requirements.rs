@@ -222,6 +222,25 @@ async fn rights_that_the_role_lacks() {
 }
 
 #[tokio::test]
+async fn rights_on_tables_in_a_schema_that_only_the_role_looks_into() {
+    let server = server_with_app().await;
+    server.sql("CREATE DATABASE others").await;
+    let (admin, url) = (url_of(&server, "others"), url_of_app(&server, "others"));
+    sql(&admin, "CREATE SCHEMA \"To do\"; GRANT USAGE ON SCHEMA \"To do\" TO app").await;
+    migrations::run(&connector(&format!("{admin}&options=-c%20search_path%3D%22To%5C%20do%22")))
+        .await
+        .unwrap();
+    sql(&admin, "ALTER ROLE app SET search_path = \"To do\"").await;
+    for name in ["role", "migrations"] {
+        let (status, fix) = finding(&url, name);
+        assert!(status == "error" && fix.contains("ON \"To do\"."), "{fix}");
+        sql(&admin, &fix).await;
+    }
+    let (mut command, _dir) = command(&url, &[]);
+    Service::start_command(&mut command).stop();
+}
+
+#[tokio::test]
 async fn a_role_for_requests_needs_no_rights_of_the_one_for_migrations() {
     let server = server_with_app().await;
     server.sql("CREATE DATABASE others").await;

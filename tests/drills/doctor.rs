@@ -1,7 +1,8 @@
 //! `todo-api doctor` on URLs that lead through PgBouncer or to a standby.
 
 use crate::support::{
-    OwnServer, Page, PgBouncer, Pooling, Service, Standby, TestDatabase, Version, connector,
+    Login, OwnServer, Page, PgBouncer, Pooling, RefusingProxy, Service, Standby, TestDatabase, Version,
+    connector,
 };
 
 #[tokio::test]
@@ -67,4 +68,26 @@ async fn a_standby_is_refused_by_the_start_and_by_doctor() {
     let mut command = Service::command();
     command.env("TODO_DATA_DIR", dir.path()).env("DATABASE_URL", &standby.url);
     Service::start_command(&mut command).stop();
+}
+
+#[tokio::test]
+async fn a_pooled_host_that_never_answers_is_told_from_the_direct_one() {
+    let database = TestDatabase::new().await;
+    let proxy = RefusingProxy::start(Vec::new(), Login::Ignore);
+    let pooled = format!(
+        "postgres://u:hunter2@ep-x-pooler.c-2.aws.neon.tech:{}/db?hostaddr=127.0.0.1&sslmode=disable&channel_binding=require",
+        proxy.address.port()
+    );
+    let mut command = Service::command();
+    command.env("DATABASE_URL", &pooled).env("DATABASE_DIRECT_URL", &database.url).arg("doctor");
+    command.env("DATABASE_CONNECT_TIMEOUT", "2s");
+    let began = std::time::Instant::now();
+    let page = Page::from(&Service::run(&mut command), &pooled);
+    page.assert(
+        2,
+        "error",
+        "connection",
+        &["timed out", "the direct URL answers", "neondatabase/neon#12897"],
+    );
+    assert!((20..40).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
