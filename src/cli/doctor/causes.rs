@@ -1,6 +1,8 @@
 //! Known causes of failed connections, by SQLSTATE, and by text where there is none: Neon's proxy and PgBouncer use one
 //! SQLSTATE for everything, and TLS and the network have none.
 
+use std::time::Duration;
+
 use super::address::{fill, has_authority, is_ip_address, is_neon_host, is_neon_pooler};
 use crate::db::{DatabaseUrl, pooler};
 
@@ -11,7 +13,7 @@ type Cause = (fn(&DatabaseUrl) -> bool, &'static str, &'static str);
 
 /// The first row that fits counts.
 #[rustfmt::skip] // A table is easier to read with a row on one or two lines.
-const CAUSES: [Cause; 52] = [
+const CAUSES: [Cause; 53] = [
     // The URL's files.
     (any, "sslrootcert=system", "install this system's certificate authorities (package ca-certificates), or sslrootcert=/path/to/ca.pem"),
     (any, "sslrootcert: ",
@@ -53,8 +55,6 @@ const CAUSES: [Cause; 52] = [
     (any, "no more connections allowed", "raise max_client_conn in pgbouncer.ini, or run fewer processes"),
     (any, "no such database", "add {database} to [databases] in pgbouncer.ini"),
     (any, "no such user", "add {user} to PgBouncer's auth_file"),
-    (any, "server login has been failing|server_login_retry|pgbouncer cannot connect|query_wait_timeout",
-        "check that PostgreSQL runs behind PgBouncer, whose log names the cause"),
     // TLS.
     (any, "channel binding", "remove channel_binding=require: the server, or a pooler such as PgBouncer in front of it, does not support it"),
     (has_authority, "certificate & unknownissuer|badsignature",
@@ -76,6 +76,8 @@ const CAUSES: [Cause; 52] = [
         "correct it; or set it, as an administrator in psql: \\password {user} (also if it has expired: ALTER ROLE {role} VALID UNTIL 'infinity';)"),
     (any, "not permitted to log in", "ALTER ROLE {role} LOGIN;"),
     (any, "role \" & does not exist", "use an existing one, or create it: CREATE ROLE {role} LOGIN PASSWORD '...';"),
+    (any, "authentication failed for user",
+        "have the server's pg_hba.conf ask {user} for a password (scram-sha-256) from here; then: SELECT pg_reload_conf();"),
     (any, "sqlstate=28000", "ALTER ROLE {role} LOGIN; if the role does not exist: CREATE ROLE {role} LOGIN PASSWORD '...';"),
     (any, "sqlstate=3d000|database \"\" does not exist",
         "use an existing one (psql -l), or create it: CREATE DATABASE {db} ENCODING 'UTF8' TEMPLATE template0;"),
@@ -92,6 +94,8 @@ const CAUSES: [Cause; 52] = [
          max_connections; an administrator sees who holds the connections:\n\
          SELECT usename, application_name, client_addr, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC;"),
     (any, "sqlstate=57p03|the database system is", "wait until the server has started; its log tells how far it is"),
+    (any, "server login has been failing|server_login_retry|pgbouncer cannot connect|query_wait_timeout",
+        "check that PostgreSQL runs behind PgBouncer, whose log names the cause"),
     // The network.
     (any, "connection refused", "start the server, or correct host and port, {host}:{port}"),
     (any, "lookup|name or service not known|no address associated", "correct the host {host}: the name does not resolve"),
@@ -101,10 +105,14 @@ const CAUSES: [Cause; 52] = [
         "see the log of the server, or of a proxy before it, at this time; and check that {host}:{port} is PostgreSQL's"),
 ];
 
-/// Errors that pass by themselves: of a compute that wakes up, and of any server.
+/// Errors of a compute of Neon that wakes up, and the time for which they may last.
 const WAKING: &str = "timed out|couldn't connect to compute|running operations|concurrency limit|connection closed|\
     unexpected eof|connection reset";
-const PASSING: &str = "sqlstate=53300|too many clients|connection slots|sqlstate=57p03|the database system is|too many connections to this endpoint";
+pub(super) const WAKE_LIMIT: Duration = Duration::from_secs(24);
+/// Errors of any server that pass by themselves, and the time for which they are waited for.
+const PASSING: &str = "sqlstate=53300|too many clients|connection slots|sqlstate=57p03|the database system is|\
+    too many connections to this endpoint";
+const PASSING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Returns the fix for an error of a connection to `url`.
 pub(super) fn fix(error: &str, url: &DatabaseUrl) -> String {
@@ -119,11 +127,16 @@ pub(super) fn fix(error: &str, url: &DatabaseUrl) -> String {
     fill(found.map_or("check the server's log at this time", |(.., fix)| fix), url)
 }
 
-/// True if another attempt may succeed without any change.
-pub(super) fn is_passing(error: &str, url: &DatabaseUrl) -> bool {
+/// Returns the time within which another attempt may succeed without any change; zero if that is unlikely.
+pub(super) fn patience(error: &str, url: &DatabaseUrl) -> Duration {
     let error = comparable(error);
-    let neons_general_one = error.ends_with("request failed");
-    fits(&error, PASSING) || is_neon_host(url) && (neons_general_one || fits(&error, WAKING))
+    if is_neon_host(url) && (fits(&error, WAKING) || error.ends_with("request failed")) {
+        WAKE_LIMIT
+    } else if fits(&error, PASSING) {
+        PASSING_LIMIT
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// Adds the SQLSTATE to an error, unless it says nothing.
@@ -253,6 +266,18 @@ mod tests {
                 "FATAL: Rolle »app« hat keine Berechtigung zum Einloggen (SQLSTATE=28000)",
                 &["ALTER ROLE \"app\" LOGIN;"],
             ),
+            (
+                "FATAL: Peer authentication failed for user \"app\" (SQLSTATE=28000)",
+                &["pg_hba.conf", "scram-sha-256"],
+            ),
+            (
+                "FATAL: server login has been failing, cached error: role \"app\" is not permitted to log in (server_login_retry)",
+                &["ALTER ROLE \"app\" LOGIN;"],
+            ),
+            (
+                "FATAL: server login has been failing, cached error: connect failed (server_login_retry)",
+                &["behind PgBouncer"],
+            ),
             ("FATAL: kein pg_hba.conf-Eintrag für Host (SQLSTATE=28000)", &["pg_hba.conf", "pg_reload_conf"]),
             ("FATAL: Datenbank »todos« existiert nicht (SQLSTATE=3D000)", &["CREATE DATABASE \"todos\""]),
             (
@@ -308,20 +333,20 @@ mod tests {
 
     #[test]
     fn only_failures_that_pass_by_themselves_are_retried() {
-        for (url, error, passes) in [
-            (NEON, "timed out connecting", true),
-            (NEON, "ERROR: Couldn't connect to compute node", true),
-            (NEON, "ERROR: Control plane request failed", true),
-            (NEON, "ERROR: Control plane request failed: endpoint is disabled", false),
-            (NEON, "ERROR: Too many connections to this endpoint. Please try again later.", true),
-            (NEON, "ERROR: password authentication failed for user 'u'", false),
-            (NEON, "ERROR: Your project has exceeded the data transfer quota.", false),
-            (OTHER, "timed out connecting", false),
-            (OTHER, "FATAL: zu viele Verbindungen (SQLSTATE=53300)", true),
-            (OTHER, "FATAL: the database system is starting up (SQLSTATE=57P03)", true),
-            (OTHER, "error connecting to server: Connection refused (os error 111)", false),
+        for (url, error, limit) in [
+            (NEON, "timed out connecting", WAKE_LIMIT),
+            (NEON, "ERROR: Couldn't connect to compute node", WAKE_LIMIT),
+            (NEON, "ERROR: Control plane request failed", WAKE_LIMIT),
+            (NEON, "ERROR: Control plane request failed: endpoint is disabled", Duration::ZERO),
+            (NEON, "ERROR: Too many connections to this endpoint. Please try again later.", PASSING_LIMIT),
+            (NEON, "ERROR: password authentication failed for user 'u'", Duration::ZERO),
+            (NEON, "ERROR: Your project has exceeded the data transfer quota.", Duration::ZERO),
+            (OTHER, "timed out connecting", Duration::ZERO),
+            (OTHER, "FATAL: zu viele Verbindungen (SQLSTATE=53300)", PASSING_LIMIT),
+            (OTHER, "FATAL: the database system is starting up (SQLSTATE=57P03)", PASSING_LIMIT),
+            (OTHER, "error connecting to server: Connection refused (os error 111)", Duration::ZERO),
         ] {
-            assert_eq!(is_passing(error, &DatabaseUrl::parse(url).unwrap()), passes, "{error}");
+            assert_eq!(patience(error, &DatabaseUrl::parse(url).unwrap()), limit, "{error}");
         }
     }
 }

@@ -9,9 +9,6 @@ use super::report::{Report, Severity};
 use super::{Examination, address, causes, describe, spelling};
 use crate::db::DatabaseUrl;
 
-/// Time for which a failure that passes by itself is retried: on Neon, where a compute has to wake up, and elsewhere.
-const WAKE_LIMIT: Duration = Duration::from_secs(24);
-const PASSING_LIMIT: Duration = Duration::from_secs(5);
 /// First and longest delay between attempts.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
@@ -23,13 +20,12 @@ impl Examination<'_> {
     pub(super) async fn connect(&self, report: &mut Report) -> Option<AsyncPgConnection> {
         let url = &self.url;
         let began = Instant::now();
-        let limit = if address::is_neon_host(url) { WAKE_LIMIT } else { PASSING_LIMIT };
         let mut last_failure = None;
-        let opened = retry(limit, async |left| {
+        let opened = retry(async |left| {
             let opened = self.open_within(url, left).await.map_err(|error| describe(&error));
             opened.map_err(|error| {
                 last_failure = Some(error.clone());
-                Failure { is_passing: causes::is_passing(&error, url), error }
+                Failure { patience: causes::patience(&error, url), error }
             })
         });
         match (opened.await, last_failure) {
@@ -128,22 +124,20 @@ fn is_timeout(error: &str) -> bool {
 /// A failed attempt.
 struct Failure {
     error: String,
-    is_passing: bool,
+    /// Time within which another attempt may succeed.
+    patience: Duration,
 }
 
-/// Repeats an attempt, with the time that is left, while its failures pass by themselves.
-async fn retry<T>(
-    limit: Duration,
-    mut attempt: impl AsyncFnMut(Duration) -> Result<T, Failure>,
-) -> Result<T, String> {
+/// Repeats an attempt, with the time that is left, while its failures may pass by themselves.
+async fn retry<T>(mut attempt: impl AsyncFnMut(Duration) -> Result<T, Failure>) -> Result<T, String> {
     let began = Instant::now();
     let mut delay = FIRST_DELAY;
     loop {
-        let failure = match attempt(limit.saturating_sub(began.elapsed())).await {
+        let failure = match attempt(causes::WAKE_LIMIT.saturating_sub(began.elapsed())).await {
             Ok(done) => return Ok(done),
             Err(failure) => failure,
         };
-        if !failure.is_passing || began.elapsed() + delay >= limit {
+        if began.elapsed() + delay >= failure.patience {
             return Err(failure.error);
         }
         sleep(delay.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -153,25 +147,30 @@ async fn retry<T>(
 
 #[cfg(test)]
 mod tests {
+    use super::causes::WAKE_LIMIT;
     use super::*;
 
-    fn failure(error: &str, is_passing: bool) -> Result<u32, Failure> {
-        Err(Failure { error: error.into(), is_passing })
+    fn failure(error: &str, patience: Duration) -> Result<u32, Failure> {
+        Err(Failure { error: error.into(), patience })
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_that_passes_is_retried_within_the_limit() {
         let began = Instant::now();
         let mut attempts = 0;
-        let done = retry(WAKE_LIMIT, async |_| {
+        let done = retry(async |_| {
             attempts += 1;
-            if began.elapsed() < Duration::from_secs(14) { failure("asleep", true) } else { Ok(attempts) }
+            if began.elapsed() < Duration::from_secs(14) {
+                failure("asleep", WAKE_LIMIT)
+            } else {
+                Ok(attempts)
+            }
         });
         assert!((8..30).contains(&done.await.unwrap()));
         assert!(began.elapsed() < Duration::from_secs(17), "{:?}", began.elapsed());
 
         let began = Instant::now();
-        let done = retry(WAKE_LIMIT, async |_| failure("asleep", true)).await;
+        let done = retry(async |_| failure("asleep", WAKE_LIMIT)).await;
         assert_eq!(done.unwrap_err(), "asleep");
         assert!(began.elapsed() <= WAKE_LIMIT && began.elapsed() > WAKE_LIMIT / 2, "{:?}", began.elapsed());
     }
@@ -179,10 +178,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_takes_the_whole_limit_of_one_has_a_second() {
         let mut limits = Vec::new();
-        let done = retry(WAKE_LIMIT, async |left| {
+        let done = retry(async |left| {
             limits.push(left);
             sleep(left.min(Duration::from_secs(18))).await;
-            failure("timed out", true)
+            failure("timed out", WAKE_LIMIT)
         });
         assert_eq!(done.await.unwrap_err(), "timed out");
         assert!(limits.len() == 2 && limits[1] > Duration::from_secs(5), "{limits:?}");
@@ -191,7 +190,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_that_lasts_is_reported_at_once() {
         let began = Instant::now();
-        let done = retry(WAKE_LIMIT, async |_| failure("disabled", false)).await;
+        let done = retry(async |_| failure("disabled", Duration::ZERO)).await;
         assert_eq!((done.unwrap_err().as_str(), began.elapsed()), ("disabled", Duration::ZERO));
     }
 }
