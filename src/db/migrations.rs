@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use diesel::Connection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::BigInt;
@@ -142,7 +143,7 @@ async fn require_no_obstacle(connection: &mut AsyncPgConnection) -> anyhow::Resu
     }
 }
 
-/// Does work on a connection that holds the lock; closing the connection frees it.
+/// Does work on a connection that holds the lock.
 async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
@@ -150,8 +151,8 @@ async fn locked<R: Send + 'static>(
     on_thread(lock(connector).await?, work).await
 }
 
-/// Opens a connection that holds the lock, if the database is fit for migrations.
-async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnection> {
+/// Opens a connection that holds the lock, if the database is fit for migrations; closing it frees the lock.
+pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnection> {
     let mut connection = connector.connect_patiently().await?;
     requirements::require(&requirements::judge(&mut connection).await?, requirements::MIGRATIONS)?;
     let limit = LOCK_LIMIT.as_millis();
@@ -170,8 +171,7 @@ async fn on_thread<R: Send + 'static>(
     connection: AsyncPgConnection,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
-    // The harness blocks its thread.
-    tokio::task::spawn_blocking(move || work(&mut Harness::new(connection))).await?
+    tokio::task::spawn_blocking(move || work(&mut Harness::from(connection))).await?
 }
 
 fn all() -> anyhow::Result<Vec<Box<dyn Migration<Pg>>>> {

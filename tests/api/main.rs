@@ -35,6 +35,7 @@ mod persisted;
 mod profile;
 mod request_log;
 mod requirements;
+mod restore;
 mod schema;
 mod search;
 mod sessions;

@@ -85,7 +85,8 @@ async fn server_with_app() -> OwnServer {
 #[tokio::test]
 async fn transactions_that_are_read_only_by_default() {
     let server = server_with_app().await;
-    let (admin, url) = (url_of(&server, "todos"), url_of_app(&server, "todos"));
+    let admin = url_of(&server, "todos");
+    let url = url_of_app(&server, "todos");
     for (setting, expected) in [
         ("ALTER ROLE app SET", "ALTER ROLE \"app\" SET"),
         ("ALTER DATABASE todos SET", "ALTER DATABASE \"todos\" SET"),
@@ -106,7 +107,8 @@ async fn transactions_that_are_read_only_by_default() {
 #[tokio::test]
 async fn a_search_path_that_leads_nowhere() {
     let server = server_with_app().await;
-    let (admin, url) = (url_of(&server, "todos"), url_of_app(&server, "todos"));
+    let admin = url_of(&server, "todos");
+    let url = url_of_app(&server, "todos");
     for (setting, expected) in [
         ("ALTER ROLE app SET search_path = nowhere", "ALTER ROLE \"app\" SET search_path = \"public\";"),
         ("ALTER DATABASE todos SET search_path = nowhere, \"No, where\"", "ALTER DATABASE \"todos\" SET"),
@@ -173,7 +175,8 @@ async fn an_encoding_that_cannot_store_every_text() {
 async fn rights_that_the_role_lacks() {
     let server = server_with_app().await;
     server.sql("CREATE DATABASE others").await;
-    let (admin, url) = (url_of(&server, "others"), url_of_app(&server, "others"));
+    let admin = url_of(&server, "others");
+    let url = url_of_app(&server, "others");
     // Pending migrations need CREATE, then ownership; requests need rights on the tables.
     for (before, name, expected) in [
         (
@@ -225,7 +228,8 @@ async fn rights_that_the_role_lacks() {
 async fn rights_on_tables_in_a_schema_that_only_the_role_looks_into() {
     let server = server_with_app().await;
     server.sql("CREATE DATABASE others").await;
-    let (admin, url) = (url_of(&server, "others"), url_of_app(&server, "others"));
+    let admin = url_of(&server, "others");
+    let url = url_of_app(&server, "others");
     sql(&admin, "CREATE SCHEMA \"To do\"; GRANT USAGE ON SCHEMA \"To do\" TO app").await;
     migrations::run(&connector(&format!("{admin}&options=-c%20search_path%3D%22To%5C%20do%22")))
         .await
@@ -244,7 +248,8 @@ async fn rights_on_tables_in_a_schema_that_only_the_role_looks_into() {
 async fn a_role_for_requests_needs_no_rights_of_the_one_for_migrations() {
     let server = server_with_app().await;
     server.sql("CREATE DATABASE others").await;
-    let (admin, url) = (url_of(&server, "others"), url_of_app(&server, "others"));
+    let admin = url_of(&server, "others");
+    let url = url_of_app(&server, "others");
     sql(&admin, "REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let settings = [("DATABASE_DIRECT_URL", admin.as_str()), ("MIGRATE_ON_START", "true")];
     let message = refused(&url, &[], &settings);
@@ -261,7 +266,8 @@ async fn a_role_for_requests_needs_no_rights_of_the_one_for_migrations() {
 #[tokio::test]
 async fn a_table_users_that_is_there_already() {
     let server = server_with_app().await;
-    let (admin, url) = (url_of(&server, "todos"), url_of_app(&server, "todos"));
+    let admin = url_of(&server, "todos");
+    let url = url_of_app(&server, "todos");
     sql(&url, "CREATE TABLE users (id uuid PRIMARY KEY, email varchar(255), hashed_password varchar(255))")
         .await;
     assert_eq!(fix_for(&url, "migrations"), "todo-api migrate adopt");

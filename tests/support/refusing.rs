@@ -51,7 +51,8 @@ fn treat(mut client: TcpStream, treatment: &Login) -> Option<()> {
         Login::Pass(port) => {
             let mut server = TcpStream::connect(("127.0.0.1", *port)).ok()?;
             server.write_all(&startup).ok()?;
-            let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
+            let mut from_client = client.try_clone().ok()?;
+            let mut to_server = server.try_clone().ok()?;
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut from_client, &mut to_server);
                 to_server.shutdown(Shutdown::Write)

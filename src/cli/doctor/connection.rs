@@ -12,8 +12,6 @@ use crate::db::DatabaseUrl;
 /// First and longest delay between attempts.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// A first connection that takes this much more than three times the second one has woken the database up.
-const WAKE_UP: Duration = Duration::from_millis(500);
 
 impl Examination<'_> {
     /// Connects, and reports the time or the cause of a failure.
@@ -49,7 +47,7 @@ impl Examination<'_> {
         }
         let second = began.elapsed();
         let found = format!("opened in {} ms, a second one in {} ms", first.as_millis(), second.as_millis());
-        if first > second * 3 + WAKE_UP {
+        if is_wake_up(first, second) {
             let fix = format!("keep DATABASE_CONNECT_TIMEOUT ({}) well above that", self.timeout());
             report.add("connection", Severity::Note, found + ": the database had to wake up", fix);
         } else {
@@ -82,7 +80,7 @@ impl Examination<'_> {
             report.add("connection", Severity::Error, error, fix);
             return None;
         }
-        let direct_began = Instant::now();
+        let began_direct = Instant::now();
         if let Err(direct_error) = self.open(direct).await {
             let direct_error = describe(&direct_error);
             let fix = format!(
@@ -92,10 +90,11 @@ impl Examination<'_> {
             report.add("connection", Severity::Error, error, fix);
             return None;
         }
-        let was_awake = direct_began.elapsed() < WAKE_UP;
+        let direct_took = began_direct.elapsed();
         // The attempts before may have started a wake that took longer than they waited.
         let conn = self.open(url).await.ok();
-        if was_awake && conn.is_some() {
+        let pooled_took = began_direct.elapsed().saturating_sub(direct_took);
+        if conn.is_some() && !is_wake_up(direct_took, pooled_took) {
             self.report_late(&error, began.elapsed(), report);
         } else {
             report.add("connection", Severity::Error, error, self.blame_channel_binding(direct));
@@ -115,6 +114,11 @@ impl Examination<'_> {
     fn timeout(&self) -> humantime::FormattedDuration {
         humantime::format_duration(self.settings.connect_timeout())
     }
+}
+
+/// True if the first of two connections has woken the database up.
+fn is_wake_up(first: Duration, second: Duration) -> bool {
+    first > second * 3 + Duration::from_millis(500)
 }
 
 fn is_timeout(error: &str) -> bool {
