@@ -7,6 +7,7 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use secrecy::{ExposeSecret, SecretSlice};
 
+use super::key_file::{self, KeyFile, is_pem};
 use crate::crypto;
 
 /// A key that signs and verifies access tokens.
@@ -27,7 +28,9 @@ impl SigningKey {
 
     /// Creates an HS256 key from text; surrounding white space does not count towards its length.
     pub fn from_text(secret: &SecretSlice<u8>) -> anyhow::Result<Self> {
-        Self::check_length(secret.expose_secret().trim_ascii())?;
+        let text = secret.expose_secret().trim_ascii();
+        ensure!(!is_pem(text), "holds PEM; put it into a file, and name that in JWT_KEY_FILES");
+        Self::check_length(text)?;
         Self::from_secret(secret)
     }
 
@@ -59,15 +62,15 @@ impl SigningKey {
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let read = std::fs::read(path).map(SecretSlice::from);
         let content = read.with_context(|| format!("{} can't be read", path.display()))?;
-        let pem = content.expose_secret().trim_ascii_start().starts_with(b"-----BEGIN");
-        let key = if pem {
-            Self::from_pem(content.expose_secret())
-        } else {
-            Self::from_secret(&content.expose_secret().trim_ascii().to_vec().into())
+        let key = match key_file::classify(content.expose_secret()) {
+            Ok(KeyFile::Pem(pem)) => Self::from_pem(pem),
+            Ok(KeyFile::Secret(secret)) => Self::from_secret(&secret.to_vec().into()),
+            Err(error) => Err(error),
         };
         key.with_context(|| path.display().to_string())
     }
 
+    /// Creates a key from a private key for Ed25519 or P-256 in PKCS#8 as PEM.
     fn from_pem(pem: &[u8]) -> anyhow::Result<Self> {
         let of_kind = [
             (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
@@ -82,10 +85,7 @@ impl SigningKey {
             let decoding = DecodingKey::from_jwk(&public)?;
             return Ok(Self { id, algorithm, encoding, decoding, public: Some(public) });
         }
-        bail!(
-            "is not a private key for Ed25519 or P-256 in PKCS#8, as written by: todo-api keys generate, \
-             openssl genpkey -algorithm ed25519"
-        )
+        bail!("holds a key that can't be used; {}", key_file::EXPECTED)
     }
 }
 

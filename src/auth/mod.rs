@@ -8,6 +8,7 @@ mod accounts;
 mod client;
 mod effects;
 mod events;
+mod key_file;
 mod keys;
 mod last_seen;
 mod password;

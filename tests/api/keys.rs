@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use todo_api::auth::SigningKey;
 
 use crate::support::{PASSWORD, SECRET, Service, TestApp};
 
@@ -138,13 +140,81 @@ fn a_bad_key_file_stops_the_start_with_its_name() {
         ("short", "at least 32"),
         ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "openssl genpkey"),
         ("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", "openssl genpkey"),
+        ("", "is empty"),
+        (" \n", "is empty"),
     ] {
         std::fs::write(&path, content).unwrap();
-        let mut command = Service::command();
-        command.env("TODO_DATA_DIR", "/dev/null/nowhere").env("JWT_KEY_FILES", &path);
-        let output = Service::run(&mut command);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{message}");
-        assert!(message.contains("JWT_KEY_FILES") && message.contains(expected), "{message}");
+        assert_refused(&path, expected);
+    }
+    assert_refused(dir.path(), "directory");
+    assert_refused(&dir.path().join("missing"), "missing can't be read");
+}
+
+/// Asserts that a start with a key file fails, naming the setting, the file and the mistake, but not the content.
+fn assert_refused(path: &Path, expected: &str) {
+    let mut command = Service::command();
+    command.env("TODO_DATA_DIR", "/dev/null/nowhere").env("JWT_KEY_FILES", path);
+    let output = Service::run(&mut command);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{expected}: {message}");
+    let names = ["JWT_KEY_FILES", path.to_str().unwrap(), expected];
+    assert!(names.iter().all(|name| message.contains(name)), "{expected}: {message}");
+}
+
+#[test]
+fn a_file_without_one_private_key_is_refused_by_what_it_holds() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("key");
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let other = KeyPair::generate().unwrap();
+    let p384 = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+    let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&other).unwrap();
+    let labelled = |label: &str| other.serialize_pem().replace("PRIVATE KEY", label);
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+                  -----END EC PRIVATE KEY-----\n";
+    for (content, expected) in [
+        (key.serialize_der(), "DER"),
+        (certificate.der().to_vec(), "DER"),
+        (pem::parse(key.public_key_pem()).unwrap().into_contents(), "DER"),
+        ([key.serialize_pem(), other.serialize_pem()].concat().into(), "2 keys"),
+        ([key.serialize_pem(), certificate.pem()].concat().into(), "2 keys or certificates"),
+        (certificate.pem().into(), "a certificate"),
+        (key.public_key_pem().into(), "a public key"),
+        (p384.serialize_pem().into(), "P-384"),
+        (labelled("ENCRYPTED PRIVATE KEY").into(), "encrypted"),
+        (legacy.into(), "encrypted"),
+        (labelled("EC PRIVATE KEY").into(), "not PKCS#8"),
+        (labelled("RSA PRIVATE KEY").into(), "an RSA key"),
+        (labelled("OPENSSH PRIVATE KEY").into(), "OPENSSH PRIVATE KEY"),
+        (base64::engine::general_purpose::STANDARD.encode(key.serialize_der()).into(), "BEGIN"),
+        (format!("Bag Attributes\n{}", certificate.pem()).into(), "a certificate"),
+        (key.serialize_pem().replace("-----END", "----END").into(), "damaged"),
+        (
+            br#"{"kty":"OKP","crv":"Ed25519","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#.to_vec(),
+            "JWK",
+        ),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAA ada@example".to_vec(), "SSH"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        assert_refused(&path, expected);
+    }
+    let mut command = Service::command();
+    command.env("TODO_DATA_DIR", "/dev/null/nowhere").env("JWT_SECRET", key.serialize_pem());
+    let output = Service::run(&mut command);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("JWT_SECRET: holds PEM"), "{message}");
+}
+
+#[test]
+fn a_key_below_other_lines_and_a_binary_secret_are_accepted() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("key");
+    let key = std::fs::read_to_string(generate(dir.path(), "EdDSA")).unwrap();
+    let sequence = [&[0x30, 0x20, 0x02][..], &[7; 40]].concat();
+    for content in [format!("Bag Attributes\n{key}").into_bytes(), key.replace('\n', "\r\n").into(), sequence]
+    {
+        std::fs::write(&path, content).unwrap();
+        SigningKey::from_file(&path).unwrap();
     }
 }
