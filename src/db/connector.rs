@@ -9,16 +9,15 @@ use diesel::sql_types::Bool;
 use diesel_async::AsyncPgConnection;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::config::{Host, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
-use tokio_postgres::{Config, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::config::Host;
+use tokio_postgres::{CancelToken, Config, NoTls};
 
 use super::backoff::jittered;
 use super::limits::SessionLimits;
-use super::session::{Cancellation, ListeningConnection, Session, socket_in};
+use super::statements::instrumented;
+use super::tls::Tls;
 use super::url::{DatabaseUrl, SslMode};
-use super::wire::{ObservedStream, Observing, Wire};
-use super::{Error, knock, tls, url};
+use super::{Error, knock, url};
 
 /// First and longest delay between attempts of a command.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -39,7 +38,7 @@ const TCP_CONNECT_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Connector {
     config: Config,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<Tls>,
     /// True for `sslmode=prefer`: falls back to a connection without TLS.
     plain_too: bool,
     limit: Duration,
@@ -66,7 +65,7 @@ impl Connector {
     pub fn new(url: &DatabaseUrl, limit: Duration) -> anyhow::Result<Self> {
         let tls = match url.ssl_mode {
             SslMode::Disable => None,
-            _ => Some(MakeRustlsConnect::new(tls::client_config(url).context("DATABASE_URL")?)),
+            _ => Some(Tls::new(url).context("DATABASE_URL")?),
         };
         let mut config = url.config.clone();
         if config.get_connect_timeout().is_none() {
@@ -191,16 +190,15 @@ impl Connector {
         self.open().await.map(Session::into_connection)
     }
 
-    /// Opens a connection for `LISTEN`.
-    pub async fn connect_to_listen(&self) -> Result<ListeningConnection, Error> {
-        self.open().await.map(Session::into_listening)
-    }
-
-    /// Opens a connection with what its driver observes.
-    pub(super) async fn open(&self) -> Result<Session, Error> {
-        // Boxed: opening is rare, and TLS makes this a future of 8 kB, which clippy found too large in a caller.
-        let opened = timeout(self.limit, Box::pin(self.attempt())).await;
-        opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))
+    /// Asks the server to cancel the statement that a connection is busy with.
+    pub(super) async fn cancel(&self, token: CancelToken) {
+        let cancelled = match self.tls.as_ref().map(Tls::last) {
+            Some(tls) => timeout(CANCEL_LIMIT, token.cancel_query(tls)).await,
+            None => timeout(CANCEL_LIMIT, token.cancel_query(NoTls)).await,
+        };
+        if !matches!(cancelled, Ok(Ok(()))) {
+            tracing::debug!("a statement could not be cancelled");
+        }
     }
 
     /// Tries again without the session's limits if a pooler refuses them.
@@ -224,11 +222,7 @@ impl Connector {
             return begin_on_socket(config, dir).await;
         }
         if let Some(tls) = &self.tls {
-            let mut config = config.clone();
-            config.ssl_mode(DriverSslMode::Require);
-            let wire = Wire::default();
-            let observing = Observing { tls: tls.clone(), wire: wire.clone() };
-            match config.connect(observing).await {
+            match config.connect(tls.current().await).await {
                 Ok((client, connection)) => {
                     let cancellation = Cancellation::Tls(client.cancel_token(), tls.clone());
                     return Session::begin(client, connection, cancellation, wire).await;

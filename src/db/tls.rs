@@ -3,21 +3,114 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use parking_lot::Mutex;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::task::spawn_blocking;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{DatabaseUrl, RootCertificates, SslMode};
 
-/// Returns the TLS settings of a URL; fails if its certificates can't be read.
-pub(super) fn client_config(url: &DatabaseUrl) -> anyhow::Result<ClientConfig> {
+/// TLS to the server of a URL. Certificates of authorities that are replaced are used by new connections.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<Inner>);
+
+struct Inner {
+    ssl_mode: SslMode,
+    from: RootCertificates,
+    loaded: Mutex<Loaded>,
+}
+
+/// The last certificates that could be used.
+struct Loaded {
+    certificates: Vec<CertificateDer<'static>>,
+    connect: MakeRustlsConnect,
+    /// True once it has been logged that those in place now can't be used.
+    is_stale: bool,
+}
+
+/// Outcome of reading certificates again.
+enum Reloaded {
+    Unchanged,
+    Replaced,
+    Unusable(anyhow::Error),
+}
+
+impl Tls {
+    /// Fails if the certificates of the URL can't be read.
+    pub(super) fn new(url: &DatabaseUrl) -> anyhow::Result<Self> {
+        let certificates = read(&url.root_certificates)?;
+        let connect = connect_with(&url.root_certificates, &certificates, url.ssl_mode)?;
+        let loaded = Mutex::new(Loaded { certificates, connect, is_stale: false });
+        let from = url.root_certificates.clone();
+        Ok(Self(Arc::new(Inner { ssl_mode: url.ssl_mode, from, loaded })))
+    }
+
+    /// Returns the settings with the certificates that were last read.
+    pub(super) fn last(&self) -> MakeRustlsConnect {
+        self.0.loaded.lock().connect.clone()
+    }
+
+    /// Returns the settings with the certificates that are in place now, or with the last ones that could be used.
+    pub(super) async fn current(&self) -> MakeRustlsConnect {
+        if self.0.from != RootCertificates::Web {
+            let inner = Arc::clone(&self.0);
+            match spawn_blocking(move || inner.reload()).await {
+                Ok(Reloaded::Replaced) => tracing::info!("sslrootcert was replaced; new connections use it"),
+                Ok(Reloaded::Unusable(error)) => {
+                    let reason = format!("{error:#}");
+                    tracing::warn!(
+                        reason,
+                        "can't use the replaced sslrootcert; the former certificates stay in use"
+                    );
+                }
+                Ok(Reloaded::Unchanged) | Err(_) => {}
+            }
+        }
+        self.last()
+    }
+}
+
+impl Inner {
+    fn reload(&self) -> Reloaded {
+        let read = read(&self.from);
+        let mut loaded = self.loaded.lock();
+        let replaced = match read {
+            Ok(certificates) if certificates == loaded.certificates => {
+                loaded.is_stale = false;
+                return Reloaded::Unchanged;
+            }
+            Ok(certificates) => connect_with(&self.from, &certificates, self.ssl_mode)
+                .map(|connect| Loaded { certificates, connect, is_stale: false }),
+            Err(error) => Err(error),
+        };
+        match replaced {
+            Ok(replaced) => {
+                *loaded = replaced;
+                Reloaded::Replaced
+            }
+            Err(_) if loaded.is_stale => Reloaded::Unchanged,
+            Err(error) => {
+                loaded.is_stale = true;
+                Reloaded::Unusable(error)
+            }
+        }
+    }
+}
+
+fn connect_with(
+    from: &RootCertificates,
+    certificates: &[CertificateDer<'static>],
+    ssl_mode: SslMode,
+) -> anyhow::Result<MakeRustlsConnect> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let roots = Arc::new(roots(&url.root_certificates)?);
+    let roots = Arc::new(roots(from, certificates)?);
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let mut config = if url.ssl_mode == SslMode::VerifyCa {
+    let mut config = if ssl_mode == SslMode::VerifyCa {
         let verifier = AnyName(WebPkiServerVerifier::builder_with_provider(roots, provider).build()?);
         builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
     } else {
@@ -25,23 +118,36 @@ pub(super) fn client_config(url: &DatabaseUrl) -> anyhow::Result<ClientConfig> {
     };
     // PostgreSQL 17 demands ALPN of clients that start TLS at once (sslnegotiation=direct).
     config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(config)
+    Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots(from: &RootCertificates) -> anyhow::Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
+/// Reads certificates; none for Mozilla's list, which is part of the binary.
+fn read(from: &RootCertificates) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     match from {
-        RootCertificates::Web => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        RootCertificates::System => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            ensure!(!store.is_empty(), "sslrootcert=system: this system has no certificate authorities");
-        }
+        RootCertificates::Web => Ok(Vec::new()),
+        RootCertificates::System => Ok(rustls_native_certs::load_native_certs().certs),
         RootCertificates::File(path) => {
             let shown = path.display();
             let certificates = CertificateDer::pem_file_iter(path)
                 .with_context(|| format!("sslrootcert: {shown} can't be read"))?;
+            let certificates: Result<Vec<_>, _> = certificates.collect();
+            certificates.with_context(|| format!("sslrootcert: {shown} is not PEM"))
+        }
+    }
+}
+
+fn roots(from: &RootCertificates, certificates: &[CertificateDer<'static>]) -> anyhow::Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let certificates = certificates.iter().cloned();
+    match from {
+        RootCertificates::Web => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        RootCertificates::System => {
+            store.add_parsable_certificates(certificates);
+            ensure!(!store.is_empty(), "sslrootcert=system: this system has no certificate authorities");
+        }
+        RootCertificates::File(path) => {
+            let shown = path.display();
             for certificate in certificates {
-                let certificate = certificate.with_context(|| format!("sslrootcert: {shown} is not PEM"))?;
                 store.add(certificate).with_context(|| format!("sslrootcert: a certificate in {shown}"))?;
             }
             ensure!(!store.is_empty(), "sslrootcert: {shown} holds no certificate");

@@ -93,6 +93,63 @@ async fn certificates_are_verified_as_the_url_says() {
 }
 
 #[tokio::test]
+async fn replaced_certificate_authorities_are_used_without_a_restart() {
+    let tls = TlsServer::start().await;
+    let used = tls.server.dir.path().join("used.pem");
+    let put = |from: &PathBuf| std::fs::copy(from, &used).unwrap();
+    put(&tls.authority);
+    let parameters = format!("sslmode=verify-full&sslrootcert={}", used.display());
+    let url = tls.server.url().replace("127.0.0.1", "localhost").replace("sslmode=disable", &parameters);
+    let limit = std::time::Duration::from_secs(5);
+    let connector = Connector::new(&DatabaseUrl::parse(&url).unwrap(), limit).unwrap();
+    let connect = async || connector.connect().await.map(|_| ()).map_err(|error| error.to_string());
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let warnings = || String::from_utf8_lossy(&log.0.lock().unwrap()).matches("WARN").count();
+
+    assert_eq!(connect().await, Ok(()));
+    put(&tls.other_authority);
+    assert!(connect().await.unwrap_err().contains("certificate"));
+    put(&tls.authority);
+    assert_eq!(connect().await, Ok(()));
+    assert_eq!(warnings(), 0);
+
+    // The last good ones stay in use; unusable ones are reported once.
+    std::fs::write(&used, "-----BEGIN CERTIFICATE-----\nhalf of").unwrap();
+    assert_eq!((connect().await, connect().await, warnings()), (Ok(()), Ok(()), 1));
+    std::fs::write(&used, "").unwrap();
+    std::fs::remove_file(&used).unwrap();
+    assert_eq!((connect().await, warnings()), (Ok(()), 1));
+    put(&tls.authority);
+    assert_eq!(connect().await, Ok(()));
+    std::fs::remove_file(&used).unwrap();
+    assert_eq!((connect().await, warnings()), (Ok(()), 2));
+}
+
+/// Collects log lines.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_refused_where_tls_is_required_and_used_where_it_is_preferred() {
     todo_api::crypto::install_provider();
     let server = OwnServer::start().await;
