@@ -12,6 +12,9 @@ use secrecy::SecretSlice;
 
 use crate::crypto;
 
+/// Minimum length of a stored secret.
+pub(crate) const MIN_SECRET_BYTES: usize = 32;
+
 /// The existing data directory.
 #[derive(Clone, Debug)]
 pub struct DataDir(PathBuf);
@@ -40,8 +43,15 @@ impl DataDir {
         if !path.exists() {
             self.write_new(name, &URL_SAFE_NO_PAD.encode(crypto::random_bytes::<48>()))?;
         }
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        ensure!(text.trim().len() >= 32, "{} is damaged; delete it to generate a new one", path.display());
+        let damaged = || format!("{} is damaged; delete it to generate a new one", path.display());
+        self.stored_secret(name).with_context(damaged)
+    }
+
+    /// Returns a secret that has been generated before.
+    pub(crate) fn stored_secret(&self, name: &str) -> anyhow::Result<SecretSlice<u8>> {
+        let path = self.0.join(name);
+        let text = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+        ensure!(text.trim().len() >= MIN_SECRET_BYTES, "{} is empty or cut off", path.display());
         Ok(text.trim().as_bytes().to_vec().into())
     }
 

@@ -5,15 +5,19 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use rustix::fs::{Mode, OFlags};
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use super::binaries::Binaries;
-use crate::data_dir::{DataDir, write_private};
+use super::{POLL, terminate_group};
+use crate::data_dir::{DataDir, MIN_SECRET_BYTES, write_private};
 use crate::db::DatabaseUrl;
 
+/// Name of the file with the role's password.
+const PASSWORD_FILE: &str = "postgres-password";
 /// Name of the role and of the database.
 const NAME: &str = "todo_api";
 /// Locale for the case of letters outside ASCII; the order stays that of bytes, as on Neon.
@@ -29,6 +33,20 @@ pub(super) struct Cluster {
     password: String,
 }
 
+/// Says how to go on without the password of an existing cluster; a new one would not fit.
+fn lost_password(data_dir: &DataDir, reason: &anyhow::Error) -> anyhow::Error {
+    let cluster = data_dir.path().join("postgres");
+    let file = data_dir.path().join(PASSWORD_FILE);
+    anyhow!(
+        "the password of the embedded PostgreSQL is lost: {reason:#}. Restore {file} from a backup; or write a new one of \
+         {MIN_SECRET_BYTES} characters or more into it, and tell the server, as the owner of {cluster}:\n  echo \
+         \"ALTER ROLE {NAME} PASSWORD '...'\" | postgres --single -D {cluster} postgres\n\
+         or start afresh with another TODO_DATA_DIR",
+        file = file.display(),
+        cluster = cluster.display(),
+    )
+}
+
 /// Returns the major version that created the cluster, if there is one.
 pub(super) fn version_of(data_dir: &DataDir) -> anyhow::Result<Option<u32>> {
     let path = data_dir.path().join("postgres/PG_VERSION");
@@ -41,16 +59,31 @@ pub(super) fn version_of(data_dir: &DataDir) -> anyhow::Result<Option<u32>> {
 
 impl Cluster {
     /// Opens the cluster; creates it on the first start.
-    pub(super) fn open(data_dir: &DataDir, binaries: &Binaries) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        data_dir: &DataDir,
+        binaries: &Binaries,
+        cancelled: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let path = data_dir.path().join("postgres");
-        let password = data_dir.secret("postgres-password")?;
+        let exists = path.exists();
+        let password = if exists {
+            data_dir.stored_secret(PASSWORD_FILE).map_err(|reason| lost_password(data_dir, &reason))?
+        } else {
+            data_dir.secret(PASSWORD_FILE)?
+        };
         let password = String::from_utf8(password.expose_secret().to_vec())?;
         let account = Account::for_directory(&path)?;
         let cluster = Self { data_dir: data_dir.clone(), path, account, password };
-        if !cluster.path.exists() {
-            cluster.create(binaries)?;
+        if !exists {
+            cluster.create(binaries, cancelled)?;
         }
         Ok(cluster)
+    }
+
+    /// Explains that the server refuses the stored password.
+    pub(super) fn wrong_password(&self) -> anyhow::Error {
+        let reason = anyhow!("the server refuses the one in {PASSWORD_FILE}");
+        lost_password(&self.data_dir, &reason)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -58,7 +91,7 @@ impl Cluster {
     }
 
     /// Creates the cluster under another name first, so that a half-made one is never taken for a complete one.
-    fn create(&self, binaries: &Binaries) -> anyhow::Result<()> {
+    fn create(&self, binaries: &Binaries, cancelled: &CancellationToken) -> anyhow::Result<()> {
         tracing::info!("creating a PostgreSQL {} cluster in {}", binaries.version(), self.path.display());
         let draft = self.path.with_extension("new");
         if draft.exists() {
@@ -67,18 +100,23 @@ impl Cluster {
         DirBuilder::new().mode(0o700).create(&draft).with_context(|| draft.display().to_string())?;
         self.account.give(&draft)?;
         let directory = Reachable::new(&draft, self.account)?;
-        self.initdb(binaries, &directory)?;
+        self.initdb(binaries, &directory, cancelled)?;
         self.create_database(binaries, &directory)?;
         fs::rename(&draft, &self.path)?;
         Ok(())
     }
 
-    fn initdb(&self, binaries: &Binaries, directory: &Reachable) -> anyhow::Result<()> {
+    fn initdb(
+        &self,
+        binaries: &Binaries,
+        directory: &Reachable,
+        cancelled: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let mut temporary = tempfile::NamedTempFile::new()?;
         temporary.write_all(self.password.as_bytes())?;
         self.account.give(temporary.path())?;
         let password_file = Reachable::new(temporary.path(), self.account)?;
-        let output = self
+        let mut initdb = self
             .account
             .command(&binaries.program("initdb"))
             .arg("--pgdata")
@@ -87,8 +125,21 @@ impl Cluster {
             .arg(password_file.path())
             .args(["--username", NAME, "--auth", "scram-sha-256", "--encoding", "UTF8"])
             .args(["--locale", "C", "--lc-ctype", CHARACTER_TYPE])
-            .output()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
             .context("initdb can't be run")?;
+        while initdb.try_wait()?.is_none() {
+            if cancelled.is_cancelled() {
+                // It removes what it has written, and so do its children, which are in its group.
+                terminate_group(&initdb);
+                break;
+            }
+            std::thread::sleep(POLL);
+        }
+        let output = initdb.wait_with_output()?;
+        ensure!(!cancelled.is_cancelled(), "interrupted");
         ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(())
     }

@@ -14,19 +14,27 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio_util::sync::CancellationToken;
 
 use self::binaries::Binaries;
 use self::cluster::Cluster;
-use super::DatabaseUrl;
+use super::{Connector, DatabaseUrl, Error};
 use crate::data_dir::DataDir;
 
 /// Time limit until the server accepts connections, including recovery from a crash.
 const START_LIMIT: Duration = Duration::from_mins(2);
 /// Time limit of an orderly stop, after which it is forced.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Time limit of the orderly stop after a cancelled start. Together with [`FORCE_LIMIT`] less than the time for which the
+/// process waits at its end.
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+/// Time limit of an immediate stop, after which the process is killed.
+const FORCE_LIMIT: Duration = Duration::from_secs(4);
+/// Time limit of the first login.
+const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 /// Period in which the state of a starting or stopping server is checked.
 const POLL: Duration = Duration::from_millis(5);
 /// Period in which a running server is checked.
@@ -38,7 +46,7 @@ const PORT_TRIES: u32 = 3;
 
 /// A running server, stopped when dropped.
 pub struct EmbeddedPostgres {
-    server: Mutex<Child>,
+    server: Mutex<Postmaster>,
     cluster: Cluster,
     binaries: Binaries,
     url: DatabaseUrl,
@@ -54,25 +62,46 @@ impl EmbeddedPostgres {
             Some(binaries) => binaries,
             None => download::fetch().await?,
         };
-        tokio::task::spawn_blocking(move || Self::start_blocking(&data_dir, binaries, lock)).await?
+        // Cancelled when this future is dropped. The thread then stops what it has started, and the end of the process
+        // waits for it.
+        let cancelled = CancellationToken::new();
+        let _guard = cancelled.clone().drop_guard();
+        let start = move || Self::start_blocking(&data_dir, binaries, lock, &cancelled);
+        let started = tokio::task::spawn_blocking(start).await??;
+        if started.refuses_password().await {
+            let error = started.cluster.wrong_password();
+            // Waits until the server has stopped, which would block an async thread.
+            tokio::task::spawn_blocking(move || drop(started)).await?;
+            return Err(error);
+        }
+        Ok(started)
     }
 
-    fn start_blocking(data_dir: &DataDir, binaries: Binaries, lock: File) -> anyhow::Result<Self> {
-        let cluster = Cluster::open(data_dir, &binaries)?;
+    fn start_blocking(
+        data_dir: &DataDir,
+        binaries: Binaries,
+        lock: File,
+        cancelled: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let cluster = Cluster::open(data_dir, &binaries, cancelled)?;
         leftovers::clear(cluster.path())?;
         let began = Instant::now();
         let mut attempt = 1;
         loop {
             let port = free_port()?;
-            let mut server = cluster.spawn(&binaries, port)?;
-            match wait_until_ready(&mut server, &cluster) {
+            let mut server = Postmaster(cluster.spawn(&binaries, port)?);
+            match wait_until_ready(&mut server, &cluster, cancelled) {
                 Ok(()) => {
                     let url = cluster.publish_url(port)?;
                     tracing::info!("PostgreSQL {} serves {}", binaries.version(), cluster.path().display());
                     return Ok(Self { server: Mutex::new(server), cluster, binaries, url, _lock: lock });
                 }
+                Err(error) if cancelled.is_cancelled() => {
+                    server.stop(CANCEL_LIMIT);
+                    return Err(error);
+                }
                 Err(error) => {
-                    stop(&mut server);
+                    server.stop(STOP_LIMIT);
                     let is_port_taken = cluster.log_mentions("could not bind") && attempt < PORT_TRIES;
                     // Backends of a killed server keep its shared memory until they notice its death.
                     let has_orphans = cluster.log_mentions("pre-existing shared memory block")
@@ -86,6 +115,13 @@ impl EmbeddedPostgres {
         }
     }
 
+    /// True if the server, which has just started, is reached and refuses the stored password.
+    async fn refuses_password(&self) -> bool {
+        let Ok(connector) = Connector::new(&self.url, LOGIN_LIMIT) else { return false };
+        let refused = |error: Error| error.reason().contains("password authentication failed");
+        connector.connect().await.err().is_some_and(refused)
+    }
+
     /// Returns the server's URL.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
@@ -95,7 +131,7 @@ impl EmbeddedPostgres {
     pub async fn wait_for_exit(&self) {
         let ended = || {
             let mut server = self.server.lock();
-            !matches!(server.try_wait(), Ok(None))
+            !server.runs()
         };
         while !ended() {
             tokio::time::sleep(WATCH).await;
@@ -110,7 +146,7 @@ impl EmbeddedPostgres {
 
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
-        stop(self.server.get_mut());
+        self.server.get_mut().stop(STOP_LIMIT);
         self.cluster.withdraw_url();
     }
 }
@@ -132,10 +168,15 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-fn wait_until_ready(server: &mut Child, cluster: &Cluster) -> anyhow::Result<()> {
+fn wait_until_ready(
+    server: &mut Postmaster,
+    cluster: &Cluster,
+    cancelled: &CancellationToken,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     while !cluster.is_ready() {
-        if let Some(status) = server.try_wait()? {
+        ensure!(!cancelled.is_cancelled(), "interrupted");
+        if let Some(status) = server.0.try_wait()? {
             bail!("PostgreSQL did not start ({status}); the end of its log:\n{}", cluster.end_of_log());
         }
         if began.elapsed() > START_LIMIT {
@@ -149,20 +190,44 @@ fn wait_until_ready(server: &mut Child, cluster: &Cluster) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Stops a server in an orderly way (SIGINT: PostgreSQL's fast shutdown), and by force if that takes too long.
-fn stop(server: &mut Child) {
-    for (signal, limit) in [(Signal::INT, STOP_LIMIT), (Signal::QUIT, Duration::from_secs(5))] {
-        signal_to(server.id(), signal);
-        let began = Instant::now();
-        while began.elapsed() < limit {
-            match server.try_wait() {
-                Ok(None) => std::thread::sleep(POLL),
-                _ => return,
+/// The server's first process, stopped when dropped.
+struct Postmaster(Child);
+
+impl Postmaster {
+    fn runs(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Stops the server in an orderly way (SIGINT: PostgreSQL's fast shutdown), and by force if that takes too long.
+    fn stop(&mut self, limit: Duration) {
+        for (signal, limit) in [(Signal::INT, limit), (Signal::QUIT, FORCE_LIMIT)] {
+            // The number of a process that has ended may be another one's by now.
+            if !self.runs() {
+                return;
+            }
+            signal_to(self.0.id(), signal);
+            let began = Instant::now();
+            while began.elapsed() < limit && self.runs() {
+                std::thread::sleep(POLL);
             }
         }
+        if self.runs() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
-    let _ = server.kill();
-    let _ = server.wait();
+}
+
+impl Drop for Postmaster {
+    fn drop(&mut self) {
+        self.stop(STOP_LIMIT);
+    }
+}
+
+fn terminate_group(leader: &Child) {
+    if let Some(pid) = i32::try_from(leader.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, Signal::TERM);
+    }
 }
 
 fn signal_to(process: u32, signal: Signal) {
