@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -6,7 +7,7 @@ use clap::builder::NonEmptyStringValueParser;
 use secrecy::SecretSlice;
 
 use super::Switch;
-use super::values::{days, duration, integer, seconds};
+use super::values::{days, duration, integer, list, seconds};
 
 /// Maximum lifetime of an access token, and so the time for which ended sessions have to be remembered.
 pub const MAX_ACCESS_TOKEN_TTL: Duration = Duration::from_hours(24);
@@ -54,8 +55,8 @@ pub struct AuthSettings {
 
     /// Files with keys for access tokens, separated by commas: the first signs, all verify, and so does JWT_SECRET. Each
     /// holds a private key for Ed25519 or P-256 as PEM, or a secret for HS256
-    #[arg(long, env, value_delimiter = ',')]
-    pub jwt_key_files: Vec<PathBuf>,
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = list(PathBuf::from_str))]
+    pub jwt_key_files: std::vec::Vec<PathBuf>,
 
     /// Passwords hashed at the same time; each takes 19 MiB and one core [default: the number of cores]
     #[arg(long, env, value_parser = integer(1..=256_usize))]

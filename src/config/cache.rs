@@ -1,4 +1,4 @@
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use clap::Args;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo};
@@ -21,6 +21,7 @@ impl CacheSettings {
 }
 
 fn parse(url: &str) -> anyhow::Result<Client> {
+    ensure!(!super::is_quoted(url.as_bytes()), "REDIS_URL is in quotes; remove them");
     // The library's own error may repeat parts of the URL.
     let info = url.into_connection_info().ok();
     // `rediss://...#insecure` would skip the verification of certificates.

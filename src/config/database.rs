@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::values::{duration, integer, seconds, secret};
+use super::values::{duration, integer, list, seconds, secret};
 use crate::db::{DatabaseUrl, PoolSettings};
 
 /// Connections to the database.
@@ -22,8 +22,8 @@ pub struct DatabaseSettings {
     database_direct_url: Option<SecretString>,
 
     /// URLs of read replicas, separated by commas: a user's reads go to a replica that has all of the user's writes
-    #[arg(long, env, value_delimiter = ',', value_parser = secret)]
-    database_replica_urls: Vec<SecretString>,
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = list(secret))]
+    database_replica_urls: std::vec::Vec<SecretString>,
 
     /// Run pending migrations before serving [default: true for the embedded PostgreSQL, otherwise false]
     #[arg(long, env)]

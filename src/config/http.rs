@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Uri};
 use clap::Args;
 use ipnet::IpNet;
 
-use super::values::{duration, integer, seconds};
+use super::values::{duration, integer, list, seconds};
 
 /// Addresses, origins, proxies and time limits of HTTP.
 #[derive(Args, Clone, Debug)]
@@ -20,12 +20,12 @@ pub struct HttpSettings {
     pub port: u16,
 
     /// Origins whose pages may call the service, separated by commas; * for all
-    #[arg(long, env, value_delimiter = ',', value_parser = origin)]
-    pub cors_allowed_origins: Vec<HeaderValue>,
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = list(origin))]
+    pub cors_allowed_origins: std::vec::Vec<HeaderValue>,
 
     /// Proxies whose X-Forwarded-For is trusted: addresses or networks such as 10.0.0.0/8, separated by commas
-    #[arg(long, env, value_delimiter = ',', value_parser = network)]
-    pub trusted_proxies: Vec<IpNet>,
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = list(network))]
+    pub trusted_proxies: std::vec::Vec<IpNet>,
 
     /// Time limit for a whole request
     #[arg(long, env, default_value = "30s", value_parser = duration(seconds(1)..=seconds(600)))]

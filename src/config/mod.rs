@@ -7,6 +7,7 @@
 mod auth;
 mod cache;
 mod database;
+mod dotenv;
 mod graphql;
 mod http;
 mod limits;
@@ -22,6 +23,7 @@ pub use auth::{AuthSettings, MAX_ACCESS_TOKEN_TTL};
 pub use cache::CacheSettings;
 use clap::{Args, ValueEnum};
 pub use database::DatabaseSettings;
+pub(crate) use dotenv::load as load_dotenv;
 pub use graphql::GraphqlSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
@@ -29,7 +31,7 @@ pub use log::{LogFormat, LogSettings};
 pub use metrics::MetricsSettings;
 pub use sockets::SocketSettings;
 pub use todos::TodoSettings;
-pub(crate) use values::secret;
+pub(crate) use values::{is_quoted, secret};
 
 /// Settings of the service.
 #[derive(Args, Clone, Debug)]

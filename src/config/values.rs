@@ -51,6 +51,24 @@ pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usiz
     }
 }
 
+/// Parses values separated by commas or line breaks. Blanks around them and empty ones are ignored, as a trailing comma or
+/// an unset variable of a template leaves them.
+///
+/// The fields of lists are spelled `std::vec::Vec`: clap would read a plain `Vec` as an argument of many values.
+pub(super) fn list<T, E: std::fmt::Display>(
+    parse: impl Fn(&str) -> Result<T, E> + Clone,
+) -> impl Fn(&str) -> Result<Vec<T>, String> + Clone {
+    move |text| {
+        let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+        items.map(|item| parse(item).map_err(|error| error.to_string())).collect()
+    }
+}
+
+/// True if a value is still in quotes, as `docker run --env-file` leaves them.
+pub(crate) fn is_quoted(value: &[u8]) -> bool {
+    matches!(value, [b'"', .., b'"'] | [b'\'', .., b'\''])
+}
+
 /// Accepts any text: clap would repeat a refused value in its error. Callers validate the secret when they use it.
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a clap parser")]
 pub(crate) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
@@ -76,6 +94,16 @@ mod tests {
         for text in ["", "KiB", "1.5MiB", "2MiB", "1GB", "-1B", "99999999999999999999MiB"] {
             assert!(parse(text).unwrap_err().contains("64KiB"), "{text}");
         }
+    }
+
+    #[test]
+    fn lists_ignore_blanks_and_empty_items() {
+        let parse = list(|item: &str| item.parse::<u8>().map_err(|_| "expected a number"));
+        for text in ["1,2", "1,2,", " 1 , 2 ", ",1,,2,", "1,\n  2,\n", "1\r\n2"] {
+            assert_eq!(parse(text), Ok(vec![1, 2]), "{text:?}");
+        }
+        assert_eq!(parse(" , "), Ok(Vec::new()));
+        assert_eq!(parse("1,two"), Err("expected a number".to_owned()));
     }
 
     #[test]

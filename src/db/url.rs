@@ -67,6 +67,9 @@ const ALLOWED: &str = "sslmode, sslrootcert, channel_binding, sslnegotiation, op
 impl DatabaseUrl {
     /// Parses a URL; the error names the mistake without repeating anything secret.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with(['"', '\'']) {
+            return Err("is in quotes; remove them (docker run --env-file keeps quotes)".into());
+        }
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err("must begin with postgresql:// or postgres://".into());
         }
