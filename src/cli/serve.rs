@@ -1,13 +1,15 @@
+use std::net::SocketAddr;
+
 use anyhow::{Context, anyhow, bail};
 use async_graphql::Executor;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::{ConfigurationError, shutdown_on_signal};
 use crate::Clock;
 use crate::auth::{SigningKey, SigningKeys};
-use crate::config::{AppEnv, AuthSettings, Config};
+use crate::config::{self, AppEnv, AuthSettings, Config};
 use crate::data_dir::DataDir;
 #[cfg(feature = "embedded-postgres")]
 use crate::db::embedded::EmbeddedPostgres;
@@ -24,18 +26,20 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let keys = signing_keys(&config).map_err(ConfigurationError)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(ConfigurationError)?;
     config.cache.client().map_err(ConfigurationError)?;
+    Backend::check(&config)?;
     let address = (config.http.host, config.http.port);
     // Before anything that takes time: a port in use is a common mistake.
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("can't listen on {}:{}; HOST and PORT choose another address", address.0, address.1)
     })?;
     let metrics = metrics_listener(&config).await?;
+    let listeners = Listeners::start(listener, metrics, &config, &shutdown)?;
     let backend = tokio::select! {
         backend = Backend::open(&config) => backend?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let result = tokio::select! {
-        result = serve_on(&config, &backend, listener, metrics, keys, trusted, shutdown) => result,
+        result = serve_on(&config, &backend, listeners, keys, trusted, shutdown) => result,
         () = backend.wait_for_exit() => Err(anyhow!("the embedded PostgreSQL has stopped; see postgres.log in the data directory")),
     };
     backend.close().await;
@@ -51,11 +55,36 @@ async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>
     listener.map(Some).with_context(hint)
 }
 
+/// The servers of a starting service, with the address of the first.
+struct Listeners {
+    address: SocketAddr,
+    api: http::Server,
+    /// Metrics on a port of their own.
+    metrics: Option<(SocketAddr, http::Server)>,
+}
+
+impl Listeners {
+    /// Answers liveness checks from now on: a start may have to wait for the database or a migration.
+    fn start(
+        api: TcpListener,
+        metrics: Option<TcpListener>,
+        config: &Config,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let start = |listener: TcpListener| {
+            let address = listener.local_addr()?;
+            anyhow::Ok((address, http::Server::start(listener, config, shutdown.clone())))
+        };
+        let (address, api) = start(api)?;
+        tracing::info!("listening on {address}, starting");
+        Ok(Self { address, api, metrics: metrics.map(start).transpose()? })
+    }
+}
+
 async fn serve_on(
     config: &Config,
     backend: &Backend,
-    listener: TcpListener,
-    metrics: Option<TcpListener>,
+    listeners: Listeners,
     keys: SigningKeys,
     trusted: Option<TrustedDocuments>,
     shutdown: CancellationToken,
@@ -67,16 +96,17 @@ async fn serve_on(
     let state = AppState::new(config, backend.connectors(config)?, keys, Clock::system())?;
     let schema = graphql::schema(state.clone(), config.introspection());
     let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
-    let address = listener.local_addr()?;
+    let Listeners { address, api, metrics } = listeners;
+    open_api(&api, &state, engine, config, &shutdown);
     let page = if config.graphiql() { "graphiql" } else { "graphql" };
     tracing::info!("todo-api {} is ready: http://{address}/{page}", env!("CARGO_PKG_VERSION"));
-    let Some(metrics) = metrics else {
-        serve_until(listener, state, engine, config, shutdown).await;
+    let Some((address, metrics)) = metrics else {
+        finish(api, &state, shutdown).await;
         return Ok(());
     };
-    tracing::info!("metrics are at http://{}/metrics", metrics.local_addr()?);
-    let alone = http::serve_metrics(metrics, state.clone(), &config.http, shutdown.clone());
-    tokio::join!(serve_until(listener, state, engine, config, shutdown), alone);
+    metrics.open_metrics(state.clone());
+    tracing::info!("metrics are at http://{address}/metrics");
+    tokio::join!(finish(api, &state, shutdown), metrics.finish());
     Ok(())
 }
 
@@ -88,9 +118,28 @@ pub async fn serve_until<E: Executor>(
     config: &Config,
     shutdown: CancellationToken,
 ) {
-    let tasks = TaskTracker::new();
-    tasks.spawn(housekeeping::run(state.clone(), shutdown.clone()));
-    http::serve(listener, state.clone(), engine, config, tasks, shutdown).await;
+    let server = http::Server::start(listener, config, shutdown.clone());
+    open_api(&server, &state, engine, config, &shutdown);
+    finish(server, &state, shutdown).await;
+}
+
+/// Opens the API and starts its background tasks.
+fn open_api<E: Executor>(
+    server: &http::Server,
+    state: &AppState,
+    engine: Engine<E>,
+    config: &Config,
+    shutdown: &CancellationToken,
+) {
+    server.tasks().spawn(housekeeping::run(state.clone(), shutdown.clone()));
+    server.open_api(state.clone(), engine, config, shutdown.clone());
+}
+
+/// Waits for the shutdown, drains the API and its tasks, and closes the database.
+async fn finish(server: http::Server, state: &AppState, shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    tracing::info!("shutting down: draining connections");
+    server.finish().await;
     state.database.close();
 }
 
@@ -124,11 +173,15 @@ async fn require_migrations(connector: &Connector, judgements: &[Judgement]) -> 
     if pending.is_empty() {
         return Ok(());
     }
-    let found = format!("the database lacks {} migration(s): {}", pending.len(), pending.join(", "));
-    match requirements::obstacle(judgements, &pending) {
-        Some(obstacle) => bail!("{found}\n{obstacle}"),
-        None => bail!(
-            "{found}\nRun them with: todo-api migrate run\n\
+    require_migrations(connector).await
+}
+
+async fn require_migrations(connector: &Connector) -> anyhow::Result<()> {
+    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
+    let pending: Vec<_> = status.into_iter().filter(|migration| !migration.applied).map(|m| m.name).collect();
+    if !pending.is_empty() {
+        bail!(
+            "the database lacks {} migration(s): {}\nRun them with: todo-api migrate run\n\
              or set MIGRATE_ON_START=true to have the service run them when it starts.",
         ),
     }
@@ -140,6 +193,9 @@ fn signing_keys(config: &Config) -> anyhow::Result<SigningKeys> {
     let files = config.auth.jwt_key_files.iter();
     let files = files.map(|path| SigningKey::from_file(path).context("JWT_KEY_FILES"));
     let secret = AuthSettings::jwt_secret();
+    if secret.as_ref().is_some_and(|secret| config::is_quoted(secret.expose_secret())) {
+        tracing::warn!("JWT_SECRET is in quotes, which are a part of it");
+    }
     let secret = secret.map(|secret| SigningKey::from_text(&secret).context("JWT_SECRET"));
     let mut keys = files.chain(secret).collect::<anyhow::Result<Vec<_>>>()?.into_iter();
     if let Some(first) = keys.next() {
@@ -164,12 +220,44 @@ pub(super) enum Backend {
 }
 
 impl Backend {
+    /// Checks the settings, before anything is started.
+    fn check(config: &Config) -> anyhow::Result<()> {
+        let database = &config.database;
+        let urls = Self::external_url(config)?.into_iter();
+        let urls = urls.chain(database.direct_url().map_err(ConfigurationError)?);
+        for url in urls.chain(database.replica_urls().map_err(ConfigurationError)?) {
+            Self::connect_to(&url, config)?;
+        }
+        Ok(())
+    }
+
+    /// Returns `DATABASE_URL`; `None` stands for the embedded PostgreSQL, which production does not use.
+    fn external_url(config: &Config) -> anyhow::Result<Option<DatabaseUrl>> {
+        let url = config.database.url().map_err(ConfigurationError)?;
+        if url.is_none() && config.app_env == AppEnv::Production {
+            let message = "DATABASE_URL is not set, and APP_ENV=production starts no embedded PostgreSQL; set it to a \
+                           URL such as postgresql://user:password@host/database, or APP_ENV to development";
+            return Err(ConfigurationError(anyhow!(message)).into());
+        }
+        Ok(url)
+    }
+
+    /// Fails if a migration is missing; runs it on an embedded PostgreSQL that was started for this command.
+    pub(super) async fn require_migrations(&self, config: &Config) -> anyhow::Result<()> {
+        let connector = &self.direct_connector(config)?;
+        if self.is_embedded() {
+            migrations::run(connector).await?;
+            return Ok(());
+        }
+        require_migrations(connector).await
+    }
+
     #[cfg_attr(
         not(feature = "embedded-postgres"),
         expect(clippy::unused_async, reason = "starting the embedded one is async")
     )]
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        if let Some(url) = config.database.url().map_err(ConfigurationError)? {
+        if let Some(url) = Self::external_url(config)? {
             return Ok(Self::External(Box::new(url)));
         }
         #[cfg(feature = "embedded-postgres")]
@@ -182,13 +270,13 @@ impl Backend {
         {
             let message =
                 "DATABASE_URL is not set; expected a URL such as postgresql://user:password@host/database";
-            Err(ConfigurationError(anyhow::anyhow!(message)).into())
+            Err(ConfigurationError(anyhow!(message)).into())
         }
     }
 
     /// Opens the database for a command that may run beside the service: uses its embedded PostgreSQL if that runs.
     pub(super) async fn attach_or_open(config: &Config) -> anyhow::Result<Self> {
-        if config.database.url().map_err(ConfigurationError)?.is_none() {
+        if Self::external_url(config)?.is_none() {
             let published = DataDir::open(config.data_dir.as_deref())?.path().join("database-url");
             let url =
                 std::fs::read_to_string(published).ok().and_then(|url| DatabaseUrl::parse(url.trim()).ok());

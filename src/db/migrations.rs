@@ -11,6 +11,7 @@ use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::time::timeout;
+use tokio_postgres::CancelToken;
 
 use super::{Connector, Error, requirements};
 
@@ -148,7 +149,11 @@ async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
-    on_thread(lock(connector).await?, work).await
+    let connection = lock(connector).await?;
+    let mut guard = CancelOnDrop(Some((connector.clone(), connection.cancel_token())));
+    let done = tokio::task::spawn_blocking(move || work(&mut Harness::from(connection))).await;
+    guard.0 = None;
+    done?
 }
 
 /// Opens a connection that holds the lock, if the database is fit for migrations; closing it frees the lock.
@@ -167,11 +172,19 @@ pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnect
     Ok(connection)
 }
 
-async fn on_thread<R: Send + 'static>(
-    connection: AsyncPgConnection,
-    work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
-) -> anyhow::Result<R> {
-    tokio::task::spawn_blocking(move || work(&mut Harness::from(connection))).await?
+/// Cancels a statement whose caller has gone, as at a shutdown: the server would go on with it, and with the lock.
+struct CancelOnDrop(Option<(Connector, CancelToken)>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let Some((connector, token)) = self.0.take() else { return };
+        // On a runtime of its own, as the other one is about to stop; `cancel` has a time limit.
+        let cancel = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(connector.cancel(token)))
+        });
+        let _ = cancel.join();
+    }
 }
 
 fn all() -> anyhow::Result<Vec<Box<dyn Migration<Pg>>>> {

@@ -2,7 +2,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::routes::Routes;
 use crate::config::HttpSettings;
 use crate::transport::Peer;
 
@@ -38,12 +38,12 @@ type ClientStream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
 /// Accepts connections until `shutdown`, and at last those that were in the backlog by then.
 pub(super) async fn accept_until_shutdown(
     listener: TcpListener,
-    router: &Router,
-    settings: &HttpSettings,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
+    routes: Routes,
+    settings: HttpSettings,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
 ) {
-    let server = http_server(settings);
+    let server = http_server(&settings);
     let permits = Arc::new(Semaphore::new(settings.max_connections));
     loop {
         let accepted = tokio::select! {
@@ -51,7 +51,7 @@ pub(super) async fn accept_until_shutdown(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok(accepted) => serve_connection(&server, router, tasks, shutdown, accepted, settings),
+            Ok(accepted) => serve_connection(&server, &routes, &tasks, &shutdown, accepted, &settings),
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -61,7 +61,7 @@ pub(super) async fn accept_until_shutdown(
     match close(listener, &permits) {
         Ok(last) => {
             for accepted in last {
-                serve_connection(&server, router, tasks, shutdown, accepted, settings);
+                serve_connection(&server, &routes, &tasks, &shutdown, accepted, &settings);
             }
         }
         Err(error) => tracing::warn!(%error, "can't drain the listener's backlog"),
@@ -120,7 +120,7 @@ fn http_server(settings: &HttpSettings) -> http1::Builder {
 /// Serves a connection on a task of its own until its client closes it or the service shuts down.
 fn serve_connection(
     server: &http1::Builder,
-    router: &Router,
+    routes: &Routes,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
     (stream, peer, permit): Accepted,
@@ -139,7 +139,7 @@ fn serve_connection(
         }
         response
     };
-    let service = TowerToHyperService::new(router.clone().map_request(with_peer).map_response(with_close));
+    let service = TowerToHyperService::new(routes.clone().map_request(with_peer).map_response(with_close));
     let stream = with_write_timeout(stream, settings);
     let connection = server.serve_connection(stream, service).with_upgrades();
     let shutdown = shutdown.clone();

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use tokio::time::timeout;
 
 use crate::state::AppState;
@@ -9,6 +9,11 @@ use crate::state::AppState;
 /// Serves liveness. Independent of the database, so that its outage does not restart the process.
 pub(super) async fn live() -> &'static str {
     "live\n"
+}
+
+/// Serves readiness during the start.
+pub(super) async fn starting() -> (StatusCode, [(HeaderName, &'static str); 1], &'static str) {
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "starting\n")
 }
 
 /// Time limit of the check that the database is reachable.

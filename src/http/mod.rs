@@ -7,6 +7,7 @@ mod health;
 mod jwks;
 mod metrics;
 mod router;
+mod routes;
 mod server;
 
-pub use server::{serve, serve_metrics};
+pub use server::Server;

@@ -50,6 +50,19 @@ pub(super) fn router<E: Executor>(
             .route("/graphiql", get(graphiql::page))
             .route("/graphiql/{file}", get(graphiql::file));
     }
+    with_middleware(router, config)
+}
+
+/// Builds the routes of a start: alive, not ready, and nothing else yet.
+pub(super) fn starting(config: &Config) -> Router {
+    let router = Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::starting))
+        .fallback(transport::refuse_at_start);
+    with_middleware(router, config)
+}
+
+fn with_middleware(router: Router, config: &Config) -> Router {
     // Outermost first. One layer for all: each separate layer costs every request a boxed future.
     let middleware = ServiceBuilder::new()
         .layer(middleware::from_fn(headers::add_headers))

@@ -5,39 +5,59 @@ use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connections::{accept_until_shutdown, drain};
 use super::metrics::metrics;
-use super::router::router;
+use super::router::{router, starting};
+use super::routes::Routes;
 use crate::config::{Config, HttpSettings};
 use crate::graphql::Engine;
 use crate::state::AppState;
 
-/// Serves the API until `shutdown`, then waits for `tasks` and open connections within the time limit of the settings.
-pub async fn serve<E: Executor>(
-    listener: TcpListener,
-    state: AppState,
-    engine: Engine<E>,
-    config: &Config,
+/// A listening server. Until its routes are opened it answers liveness checks, and refuses everything else.
+pub struct Server {
+    routes: Routes,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
-) {
-    let router = router(state, Arc::new(engine), config, tasks.clone(), shutdown.clone());
-    accept_until_shutdown(listener, &router, &config.http, &tasks, &shutdown).await;
-    tracing::info!("shutting down: draining connections");
-    drain(&tasks, &config.http).await;
+    settings: HttpSettings,
+    accepting: AbortOnDropHandle<()>,
 }
 
-/// Serves metrics on a listener of their own until `shutdown`.
-pub async fn serve_metrics(
-    listener: TcpListener,
-    state: AppState,
-    settings: &HttpSettings,
-    shutdown: CancellationToken,
-) {
-    let tasks = TaskTracker::new();
-    let router = Router::new().route("/metrics", get(metrics)).with_state(state);
-    accept_until_shutdown(listener, &router, settings, &tasks, &shutdown).await;
-    drain(&tasks, settings).await;
+impl Server {
+    /// Accepts connections until `shutdown`.
+    pub fn start(listener: TcpListener, config: &Config, shutdown: CancellationToken) -> Self {
+        let routes = Routes::new(starting(config));
+        let tasks = TaskTracker::new();
+        let settings = config.http.clone();
+        let accepting =
+            accept_until_shutdown(listener, routes.clone(), settings.clone(), tasks.clone(), shutdown);
+        Self { routes, tasks, settings, accepting: AbortOnDropHandle::new(tokio::spawn(accepting)) }
+    }
+
+    /// Returns the tasks that [`finish`](Self::finish) waits for.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Opens the routes of the API.
+    pub fn open_api<E: Executor>(
+        &self,
+        state: AppState,
+        engine: Engine<E>,
+        config: &Config,
+        shutdown: CancellationToken,
+    ) {
+        self.routes.open(router(state, Arc::new(engine), config, self.tasks.clone(), shutdown));
+    }
+
+    /// Opens the route of metrics alone.
+    pub fn open_metrics(&self, state: AppState) {
+        self.routes.open(Router::new().route("/metrics", get(metrics)).with_state(state));
+    }
+
+    /// Waits for the shutdown, then for tasks and open connections within the time limit of the settings.
+    pub async fn finish(self) {
+        let _ = self.accepting.await;
+        drain(&self.tasks, &self.settings).await;
+    }
 }

@@ -19,6 +19,13 @@ pub(super) fn overloaded(limit: usize) -> ServerError {
     error
 }
 
+pub(super) fn starting() -> ServerError {
+    let mut error =
+        wire_error(ErrorCode::ServiceUnavailable, "The service is starting. Please try again in a moment.");
+    error.extensions.get_or_insert_default().set("retryAfter", RETRY_AFTER);
+    error
+}
+
 pub(super) fn internal(request_id: &RequestId) -> ServerError {
     let mut error = wire_error(ErrorCode::InternalServerError, INTERNAL);
     error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());

@@ -14,7 +14,7 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,7 +27,7 @@ use self::response::Refusal;
 use super::Transport;
 use super::bearer::bearer_token;
 use super::client::Peer;
-use super::errors::timed_out;
+use super::errors::{starting, timed_out};
 use super::observation::Observation;
 use crate::error::INTERNAL;
 use crate::graphql::ErrorCode;
@@ -180,6 +180,12 @@ impl<E: Executor> HttpExchange<E> {
             }
         }
     }
+}
+
+/// Refuses a request during the start.
+pub(crate) async fn refuse_at_start(headers: HeaderMap) -> Response {
+    let media_type = MediaType::negotiate(&headers).unwrap_or(MediaType::Json);
+    response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, starting()), media_type)
 }
 
 /// Builds the response to a request whose handler panicked. The panic hook has logged it.
