@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use super::writer::LogWriter;
 use crate::config::{LogFormat, LogSettings};
 use crate::db;
 
@@ -32,16 +33,16 @@ pub(super) fn filter(settings: &LogSettings) -> EnvFilter {
 }
 
 /// Builds the layer that formats log lines.
-pub(super) fn layer<S>(settings: &LogSettings) -> Box<dyn Layer<S> + Send + Sync>
+pub(super) fn layer<S>(settings: &LogSettings, writer: LogWriter) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let layer = tracing_subscriber::fmt::layer()
-        // By default tracing-subscriber reports a closed standard error with eprintln!, which panics.
+        // By default tracing-subscriber reports failures with eprintln!, which panics if standard error is closed.
         .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     match settings.log_format {
         LogFormat::Pretty => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
