@@ -27,8 +27,7 @@ pub(super) async fn health(settings: &HttpSettings, ready: bool) -> anyhow::Resu
     if status != StatusCode::OK {
         bail!("http://{address}{path} responded with {status}");
     }
-    print(if ready { "ready\n" } else { "live\n" });
-    Ok(())
+    print(if ready { "ready\n" } else { "live\n" })
 }
 
 /// Returns the address at which a service that listens on `host` is reachable from its own machine.

@@ -6,6 +6,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::on_database::on_database;
 use super::print;
 use super::serve::Backend;
 use super::user::{bcrypt_rows, describe_remaining};
@@ -32,10 +33,7 @@ pub(super) struct Command {
 
 pub(super) async fn import_users(config: &Config, command: Command) -> anyhow::Result<()> {
     let users = read(config, &command).await?;
-    let backend = Backend::attach_or_open(config).await?;
-    let result = write(config, &backend, &users, command.json).await;
-    backend.close().await;
-    result
+    on_database(config, async |backend| write(config, backend, &users, command.json).await).await
 }
 
 async fn read(config: &Config, command: &Command) -> anyhow::Result<Vec<import::SourceUser>> {
@@ -59,6 +57,7 @@ async fn write(
     users: &[import::SourceUser],
     json: bool,
 ) -> anyhow::Result<()> {
+    backend.require_migrations(config).await?;
     let mut conn = backend.direct_connector(config)?.connect().await?;
     let summary = import::import(&mut conn, users).await?;
     let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(&mut conn).await?);
@@ -67,6 +66,5 @@ async fn write(
         format!("{}\n", json!({ "imported": imported, "alreadyThere": existing, "bcryptHashes": bcrypt }))
     } else {
         format!("imported {imported} user(s); {existing} already existed\n{}", describe_remaining(bcrypt))
-    });
-    Ok(())
+    })
 }

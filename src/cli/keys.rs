@@ -46,8 +46,7 @@ pub(super) fn keys(action: Action) -> anyhow::Result<()> {
         }
         Algorithm::Hs256 => format!("{}\n", URL_SAFE_NO_PAD.encode(crypto::random_bytes::<48>())),
     };
-    print(&key);
-    Ok(())
+    print(&key)
 }
 
 fn to_pem(der: &[u8]) -> String {

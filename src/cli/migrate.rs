@@ -1,8 +1,9 @@
 use clap::Subcommand;
 
+use super::on_database::on_database;
+use super::print;
 use super::serve::Backend;
 use super::user::{bcrypt_rows, describe_remaining};
-use super::{print, shutdown_on_signal};
 use crate::config::Config;
 use crate::db::{Adoption, migrations};
 use crate::import;
@@ -24,15 +25,7 @@ pub(super) enum Action {
 }
 
 pub(super) async fn migrate(config: &Config, action: Action) -> anyhow::Result<()> {
-    // A signal cancels the work and then stops the embedded PostgreSQL cleanly.
-    let shutdown = shutdown_on_signal()?;
-    let backend = Backend::attach_or_open(config).await?;
-    let result = tokio::select! {
-        result = run(config, &backend, action) => result,
-        () = shutdown.cancelled() => Err(anyhow::anyhow!("interrupted")),
-    };
-    backend.close().await;
-    result
+    on_database(config, async |backend| run(config, backend, action).await).await
 }
 
 async fn run(config: &Config, backend: &Backend, action: Action) -> anyhow::Result<()> {
@@ -41,16 +34,16 @@ async fn run(config: &Config, backend: &Backend, action: Action) -> anyhow::Resu
         Action::Run => {
             let names = migrations::run(&connector).await?;
             for name in &names {
-                print(&format!("ran {name}\n"));
+                print(&format!("ran {name}\n"))?;
             }
             if names.is_empty() {
-                print("no migration is pending\n");
+                print("no migration is pending\n")?;
             }
         }
-        Action::Revert => print(&format!("reverted {}\n", migrations::revert(&connector).await?)),
+        Action::Revert => print(&format!("reverted {}\n", migrations::revert(&connector).await?))?,
         Action::Redo => match migrations::redo(&connector).await? {
-            Some(name) => print(&format!("reverted and ran {name}\n")),
-            None => print("no migration has been run\n"),
+            Some(name) => print(&format!("reverted and ran {name}\n"))?,
+            None => print("no migration has been run\n")?,
         },
         Action::Adopt => {
             let mut adoption = Adoption::begin(&connector).await?;
@@ -58,18 +51,18 @@ async fn run(config: &Config, backend: &Backend, action: Action) -> anyhow::Resu
             let users = import::adopt(connection, created).await?;
             let bcrypt = bcrypt_rows(&AccountOverview::count_by_scheme(connection).await?);
             let names = adoption.finish().await?;
-            print(&format!("adopted the table users with {users} user(s)\n{}", describe_remaining(bcrypt)));
+            print(&format!("adopted the table users with {users} user(s)\n{}", describe_remaining(bcrypt)))?;
             for name in names {
-                print(&format!("ran {name}\n"));
+                print(&format!("ran {name}\n"))?;
             }
         }
         Action::Status => {
             for migration in migrations::status(&connector).await? {
                 let state = if migration.applied { "applied" } else { "pending" };
-                print(&format!("{state}  {}\n", migration.name));
+                print(&format!("{state}  {}\n", migration.name))?;
             }
             for version in migrations::unknown(&connector).await? {
-                print(&format!("unknown  {version}\n"));
+                print(&format!("unknown  {version}\n"))?;
             }
         }
     }

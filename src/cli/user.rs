@@ -1,10 +1,12 @@
 use std::io::{BufRead, IsTerminal, Read};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::on_database::on_database;
 use super::print;
 use super::serve::Backend;
 use crate::Clock;
@@ -12,6 +14,7 @@ use crate::auth::{Client, Registration, SigningKey, SigningKeys};
 use crate::config::Config;
 use crate::crypto;
 use crate::domain::{Email, Password};
+use crate::error::AppError;
 use crate::models::{AccountOverview, Page, Position, Session, User};
 use crate::state::AppState;
 
@@ -73,13 +76,11 @@ enum Action {
 
 /// Runs an action on the database that the service uses.
 pub(super) async fn user(config: &Config, command: Command) -> anyhow::Result<()> {
-    let backend = Backend::attach_or_open(config).await?;
-    let result = run(config, &backend, command).await;
-    backend.close().await;
-    result
+    on_database(config, async |backend| run(config, backend, command).await).await
 }
 
 async fn run(config: &Config, backend: &Backend, command: Command) -> anyhow::Result<()> {
+    backend.require_migrations(config).await?;
     // The state requires a key; these commands sign nothing.
     let first = SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into())?;
     let keys = SigningKeys { first, others: Vec::new() };
@@ -88,34 +89,52 @@ async fn run(config: &Config, backend: &Backend, command: Command) -> anyhow::Re
     let client = Client::operator();
     let (value, text) = match command.action {
         Action::Create { email, name } => {
-            let password = read_password()?;
-            let user = state.auth.create_account(&client, Registration { email, password, name }).await?;
+            let password = ask(read_password).await?;
+            let created = state.auth.create_account(&client, Registration { email, password, name });
+            let user = created.await.map_err(with_cause)?;
             (json!({ "id": user.id, "email": user.email }), format!("created {} {}\n", user.id, user.email))
         }
         Action::List { limit, after } => list(&state, limit, after.as_deref()).await?,
         Action::Show { user } => show(&state, &find(&state, &user).await?).await?,
         Action::SetPassword { user } => {
             let user = find(&state, &user).await?;
-            let ended = state.auth.reset_password(&client, &user, read_password()?).await?;
+            let password = ask(read_password).await?;
+            let ended = state.auth.reset_password(&client, &user, password).await.map_err(with_cause)?;
             ended_sessions("set the password of", &user, &ended)
         }
         Action::RevokeSessions { user } => {
             let user = find(&state, &user).await?;
-            let ended = state.auth.revoke_sessions(&client, user.id, None).await?;
+            let ended = state.auth.revoke_sessions(&client, user.id, None).await.map_err(with_cause)?;
             ended_sessions("ended the sessions of", &user, &ended)
         }
         Action::Delete { user, yes } => {
             let user = find(&state, &user).await?;
-            ensure!(yes || confirm(&user)?, "nothing deleted");
-            ensure!(
-                state.auth.delete_account(&client, user.id).await?,
-                "the account has been deleted already"
-            );
+            let question = format!("Delete {} {} and all of its data? Type yes: ", user.id, user.email);
+            ensure!(yes || ask(move || confirm(&question)).await?, "nothing deleted");
+            let deleted = state.auth.delete_account(&client, user.id).await.map_err(with_cause)?;
+            ensure!(deleted, "the account has been deleted already");
             (json!({ "deletedUserId": user.id }), format!("deleted {} {}\n", user.id, user.email))
         }
     };
-    print(&if command.json { format!("{value}\n") } else { text });
-    Ok(())
+    print(&if command.json { format!("{value}\n") } else { text })
+}
+
+/// Names the cause, which clients must not see, to the operator.
+fn with_cause(error: AppError) -> anyhow::Error {
+    match error {
+        AppError::Internal(source) => anyhow!("{source:#}"),
+        AppError::Unavailable(reason) => anyhow!("the database is unavailable: {reason}"),
+        error => error.into(),
+    }
+}
+
+/// Runs a dialogue on a thread of its own, for which neither a signal nor the end of the process waits.
+async fn ask<R: Send + 'static>(
+    dialogue: impl FnOnce() -> anyhow::Result<R> + Send + 'static,
+) -> anyhow::Result<R> {
+    let (sender, answer) = oneshot::channel();
+    std::thread::spawn(move || sender.send(dialogue()));
+    answer.await?
 }
 
 async fn list(state: &AppState, limit: u32, after: Option<&str>) -> anyhow::Result<(Value, String)> {
@@ -216,21 +235,26 @@ async fn find(state: &AppState, user: &str) -> anyhow::Result<User> {
 
 fn read_password() -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
-        let password = rpassword::prompt_password("Password: ")?;
+        let password = rpassword::prompt_password("Password: ");
+        let password = password.context("no terminal to ask for the password; pass it on standard input")?;
         ensure!(password == rpassword::prompt_password("Again: ")?, "the passwords do not match");
         return Ok(password);
     }
     let limit = Password::MAX_BYTES as u64 + 2;
     let mut line = String::new();
-    std::io::stdin().lock().take(limit).read_line(&mut line)?;
+    let read = std::io::stdin().lock().take(limit).read_line(&mut line);
+    read.context("cannot read the password from standard input")?;
     let password = line.trim_end_matches(['\n', '\r']);
-    ensure!(!password.is_empty(), "no password on standard input");
+    ensure!(
+        !password.is_empty(),
+        "no password on standard input; pass it there, or run the command at a terminal"
+    );
     Ok(password.to_owned())
 }
 
-fn confirm(user: &User) -> anyhow::Result<bool> {
+fn confirm(question: &str) -> anyhow::Result<bool> {
     ensure!(std::io::stdin().is_terminal(), "no terminal to ask for confirmation; use --yes");
-    print(&format!("Delete {} {} and all of its data? Type yes: ", user.id, user.email));
+    print(question)?;
     let mut line = String::new();
     std::io::stdin().lock().take(16).read_line(&mut line)?;
     Ok(line.trim() == "yes")

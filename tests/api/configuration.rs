@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::support::Service;
+use crate::support::{Service, TestDatabase};
 
 fn start_with(settings: &[(&str, &str)]) -> Output {
     let mut command = Service::command();
@@ -19,6 +19,25 @@ fn an_invalid_value_is_reported_with_the_allowed_ones() {
         ("APP_ENV", "staging", "production"),
         ("LOG_FORMAT", "xml", "json"),
         ("RUST_LOG", "todo_api=loud", "debug"),
+        ("RUST_LOG", "warning", "warn"),
+        ("RUST_LOG", "verbose", "warn"),
+        ("RUST_LOG", "none", "off"),
+        ("RUST_LOG", "warn,todo_api=debugg", "debug"),
+        ("RUST_LOG", "todo-api=debug", "todo_api::"),
+        ("RUST_LOG", "hyper", "hyper=trace"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy", "10.0.0.0/8"),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example.com,app.example.com", "https://app.example.com"),
+        ("JWT_KEY_FILES", ",/nowhere.pem,", "/nowhere.pem"),
+        ("DATABASE_REPLICA_URLS", "postgres://u:hunter2@h/db,mysql://u:hunter2@h/db", "postgresql://"),
+        ("DATABASE_REPLICA_URLS", "\"postgres://u:hunter2@h/db\"", "quotes"),
+        ("DATABASE_URL", "\"postgres://u:hunter2@h/db\"", "quotes"),
+        ("DATABASE_URL", "'postgres://u:hunter2@h/db'", "quotes"),
+        ("DATABASE_DIRECT_URL", "\"postgres://u:hunter2@h/db\"", "quotes"),
+        ("REDIS_URL", "\"redis://u:hunter2@h\"", "quotes"),
+        ("PORT", "\"8000\"", "quotes"),
+        ("APP_ENV", "'production'", "quotes"),
+        ("JWT_ISSUER", "\"todo-api\"", "quotes"),
+        ("TODO_DATA_DIR", "\"/var/lib/todo-api\"", "quotes"),
         ("ACCESS_TOKEN_TTL", "15", "15m"),
         ("ACCESS_TOKEN_TTL", "2d", "1day"),
         ("REFRESH_TOKEN_TTL", "soon", "30d"),
@@ -64,24 +83,116 @@ fn production_needs_a_secret() {
 }
 
 #[test]
+fn production_starts_no_database_of_its_own() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let secret = "x".repeat(32);
+    for arguments in [&[][..], &["migrate", "run"], &["user", "list"]] {
+        for url in [None, Some("")] {
+            let mut command = Service::command();
+            command.env("TODO_DATA_DIR", dir.path()).env("APP_ENV", "production").env("JWT_SECRET", &secret);
+            command.envs(url.map(|url| ("DATABASE_URL", url))).args(arguments);
+            let output = Service::run(&mut command);
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+            assert!(message.contains("DATABASE_URL is not set") && message.contains("APP_ENV"), "{message}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn lists_may_have_trailing_commas_and_blanks() {
+    for (name, value) in [
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1,"),
+        ("TRUSTED_PROXIES", ",\n 10.0.0.0/8,\n ::1\n"),
+        ("TRUSTED_PROXIES", " , "),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example, https://b.example,"),
+        ("DATABASE_REPLICA_URLS", "postgres://u@h/db, postgres://u@i/db,"),
+        ("JWT_KEY_FILES", ", ,"),
+    ] {
+        let output = start_with(&[(name, value)]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        // The next thing to fail.
+        assert!(message.contains("TODO_DATA_DIR") && !message.contains(name), "{name}={value}: {message}");
+    }
+}
+
+#[test]
 fn empty_variables_count_as_unset() {
     let output = start_with(&[("PORT", ""), ("HOST", ""), ("APP_ENV", "production"), ("JWT_SECRET", "")]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("JWT_SECRET") && message.contains("is set"), "{message}");
 }
 
-#[test]
-fn a_dotenv_file_counts_and_a_broken_one_is_not_repeated() {
+/// Starts with a file `.env`, and returns the messages; without a valid one there is nowhere to start.
+fn with_dotenv(text: &[u8]) -> String {
     let dir = tempfile::TempDir::new().unwrap();
-    let run = |text: &str| {
-        std::fs::write(dir.path().join(".env"), text).unwrap();
-        let mut command = Service::command();
-        let output = Service::run(command.current_dir(dir.path()).env_remove("PORT").arg("serve"));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(run("PORT=70000\n").contains("PORT"));
-    let message = run("JWT_SECRET=hunter2 hunter2 hunter2\n");
-    assert!(message.contains(".env") && !message.contains("hunter2"), "{message}");
+    std::fs::write(dir.path().join(".env"), text).unwrap();
+    let mut command = Service::command();
+    command.current_dir(dir.path()).env_remove("PORT").env("TODO_DATA_DIR", "/dev/null/nowhere");
+    String::from_utf8(Service::run(&mut command).stderr).unwrap()
+}
+
+#[test]
+fn a_broken_dotenv_file_is_reported_with_its_line_and_without_its_values() {
+    for (text, line) in [
+        ("JWT_SECRET=hunter2 hunter2 hunter2\n", 1),
+        ("PORT=1\n\nJWT_SECRET='hunter2\nPORT=2\n", 3),
+        ("PORT=1\nJWT_SECRET=\"hunter2\\x\"\n", 2),
+        ("# comment\r\nhunter2\r\n", 2),
+        ("JWT_SECRET='hunter2\n3\n4'\nhunter2\n", 4),
+        ("PORT=1\nexport hunter2\n", 2),
+        ("PORT=1\nJWT_SECRET: hunter2\n", 2),
+        ("PORT=1\nJWT_SECRET=hunter2\0\n", 2),
+    ] {
+        let message = with_dotenv(text.as_bytes());
+        assert!(message.contains(&format!(".env line {line}: ")), "{text:?}: {message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+    assert!(with_dotenv(b"PORT=1\nJWT_SECRET=\xff\n").contains(".env line 2: "));
+}
+
+#[test]
+fn nothing_is_substituted_in_a_dotenv_file() {
+    for (line, value) in [
+        ("a$b", "a$b"),
+        ("$HOME", "$HOME"),
+        ("\"a${HOME}b\"", "a${HOME}b"),
+        ("'a$HOME'", "a$HOME"),
+        ("a#b$ # comment", "a#b$"),
+        ("\"a\\\"b\\\\c\"", "a\"b\\c"),
+        (" 'a b' ", "a b"),
+        ("'a\\'", "a\\"),
+    ] {
+        let message = with_dotenv(format!("\u{feff}export PORT={line}\r\n").as_bytes());
+        assert!(message.contains(&format!("invalid value '{value}' for '--port")), "{line}: {message}");
+    }
+    let secret = "JWT_SECRET=\"two\nlines, which are long enough\"\nPORT=70000\n";
+    assert!(with_dotenv(secret.as_bytes()).contains("'70000'"));
+}
+
+#[test]
+fn equal_names_in_a_dotenv_file_are_reported_and_the_first_wins() {
+    let message = with_dotenv(b"APP_ENV=development\nPORT=0\nAPP_ENV=production\n");
+    assert!(message.contains("line 3: APP_ENV is already set in line 1"), "{message}");
+    // Production would miss JWT_SECRET.
+    assert!(message.contains("TODO_DATA_DIR"), "{message}");
+}
+
+#[tokio::test]
+async fn a_password_with_dollars_in_a_dotenv_file_logs_in() {
+    let database = TestDatabase::new().await;
+    let role = format!("dollars_{}", std::process::id());
+    database.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'a$b${{HOME}}$'")).await;
+    let (_, rest) = database.url.rsplit_once('@').unwrap();
+    let dir = tempfile::TempDir::new().unwrap();
+    let line = format!("DATABASE_URL=postgresql://{role}:a$b${{HOME}}$@{rest}\n");
+    std::fs::write(dir.path().join(".env"), line).unwrap();
+    let output = Service::run(Service::command().current_dir(dir.path()).args(["migrate", "status"]));
+    database.sql(&format!("DROP ROLE {role}")).await;
+    // Logged in: this role may not read the list.
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("permission denied"), "{message}");
 }
 
 #[test]

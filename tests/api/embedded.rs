@@ -57,10 +57,20 @@ async fn accounts_and_tokens_survive_a_restart() {
     assert_eq!(me["data"]["me"]["name"], "Ada");
 }
 
+/// True if this process ignores a signal, as below `nohup`: then the service ignores it, too.
+fn is_ignored_here(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0").trim();
+    u64::from_str_radix(mask, 16).unwrap() >> (signal - 1) & 1 == 1
+}
+
 #[tokio::test]
 async fn signals_stop_the_service_and_its_postgresql() {
     let dir = TempDir::new().unwrap();
-    for signal in ["INT", "TERM", "HUP"] {
+    for (number, signal) in [(2, "INT"), (15, "TERM"), (1, "HUP")] {
+        if is_ignored_here(number) {
+            continue;
+        }
         let mut service = Service::start(dir.path());
         let postgres = postmaster(dir.path()).unwrap();
         service.signal(signal);
@@ -154,6 +164,89 @@ async fn a_stale_pid_file_with_the_pid_of_another_process_is_replaced() {
     assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
     stranger.kill().unwrap();
     stranger.wait().unwrap();
+}
+
+/// Lists processes that work in a directory, as PostgreSQL does in its cluster.
+fn processes_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| {
+        std::fs::read_link(entry.path().join("cwd")).is_ok_and(|directory| directory.starts_with(dir))
+    });
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_postgresql_behind() {
+    let dir = TempDir::new().unwrap();
+    Service::start(dir.path()).stop();
+    let run = || {
+        let output = Service::run(Service::command().env("TODO_DATA_DIR", dir.path()));
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!((postmaster(dir.path()), processes_in(dir.path())), (None, Vec::new()));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // The URL can't be written.
+    std::fs::create_dir(dir.path().join("database-url")).unwrap();
+    assert!(run().contains("database-url"));
+    std::fs::remove_dir(dir.path().join("database-url")).unwrap();
+
+    // A migration fails.
+    let data_dir = todo_api::data_dir::DataDir::open(Some(dir.path())).unwrap();
+    let server = todo_api::db::embedded::EmbeddedPostgres::start(data_dir, None).await.unwrap();
+    let url = std::fs::read_to_string(dir.path().join("database-url")).unwrap();
+    let mut conn = crate::support::connector(url.trim()).connect().await.unwrap();
+    let forget = "DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM \
+                  __diesel_schema_migrations); ALTER TABLE users RENAME TO others";
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut conn, forget).await.unwrap();
+    drop((conn, server));
+    run();
+}
+
+#[tokio::test]
+async fn a_signal_during_the_first_start_leaves_no_postgresql_behind() {
+    for milestone in ["", "creating a PostgreSQL"] {
+        let dir = TempDir::new().unwrap();
+        let mut command = Service::command();
+        let mut service = Service::start_listening(command.env("TODO_DATA_DIR", dir.path()));
+        if !milestone.is_empty() {
+            service.wait_for_line(milestone);
+        }
+        service.signal("TERM");
+        let (status, log) = service.wait();
+        assert!(status.success(), "{status}: {log:#?}");
+        assert_eq!((postmaster(dir.path()), processes_in(dir.path())), (None, Vec::new()), "{log:#?}");
+        Service::start(dir.path()).stop();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_password_is_reported_and_not_replaced() {
+    let dir = TempDir::new().unwrap();
+    let service = Service::start(dir.path());
+    assert_token(&service.ask(REGISTER).await);
+    service.stop();
+    let file = dir.path().join("postgres-password");
+    let password = std::fs::read_to_string(&file).unwrap();
+    let refused = || {
+        let output = Service::run(Service::command().env("TODO_DATA_DIR", dir.path()));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        for part in ["is lost", "postgres-password", "ALTER ROLE", "TODO_DATA_DIR"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert_eq!(processes_in(dir.path()), Vec::<String>::new());
+        assert!(!message.contains(password.trim()), "{message}");
+    };
+    std::fs::remove_file(&file).unwrap();
+    refused();
+    assert!(!file.exists());
+    for text in ["", "\n", "too short", "another password, which is long enough"] {
+        std::fs::write(&file, text).unwrap();
+        refused();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+    std::fs::write(&file, &password).unwrap();
+    assert_token(&Service::start(dir.path()).ask(LOGIN).await);
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 //! `todo-api user`.
 
 use std::io::Write;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Service, TestApp};
+use crate::support::{PASSWORD, Service, TestApp, TestDatabase};
 
 /// Runs `todo-api user` with text on standard input.
 fn user(app: &TestApp, arguments: &[&str], input: &str) -> Output {
     let mut command = Service::command();
     command.env("DATABASE_URL", &app.database.url).arg("user").args(arguments);
+    with_input(&mut command, input)
+}
+
+fn with_input(command: &mut Command, input: &str) -> Output {
     let mut process =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that reads no input may have ended already.
@@ -96,4 +100,65 @@ async fn errors_do_not_repeat_passwords() {
     assert!(weak.contains("too easy to guess") && !weak.contains("password1"), "{weak}");
     assert!(message(&user(&app, &create("grace@example.com"), "")).contains("standard input"));
     assert!(message(&user(&app, &["show", "nobody@example.com"], "")).contains("no such user"));
+}
+
+/// Runs `todo-api user create` on a database.
+fn create_on(url: &str) -> String {
+    let mut command = Service::command();
+    command.env("DATABASE_URL", url).env("DATABASE_CONNECT_TIMEOUT", "500ms");
+    command.args(["user", "create", "--email", "ada@example.com", "--name", "Ada"]);
+    message(&with_input(&mut command, PASSWORD))
+}
+
+#[tokio::test]
+async fn errors_name_what_is_wrong_with_the_input() {
+    let app = TestApp::start().await;
+    app.register("ada@example.com").await.data("register");
+    let create = |email: &str, name: &str, password: &str| {
+        message(&user(&app, &["create", "--email", email, "--name", name], password))
+    };
+    assert!(create("ada", "Ada", PASSWORD).contains("name@example.com"));
+    assert!(create("b@example.com", " ", PASSWORD).contains("name"));
+    assert!(create("b@example.com", "B", "short").contains("at least"));
+    assert!(create("b@example.com", "B", &"x".repeat(2000)).contains("at most"));
+    assert!(create("b@example.com", "B", "\n").contains("standard input"));
+    assert!(create("ADA@example.com", "B", PASSWORD).contains("already exists"));
+    assert!(message(&user(&app, &["set-password", "ada@example.com"], "short")).contains("at least"));
+    assert!(
+        message(&user(&app, &["show", "ada"], "")).contains("neither an email address nor an identifier")
+    );
+}
+
+#[tokio::test]
+async fn errors_name_what_is_wrong_with_the_database() {
+    let empty = TestDatabase::empty().await;
+    let missing = create_on(&empty.url);
+    assert!(missing.contains("lacks") && missing.contains("todo-api migrate run"), "{missing}");
+
+    let database = TestDatabase::new().await;
+    let role = format!("powerless_{}", std::process::id());
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON __diesel_schema_migrations TO {role}"
+    );
+    database.sql(&grant).await;
+    let (_, rest) = database.url.rsplit_once('@').unwrap();
+    let denied = create_on(&format!("postgresql://{role}:x@{rest}"));
+    database.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    assert!(denied.contains("permission denied for table users"), "{denied}");
+    assert!(!denied.contains("Something went wrong"), "{denied}");
+
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unreachable = create_on(&format!("postgresql://u:p@{closed}/db"));
+    assert!(unreachable.contains("unavailable") && unreachable.contains("refused"), "{unreachable}");
+}
+
+#[test]
+fn the_first_account_can_be_created_before_the_first_start() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut command = Service::command();
+    command.env("TODO_DATA_DIR", dir.path());
+    command.args(["user", "create", "--email", "ada@example.com", "--name", "Ada"]);
+    let output = with_input(&mut command, PASSWORD);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!dir.path().join("postgres/postmaster.pid").exists());
 }

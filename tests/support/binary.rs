@@ -32,20 +32,29 @@ impl Service {
     }
 
     pub(crate) fn start_command(command: &mut Command) -> Self {
+        Self::start_until(command, "is ready: http://")
+    }
+
+    /// Starts and waits until it listens, perhaps before it is ready.
+    pub(crate) fn start_listening(command: &mut Command) -> Self {
+        Self::start_until(command, "listening on ")
+    }
+
+    fn start_until(command: &mut Command, milestone: &str) -> Self {
         let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut seen = Vec::new();
         while let Ok(line) = log.recv_timeout(LIMIT) {
-            if let Some((_, rest)) = line.split_once("is ready: http://") {
-                let address = rest.split('/').next().unwrap().to_owned();
+            if let Some((_, rest)) = line.split_once(milestone) {
+                let address = rest.split(['/', ',']).next().unwrap().to_owned();
                 return Self { process, address, log };
             }
             seen.push(line);
         }
         let status = process.wait();
-        panic!("the service did not become ready: {status:?}\n{}", seen.join("\n"));
+        panic!("no {milestone}: {status:?}\n{}", seen.join("\n"));
     }
 
     /// Runs a command to its end.
@@ -63,6 +72,16 @@ impl Service {
         let signal =
             Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
         assert!(signal.unwrap().success());
+    }
+
+    /// Waits for a line of the log that contains a text.
+    pub(crate) fn wait_for_line(&self, text: &str) -> String {
+        loop {
+            let line = self.next_line();
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     /// Waits for the next line of the log.

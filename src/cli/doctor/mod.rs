@@ -72,7 +72,7 @@ pub(super) async fn doctor(config: &Config, command: Command) -> anyhow::Result<
             Examination { settings: &config.database, deadline, url, direct, has_direct_setting };
         examination.run(&mut report).await;
     }
-    print(&if command.json { format!("{:#}\n", report.json()) } else { report.text() });
+    print(&if command.json { format!("{:#}\n", report.json()) } else { report.text() })?;
     Ok(report.exit_code())
 }
 
