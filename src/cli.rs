@@ -20,7 +20,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::serve::serve_until;
 pub use self::shutdown::shutdown_on_signal;
 use crate::config::{self, Config};
-use crate::{crypto, graphql, telemetry};
+use crate::{crypto, db, graphql, telemetry};
 
 /// GraphQL backend for a todo application, on PostgreSQL.
 ///

@@ -173,15 +173,11 @@ async fn require_migrations(connector: &Connector, judgements: &[Judgement]) -> 
     if pending.is_empty() {
         return Ok(());
     }
-    require_migrations(connector).await
-}
-
-async fn require_migrations(connector: &Connector) -> anyhow::Result<()> {
-    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
-    let pending: Vec<_> = status.into_iter().filter(|migration| !migration.applied).map(|m| m.name).collect();
-    if !pending.is_empty() {
-        bail!(
-            "the database lacks {} migration(s): {}\nRun them with: todo-api migrate run\n\
+    let found = format!("the database lacks {} migration(s): {}", pending.len(), pending.join(", "));
+    match requirements::obstacle(judgements, &pending) {
+        Some(obstacle) => bail!("{found}\n{obstacle}"),
+        None => bail!(
+            "{found}\nRun them with: todo-api migrate run\n\
              or set MIGRATE_ON_START=true to have the service run them when it starts.",
         ),
     }
@@ -249,7 +245,9 @@ impl Backend {
             migrations::run(connector).await?;
             return Ok(());
         }
-        require_migrations(connector).await
+        let mut conn = connector.connect_patiently().await?;
+        let judgements = requirements::judge(&mut conn).await?;
+        require_migrations(connector, &judgements).await
     }
 
     #[cfg_attr(

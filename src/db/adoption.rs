@@ -8,6 +8,7 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager
 use diesel_migrations::MigrationHarness;
 
 use super::migrations::{Harness, MIGRATIONS, boxed, lock, name_of};
+use super::session::CancelOnDrop;
 use super::{Connector, Error};
 
 /// Schema in which the migrations are run to see what they create.
@@ -16,6 +17,7 @@ const REHEARSAL: &str = "todo_api_rehearsal";
 /// A transaction that takes a database over: all of it is done, or nothing. Dropping it reverts everything.
 pub struct Adoption {
     connection: AsyncPgConnection,
+    guard: CancelOnDrop,
     created: Created,
 }
 
@@ -32,7 +34,7 @@ impl Adoption {
     /// Begins the transaction, under the lock of the migrations. The first migration, which creates helpers for the others,
     /// has been run in it.
     pub async fn begin(connector: &Connector) -> anyhow::Result<Self> {
-        let mut connection = lock(connector).await?;
+        let (mut connection, guard) = lock(connector).await?;
         AnsiTransactionManager::begin_transaction(&mut connection).await.map_err(Error::from)?;
         let (connection, created) = with_harness(connection, |harness| {
             let created = rehearse(harness).context("cannot try the migrations in a schema of their own")?;
@@ -42,7 +44,7 @@ impl Adoption {
             Ok(created)
         })
         .await?;
-        Ok(Self { connection, created })
+        Ok(Self { connection, guard, created })
     }
 
     /// Returns the connection, within the transaction, and what the migrations will create.
@@ -58,6 +60,7 @@ impl Adoption {
         })
         .await?;
         AnsiTransactionManager::commit_transaction(&mut connection).await.map_err(Error::from)?;
+        self.guard.disarm();
         Ok(names)
     }
 }

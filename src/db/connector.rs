@@ -9,14 +9,15 @@ use diesel::sql_types::Bool;
 use diesel_async::AsyncPgConnection;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::config::Host;
-use tokio_postgres::{CancelToken, Config, NoTls};
+use tokio_postgres::config::{Host, SslMode as DriverSslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::{Config, NoTls};
 
 use super::backoff::jittered;
 use super::limits::SessionLimits;
-use super::statements::instrumented;
+use super::session::{Cancellation, ListeningConnection, Session, socket_in};
 use super::tls::Tls;
 use super::url::{DatabaseUrl, SslMode};
+use super::wire::{ObservedStream, Observing, Wire};
 use super::{Error, knock, url};
 
 /// First and longest delay between attempts of a command.
@@ -164,11 +165,16 @@ impl Connector {
     /// Opens a connection for a command or at a start, and retries for as long as the limit allows: a database that has
     /// to wake up may refuse the first attempts.
     pub async fn connect_patiently(&self) -> Result<AsyncPgConnection, Error> {
+        self.open_patiently().await.map(Session::into_connection)
+    }
+
+    /// Opens a session as [`connect_patiently`](Self::connect_patiently).
+    pub(super) async fn open_patiently(&self) -> Result<Session, Error> {
         let began = Instant::now();
         let mut delay = FIRST_DELAY;
         loop {
-            let error = match self.connect().await {
-                Ok(connection) => return Ok(connection),
+            let error = match self.open().await {
+                Ok(session) => return Ok(session),
                 Err(error) => error,
             };
             if began.elapsed() + delay >= self.limit {
@@ -190,15 +196,16 @@ impl Connector {
         self.open().await.map(Session::into_connection)
     }
 
-    /// Asks the server to cancel the statement that a connection is busy with.
-    pub(super) async fn cancel(&self, token: CancelToken) {
-        let cancelled = match self.tls.as_ref().map(Tls::last) {
-            Some(tls) => timeout(CANCEL_LIMIT, token.cancel_query(tls)).await,
-            None => timeout(CANCEL_LIMIT, token.cancel_query(NoTls)).await,
-        };
-        if !matches!(cancelled, Ok(Ok(()))) {
-            tracing::debug!("a statement could not be cancelled");
-        }
+    /// Opens a connection for `LISTEN`.
+    pub async fn connect_to_listen(&self) -> Result<ListeningConnection, Error> {
+        self.open().await.map(Session::into_listening)
+    }
+
+    /// Opens a connection with what its driver observes.
+    pub(super) async fn open(&self) -> Result<Session, Error> {
+        // Boxed: opening is rare, and TLS makes this a future of 8 kB, which clippy found too large in a caller.
+        let opened = timeout(self.limit, Box::pin(self.attempt())).await;
+        opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))
     }
 
     /// Tries again without the session's limits if a pooler refuses them.
@@ -222,7 +229,12 @@ impl Connector {
             return begin_on_socket(config, dir).await;
         }
         if let Some(tls) = &self.tls {
-            match config.connect(tls.current().await).await {
+            let mut config = config.clone();
+            config.ssl_mode(DriverSslMode::Require);
+            let tls = tls.current().await;
+            let wire = Wire::default();
+            let observing = Observing { tls: tls.clone(), wire: wire.clone() };
+            match config.connect(observing).await {
                 Ok((client, connection)) => {
                     let cancellation = Cancellation::Tls(client.cancel_token(), tls.clone());
                     return Session::begin(client, connection, cancellation, wire).await;

@@ -11,8 +11,8 @@ use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::time::timeout;
-use tokio_postgres::CancelToken;
 
+use super::session::CancelOnDrop;
 use super::{Connector, Error, requirements};
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -38,9 +38,9 @@ pub(super) type Harness = AsyncConnectionWrapper<AsyncPgConnection>;
 /// Runs the pending migrations and returns their names; fails with the fix if the database or the role is not fit for
 /// them.
 pub async fn run(connector: &Connector) -> anyhow::Result<Vec<String>> {
-    let mut connection = lock(connector).await?;
+    let (mut connection, guard) = lock(connector).await?;
     require_no_obstacle(&mut connection).await?;
-    on_thread(connection, |harness| {
+    on_thread(connection, guard, |harness| {
         let versions = harness.run_pending_migrations(MIGRATIONS).map_err(boxed)?;
         versions.iter().map(name_of).collect()
     })
@@ -149,16 +149,23 @@ async fn locked<R: Send + 'static>(
     connector: &Connector,
     work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
 ) -> anyhow::Result<R> {
-    let connection = lock(connector).await?;
-    let mut guard = CancelOnDrop(Some((connector.clone(), connection.cancel_token())));
+    let (connection, guard) = lock(connector).await?;
+    on_thread(connection, guard, work).await
+}
+
+async fn on_thread<R: Send + 'static>(
+    connection: AsyncPgConnection,
+    guard: CancelOnDrop,
+    work: impl FnOnce(&mut Harness) -> anyhow::Result<R> + Send + 'static,
+) -> anyhow::Result<R> {
     let done = tokio::task::spawn_blocking(move || work(&mut Harness::from(connection))).await;
-    guard.0 = None;
+    guard.disarm();
     done?
 }
 
 /// Opens a connection that holds the lock, if the database is fit for migrations; closing it frees the lock.
-pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnection> {
-    let mut connection = connector.connect_patiently().await?;
+pub(super) async fn lock(connector: &Connector) -> anyhow::Result<(AsyncPgConnection, CancelOnDrop)> {
+    let (mut connection, guard) = connector.open_patiently().await?.into_cancellable();
     requirements::require(&requirements::judge(&mut connection).await?, requirements::MIGRATIONS)?;
     let limit = LOCK_LIMIT.as_millis();
     // The role's limit is for requests; a change of a large table may take much longer.
@@ -169,22 +176,7 @@ pub(super) async fn lock(connector: &Connector) -> anyhow::Result<AsyncPgConnect
         .await
         .map_err(Error::from)
         .context("another process is running migrations")?;
-    Ok(connection)
-}
-
-/// Cancels a statement whose caller has gone, as at a shutdown: the server would go on with it, and with the lock.
-struct CancelOnDrop(Option<(Connector, CancelToken)>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        let Some((connector, token)) = self.0.take() else { return };
-        // On a runtime of its own, as the other one is about to stop; `cancel` has a time limit.
-        let cancel = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map(|runtime| runtime.block_on(connector.cancel(token)))
-        });
-        let _ = cancel.join();
-    }
+    Ok((connection, guard))
 }
 
 fn all() -> anyhow::Result<Vec<Box<dyn Migration<Pg>>>> {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls;
+use super::tls::Tls;
 use super::url::{DatabaseUrl, SslMode};
 
 /// Logs in once more and returns the SQLSTATE of the refusal; `None` if the server accepts the login or does not answer.
@@ -17,8 +16,8 @@ pub async fn sqlstate(url: &DatabaseUrl, limit: Duration) -> Option<String> {
 
 async fn refuse(url: &DatabaseUrl) -> Option<tokio_postgres::Error> {
     if url.ssl_mode() != SslMode::Disable {
-        let tls = MakeRustlsConnect::new(tls::client_config(url).ok()?);
-        let error = url.config().connect(tls).await.err()?;
+        let tls = Tls::new(url).ok()?;
+        let error = url.config().connect(tls.last()).await.err()?;
         if url.ssl_mode() != SslMode::Prefer || error.as_db_error().is_some() {
             return Some(error);
         }

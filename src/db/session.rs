@@ -93,6 +93,12 @@ impl Session {
         self.connection
     }
 
+    /// Keeps the connection, whose statement is cancelled if the guard is dropped.
+    pub(super) fn into_cancellable(self) -> (AsyncPgConnection, CancelOnDrop) {
+        let _ = self.held.send(());
+        (self.connection, CancelOnDrop(Some(self.cancellation)))
+    }
+
     /// Keeps the connection and its notifications.
     pub(super) fn into_listening(self) -> ListeningConnection {
         let _ = self.held.send(());
@@ -104,9 +110,7 @@ impl Session {
     /// The connection has to stay open meanwhile: PgBouncer drops a cancel request for a client that is gone, and keeps
     /// its own connection busy until the statement has ended.
     pub(super) async fn cancel(&mut self) {
-        if !matches!(timeout(CANCEL_LIMIT, self.cancellation.send()).await, Ok(true)) {
-            tracing::debug!("a statement could not be cancelled");
-        }
+        self.cancellation.send().await;
         // Answers come in order, so this one comes after the statement's.
         if timeout(END_LIMIT, self.connection.batch_execute("")).await.is_err() {
             tracing::debug!("a cancelled statement did not end");
@@ -115,8 +119,14 @@ impl Session {
 }
 
 impl Cancellation {
-    /// Sends a cancel request; returns true if the server has taken it.
-    async fn send(&self) -> bool {
+    /// Sends a cancel request and waits until the server has taken it, within a limit.
+    async fn send(&self) {
+        if !matches!(timeout(CANCEL_LIMIT, self.attempt()).await, Ok(true)) {
+            tracing::debug!("a statement could not be cancelled");
+        }
+    }
+
+    async fn attempt(&self) -> bool {
         let wire = Wire::default();
         let sent = match self {
             Self::Plain(token) => token.cancel_query(Observing { tls: NoTls, wire }).await,
@@ -127,6 +137,27 @@ impl Cancellation {
             },
         };
         sent.is_ok()
+    }
+}
+
+/// Cancels a statement whose caller has gone, as at a shutdown: the server would go on with it, and with the lock.
+pub(super) struct CancelOnDrop(Option<Cancellation>);
+
+impl CancelOnDrop {
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let Some(cancellation) = self.0.take() else { return };
+        // On a runtime of its own, as the other one is about to stop.
+        let cancel = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(cancellation.send()))
+        });
+        let _ = cancel.join();
     }
 }
 
