@@ -38,7 +38,7 @@ impl VerifyingKey {
     }
 }
 
-/// Claims of an access token, all of them required.
+/// Claims of an access token, all of them required but `nbf`, which this service does not issue.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// User.
@@ -53,6 +53,9 @@ pub struct Claims {
     pub iat: i64,
     /// Expiry, in seconds since 1970.
     pub exp: i64,
+    /// Beginning of the token's validity, in seconds since 1970.
+    #[serde(default, skip_serializing)]
+    pub nbf: i64,
     /// Identifier of the token.
     pub jti: Uuid,
 }
@@ -92,6 +95,7 @@ impl AccessTokens {
             aud: self.audience.clone(),
             iat: now.timestamp(),
             exp: expires_at.timestamp(),
+            nbf: 0,
             jti: Uuid::new_v4(),
         };
         Ok((sign(&claims, &self.signing.key)?, expires_at))
@@ -110,6 +114,10 @@ impl AccessTokens {
         let claims = claims.ok_or(UnauthenticatedReason::Malformed)?;
         if claims.exp <= now.timestamp() {
             return Err(UnauthenticatedReason::Expired);
+        }
+        // A refresh would not help, so this is not `Expired`. `iat` may be in the future: the clocks of processes differ.
+        if claims.nbf > now.timestamp() {
+            return Err(UnauthenticatedReason::Malformed);
         }
         Ok(claims)
     }
@@ -131,6 +139,7 @@ impl AccessTokens {
             aud: self.audience.clone(),
             iat: 0,
             exp: 1,
+            nbf: 0,
             jti: Uuid::nil(),
         };
         let token = sign(&claims, key).with_context(|| format!("signing with the key {} failed", key.id))?;

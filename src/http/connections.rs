@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::routes::Routes;
+use super::lingering::{LingeringStream, UnreadBody, WatchedBody};
 use crate::config::HttpSettings;
 use crate::transport::Peer;
 
@@ -33,7 +33,7 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
 
 /// The stream of a connection, with its write timeout.
-type ClientStream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+type ClientStream = TokioIo<LingeringStream<Pin<Box<TimeoutStream<TcpStream>>>>>;
 
 /// Accepts connections until `shutdown`, and at last those that were in the backlog by then.
 pub(super) async fn accept_until_shutdown(
@@ -96,13 +96,14 @@ fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Vec
     Ok(last)
 }
 
-/// Wraps a connection so that it ends when its client stops reading the response.
-fn with_write_timeout(stream: TcpStream, settings: &HttpSettings) -> ClientStream {
+/// Wraps a connection so that it ends when its client stops reading the response, but not before a client that sends an
+/// unread body could read it.
+fn client_stream(stream: TcpStream, settings: &HttpSettings, unread: UnreadBody) -> ClientStream {
     // Responses are written whole, so Nagle's algorithm would only add latency.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(settings.read_timeout));
-    TokioIo::new(Box::pin(stream))
+    TokioIo::new(LingeringStream::new(Box::pin(stream), unread, settings.read_timeout))
 }
 
 /// Configures HTTP/1.1, which reverse proxies speak to their upstreams; TLS and HTTP/2 are theirs.
@@ -126,9 +127,11 @@ fn serve_connection(
     (stream, peer, permit): Accepted,
     settings: &HttpSettings,
 ) {
+    let unread = UnreadBody::default();
+    let stream = client_stream(stream, settings, unread.clone());
     let with_peer = move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        request
+        request.map(|body| WatchedBody::new(body, &unread))
     };
     let stopping = shutdown.clone();
     // Tells clients not to send their next request into a connection that is being closed.
@@ -139,8 +142,7 @@ fn serve_connection(
         }
         response
     };
-    let service = TowerToHyperService::new(routes.clone().map_request(with_peer).map_response(with_close));
-    let stream = with_write_timeout(stream, settings);
+    let service = TowerToHyperService::new(router.clone().map_request(with_peer).map_response(with_close));
     let connection = server.serve_connection(stream, service).with_upgrades();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {

@@ -5,8 +5,9 @@ use axum::response::Response;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::host;
 use crate::graphql::RequestId;
-use crate::telemetry;
+use crate::{telemetry, transport};
 
 /// Identifies a request in its response and in logs; clients may set their own.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,14 +32,16 @@ const SECURITY: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Gives each request an identifier and a span, and each response the identifier and the security headers.
+/// Gives each request an identifier and a span, and each response the identifier and the security headers. Refuses a request
+/// without a valid `Host`: here and not in a layer of its own, which would cost every request a boxed future.
 pub(super) async fn add_headers(mut request: Request, next: Next) -> Response {
     let id =
         request.headers().get(REQUEST_ID).and_then(acceptable).unwrap_or_else(|| Uuid::now_v7().to_string());
     let span = telemetry::begin_request(&request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let has_host = host::is_valid(&mut request);
     let answer = async {
-        let mut response = next.run(request).await;
+        let mut response = if has_host { next.run(request).await } else { transport::bad_host_response() };
         telemetry::end_request(&mut response);
         response
     };

@@ -4,8 +4,10 @@ use axum::http::header::AUTHORIZATION;
 use crate::auth::BearerToken;
 
 /// Extracts the token of `Authorization: Bearer <token>`. The scheme is case-insensitive (RFC 9110, section 11.1).
+///
+/// A blank header counts as absent: Apollo's recipe sends one before a login.
 pub(super) fn bearer_token(headers: &HeaderMap) -> BearerToken<'_> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let mut values = headers.get_all(AUTHORIZATION).iter().filter(|value| !is_blank(value.as_bytes()));
     match (values.next(), values.next()) {
         (None, _) => BearerToken::Absent,
         (Some(value), None) => {
@@ -13,6 +15,10 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> BearerToken<'_> {
         }
         (Some(_), Some(_)) => BearerToken::Malformed,
     }
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    text.trim_ascii().is_empty()
 }
 
 fn parse(header: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, USER_AGENT};
+use axum::http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::auth::Client;
@@ -25,9 +25,10 @@ pub(super) fn client(headers: &HeaderMap, peer: Peer, trusted: &[IpNet], request
 fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
-    let lines: Vec<&str> =
-        headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-    let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| parse(hop.trim()));
+    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    // Split before decoding: a client's bytes beyond ASCII must not hide what proxies appended to them.
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    let mut hops = hops.map(|hop| parse(std::str::from_utf8(hop).ok()?.trim()));
     while is_trusted(&client) {
         match hops.next() {
             Some(Some(hop)) => client = hop,
@@ -65,8 +66,11 @@ mod tests {
             ("10.0.0.1", "::ffff:198.51.100.7", "198.51.100.7"),
             ("2001:db8::1", "[2001:db9::5]:443", "2001:db9::5"),
             ("2001:db8::1", "[2001:db9::5]", "2001:db9::5"),
+            ("10.0.0.1", "caf\u{e9}, 198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "198.51.100.7, caf\u{e9}", "10.0.0.1"),
         ] {
-            let headers = HeaderMap::from_iter([(FORWARDED_FOR, header.parse().unwrap())]);
+            let headers =
+                HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_bytes(header.as_bytes()).unwrap())]);
             let found = address(&headers, peer.parse().unwrap(), &trusted);
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer}: {header}");
         }

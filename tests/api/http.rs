@@ -1,8 +1,28 @@
 //! Rules for every route: content types, limits, headers, health, shutdown.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::support::{Answer, TestApp};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Sends bytes as they are and reads until the service closes the connection.
+async fn raw(app: &TestApp, request: &str) -> String {
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_to_end(&mut stream).await
+}
+
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    timeout(LIMIT, stream.read_to_string(&mut text)).await.expect("the connection ends").unwrap();
+    text
+}
 
 async fn post(app: &TestApp, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
     Answer::of(app.http.post(app.url("/graphql")).header("content-type", content_type).body(body)).await
@@ -47,6 +67,95 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn an_announced_body_beyond_the_limit_is_refused_before_it_arrives() {
+    let app = TestApp::with(&["--max-body=1KiB", "--read-timeout=600s"]).await;
+    let head = "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    for headers in [
+        "Content-Length: 1025\r\n",
+        "Content-Length: 10485760\r\n",
+        "Content-Length: 1025\r\nExpect: 100-continue\r\n",
+        "Content-Length: 9223372036854775807\r\n",
+    ] {
+        let began = Instant::now();
+        let answer = raw(&app, &format!("{head}{headers}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{headers}: {answer}");
+        assert!(answer.contains("connection: close") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{headers}");
+    }
+    let whole = format!("{:1024}", json!({ "query": "{ __typename }" }).to_string());
+    assert_eq!(whole.len(), 1024);
+    assert_eq!(post(&app, "application/json", whole).await.status, 200);
+    let answer = raw(&app, &format!("{head}Content-Length: 18446744073709551616\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+/// A connection that is closed with unread data is reset, and then the response may be lost.
+#[tokio::test]
+async fn a_client_that_sends_on_still_reads_the_refusal() {
+    let app = TestApp::with(&["--max-body=1KiB"]).await;
+    let body = "x".repeat(8 << 20);
+    for (headers, status) in [
+        (format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()), "413"),
+        (format!("Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len()), "415"),
+        (
+            format!(
+                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+                body.len()
+            ),
+            "413",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(app.address).await.unwrap();
+        let head = format!("POST /graphql HTTP/1.1\r\nHost: x\r\n{headers}");
+        timeout(LIMIT, async {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(body.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        })
+        .await
+        .expect("the body is taken");
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_valid_host() {
+    let app = TestApp::start().await;
+    let close = "Connection: close\r\n\r\n";
+    for (request, status) in [
+        ("GET /health/live HTTP/1.1\r\nHost: example.com\r\n", 200),
+        ("GET /health/live HTTP/1.1\r\nhost: 10.0.0.1:8000\r\n", 200),
+        ("GET /health/live HTTP/1.1\r\nHost: [::1]:8000\r\n", 200),
+        ("GET /health/live HTTP/1.0\r\n", 200),
+        ("GET /health/live HTTP/1.0\r\nHost: example.com\r\n", 200),
+        ("GET http://example.com/health/live HTTP/1.1\r\nHost: example.com\r\n", 200),
+        ("GET /health/live HTTP/1.1\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: \r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: a, b\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: ada@example.com\r\n", 400),
+        ("GET /health/live HTTP/1.1\r\nHost: http://example.com\r\n", 400),
+        ("GET /health/live HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400),
+        ("GET http://example.com/health/live HTTP/1.1\r\n", 400),
+        ("GET /health/ready HTTP/1.1\r\n", 400),
+        ("GET /graphql?query=%7B__typename%7D HTTP/1.1\r\n", 400),
+        ("OPTIONS /graphql HTTP/1.1\r\nOrigin: https://a.example\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\n", 400),
+        ("GET /nowhere HTTP/1.1\r\n", 400),
+        ("GET /nowhere HTTP/1.1\r\nHost: a\r\n", 404),
+    ] {
+        let answer = raw(&app, &format!("{request}{close}")).await;
+        assert_eq!(answer.get(9..12), Some(status.to_string().as_str()), "{request}: {answer}");
+        assert_eq!(answer.contains("BAD_REQUEST"), status == 400, "{answer}");
+        assert!(answer.contains("x-request-id"), "{answer}");
+    }
+    let answer = raw(&app, "GET /health/live HTTP/1.1\r\n\r\n").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_request_id_is_generated_or_kept() {
     let app = TestApp::start().await;
     let given = app.ask("{ __typename }", Value::Null).await;
@@ -72,6 +181,16 @@ async fn only_configured_origins_may_call_from_a_page() {
     assert_eq!(preflight("https://app.example.com").await.unwrap(), "https://app.example.com");
     assert_eq!(preflight("http://localhost:3000").await.unwrap(), "http://localhost:3000");
     assert_eq!(preflight("https://evil.example").await, None);
+
+    let app = TestApp::with(&[
+        "--cors-allowed-origins=HTTPS://App.Example.com:443/, http://B\u{fc}cher.example:80,http://localhost:3000/",
+    ])
+    .await;
+    for origin in ["https://app.example.com", "http://xn--bcher-kva.example", "http://localhost:3000"] {
+        let request = app.http.get(app.url("/health/live")).header("origin", origin);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["access-control-allow-origin"], origin);
+    }
 
     let app = TestApp::with(&["--cors-allowed-origins=*"]).await;
     let answer =

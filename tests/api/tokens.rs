@@ -126,6 +126,37 @@ async fn an_expired_token_is_refused_without_leeway() {
 }
 
 #[tokio::test]
+async fn a_token_is_valid_from_its_nbf_on() {
+    let app = TestApp::start().await;
+    let (_, id) = registered(&app).await;
+    let now = app.state.clock.now().timestamp();
+    for (nbf, valid) in [
+        (json!(now), true),
+        (json!(now - 60), true),
+        (json!(0), true),
+        (json!(-1), true),
+        (json!(now + 30), false),
+        (json!(now + 86_400), false),
+        (json!(i64::MAX), false),
+        (json!("soon"), false),
+        (Value::Null, false),
+    ] {
+        let mut claims = claims(&app, &id);
+        claims["nbf"] = nbf.clone();
+        let token = sign(Algorithm::HS256, SECRET, &claims);
+        if valid {
+            assert_eq!(app.me(&token).await.data("me")["id"], id, "{nbf}");
+        } else {
+            assert_refused(&app, &token, "MALFORMED", &format!("nbf {nbf}")).await;
+        }
+    }
+    // The clocks of two processes differ, so a token may come from the future.
+    let mut issued_ahead = claims(&app, &id);
+    issued_ahead["iat"] = json!(now + 30);
+    app.me(&sign(Algorithm::HS256, SECRET, &issued_ahead)).await.data("me");
+}
+
+#[tokio::test]
 async fn the_token_of_a_deleted_user_is_revoked() {
     let app = TestApp::start().await;
     let (token, _) = registered(&app).await;

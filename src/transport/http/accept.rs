@@ -37,7 +37,7 @@ impl MediaType {
             for (name, value) in parts.filter_map(|part| part.split_once('=')) {
                 match name.trim().to_ascii_lowercase().as_str() {
                     "q" => q = value.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0),
-                    "charset" => charset = value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"),
+                    "charset" => charset = is_utf8(value),
                     _ => {}
                 }
             }
@@ -71,6 +71,13 @@ impl MediaType {
     }
 }
 
+/// Returns true if the value of a `charset` parameter means UTF-8. Clients also write the label `utf8`, which the WHATWG's
+/// Encoding Standard knows, but IANA's registry does not.
+pub(super) fn is_utf8(charset: &str) -> bool {
+    let name = charset.trim().trim_matches('"');
+    ["utf-8", "utf8"].iter().any(|label| name.eq_ignore_ascii_case(label))
+}
+
 /// Specificity of a media range; the most specific one decides (RFC 9110, section 12.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Specificity {
@@ -97,6 +104,8 @@ mod tests {
             ("application/json;q=0, */*", Some(GraphqlResponse)),
             ("Application/JSON; charset=UTF-8", Some(Json)),
             ("application/json; charset=utf-16", None),
+            ("application/json; charset=\"utf8\"", Some(Json)),
+            ("application/json; charset=utf-8-sig", None),
             ("*/*", Some(Json)),
             ("application/*", Some(Json)),
             ("text/html, */*;q=0.1", Some(Json)),

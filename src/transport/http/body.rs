@@ -2,7 +2,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_graphql::ServerError;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use http_body_util::LengthLimitError;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
+use super::accept::is_utf8;
 use super::response::Refusal;
 use crate::config::Limits;
 use crate::graphql::ErrorCode;
@@ -33,16 +34,17 @@ pub(super) async fn read(
         let error = wire_error(ErrorCode::UnsupportedMediaType, message);
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
+    // Refused at once: the client need not send the rest, and one that sent `Expect: 100-continue` sends nothing.
+    if body.size_hint().lower() > limits.max_body as u64 {
+        return Err(too_large(limits));
+    }
     let Ok(body) = timeout(time_limit, to_bytes(body, limits.max_body)).await else {
         let error = wire_error(ErrorCode::RequestTimeout, "The body took too long to arrive.");
         return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error));
     };
     let body = body.map_err(|error| {
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
-            Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                exceeded(ErrorCode::PayloadTooLarge, limits.max_body, "bytes"),
-            )
+            too_large(limits)
         } else {
             wire_error(ErrorCode::BadRequest, "The body is incomplete.").into()
         }
@@ -63,15 +65,20 @@ pub(super) async fn read(
     Ok(Requests::Batch(batch.iter().map(|json| GraphqlRequest::from_json(json.get(), limits)).collect()))
 }
 
+fn too_large(limits: &Limits) -> Refusal {
+    let error = exceeded(ErrorCode::PayloadTooLarge, limits.max_body, "bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error)
+}
+
 /// Returns true for media types that no HTML form can send: others would let any web page call the service with its
-/// visitor's cookies (CSRF).
-fn is_json(headers: &HeaderMap) -> bool {
+/// visitor's cookies (CSRF). Browsers send these to another origin only after a preflight.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let utf8 = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-    });
+    let utf8 = parts
+        .filter_map(|part| part.split_once('='))
+        .all(|(name, value)| !name.trim().eq_ignore_ascii_case("charset") || is_utf8(value));
     let json = ["application/json", "application/graphql+json", "application/graphql-response+json"];
     let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
     plain && utf8 && json.contains(&kind.as_str())

@@ -14,7 +14,7 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
@@ -182,10 +182,13 @@ impl<E: Executor> HttpExchange<E> {
     }
 }
 
-/// Refuses a request during the start.
-pub(crate) async fn refuse_at_start(headers: HeaderMap) -> Response {
-    let media_type = MediaType::negotiate(&headers).unwrap_or(MediaType::Json);
-    response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, starting()), media_type)
+/// Builds the response to a request without a valid `Host`.
+pub(crate) fn bad_host_response() -> Response {
+    let error = wire_error(ErrorCode::BadRequest, "The request must have one valid Host header.");
+    let mut response = response::refused(error.into(), MediaType::Json);
+    // What follows on the connection may not be what its sender means.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Builds the response to a request whose handler panicked. The panic hook has logged it.

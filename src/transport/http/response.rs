@@ -70,7 +70,9 @@ pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, HeaderValue::from_static("POST"))),
         StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER.into())),
         // The rest of the body is not read, so the connection can't be reused.
-        StatusCode::REQUEST_TIMEOUT => Some((header::CONNECTION, HeaderValue::from_static("close"))),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
+            Some((header::CONNECTION, HeaderValue::from_static("close")))
+        }
         _ => None,
     };
     response.headers_mut().extend(header);

@@ -69,11 +69,16 @@ pub(super) struct InitPayload {
 }
 
 impl InitPayload {
-    /// Returns the value of an equivalent `Authorization` header.
+    /// Returns the value of an equivalent `Authorization` header; blank if the client sends no token.
     pub(super) fn authorization(self) -> Option<String> {
-        let header = self.capital.or(self.authorization);
+        let is_given = |text: &String| !text.trim().is_empty();
         // Some clients send `token` without the scheme.
-        header.or(self.token.map(|token| if token.contains(' ') { token } else { format!("Bearer {token}") }))
+        let with_scheme = |token: String| {
+            if token.contains(' ') || !is_given(&token) { token } else { format!("Bearer {token}") }
+        };
+        let all = [self.capital, self.authorization, self.token.map(with_scheme)];
+        let is_any_sent = all.iter().any(Option::is_some);
+        all.into_iter().flatten().find(is_given).or_else(|| is_any_sent.then(String::new))
     }
 }
 
