@@ -23,6 +23,9 @@ use crate::{housekeeping, http};
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     // Before the embedded PostgreSQL starts: a signal has to stop both cleanly.
     let shutdown = shutdown_on_signal()?;
+    if let Some(warning) = config.warning() {
+        tracing::warn!("{warning}");
+    }
     let keys = signing_keys(&config).map_err(ConfigurationError)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(ConfigurationError)?;
     config.cache.client().map_err(ConfigurationError)?;

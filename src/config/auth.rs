@@ -6,8 +6,8 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use secrecy::SecretSlice;
 
-use super::Switch;
-use super::values::{days, duration, integer, list, seconds};
+use super::values::{days, duration, integer, seconds};
+use super::{SameSite, Switch};
 
 /// Maximum lifetime of an access token, and so the time for which ended sessions have to be remembered.
 pub const MAX_ACCESS_TOKEN_TTL: Duration = Duration::from_hours(24);
@@ -45,6 +45,11 @@ pub struct AuthSettings {
     #[arg(long, env, default_value = "off")]
     pub refresh_token_cookie: Switch,
 
+    /// Attribute SameSite of that cookie: none if a page of CORS_ALLOWED_ORIGINS is on another site than the service
+    /// [default: lax]
+    #[arg(long, env, ignore_case = true)]
+    pub refresh_token_cookie_same_site: Option<SameSite>,
+
     /// Limit attempts to log in, register and refresh
     #[arg(long, env, default_value = "on")]
     pub rate_limits: Switch,
@@ -72,6 +77,11 @@ impl AuthSettings {
     pub fn password_hash_concurrency(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.password_hash_concurrency.unwrap_or_else(cores)
+    }
+
+    /// Returns the attribute `SameSite` of the cookie of browser mode.
+    pub fn refresh_token_cookie_same_site(&self) -> SameSite {
+        self.refresh_token_cookie_same_site.unwrap_or(SameSite::Lax)
     }
 
     /// Reads `JWT_SECRET`. It has no flag, as every user of the machine can see a process's flags.

@@ -1,11 +1,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Uri};
+use axum::http::HeaderValue;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::values::{duration, integer, list, seconds};
+use super::origins::origin;
+use super::values::{duration, integer, seconds};
 
 /// Addresses, origins, proxies and time limits of HTTP.
 #[derive(Args, Clone, Debug)]
@@ -54,33 +55,4 @@ fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| "expected an IP address or a network such as 10.0.0.0/8".into())
-}
-
-fn origin(text: &str) -> Result<HeaderValue, String> {
-    let text = text.trim();
-    let plain = |uri: &Uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.authority().is_some_and(|authority| text.ends_with(authority.as_str()))
-    };
-    if text != "*" && !text.parse().as_ref().is_ok_and(plain) {
-        return Err("expected an origin such as https://app.example.com, without a path, or *".into());
-    }
-    HeaderValue::from_str(text).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn origins_have_scheme_and_host_and_nothing_else() {
-        for text in ["https://app.example.com", "http://localhost:3000", " http://127.0.0.1:5173", "*"] {
-            assert!(origin(text).is_ok(), "{text}");
-        }
-        for text in
-            ["", "app.example.com", "https://app.example.com/", "https://a.example/path", "ftp://a", "null"]
-        {
-            assert!(origin(text).is_err(), "{text}");
-        }
-    }
 }

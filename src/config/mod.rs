@@ -13,9 +13,12 @@ mod http;
 mod limits;
 mod log;
 mod metrics;
+mod origins;
+mod same_site;
 mod sockets;
 mod todos;
 mod values;
+mod warnings;
 
 use std::path::PathBuf;
 
@@ -29,6 +32,7 @@ pub use http::HttpSettings;
 pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
 pub use metrics::MetricsSettings;
+pub use same_site::SameSite;
 pub use sockets::SocketSettings;
 pub use todos::TodoSettings;
 pub(crate) use values::{is_quoted, secret};
@@ -99,6 +103,11 @@ impl Config {
     /// True if introspection and suggestions in errors are on.
     pub fn introspection(&self) -> bool {
         self.graphql.introspection.map_or(self.app_env == AppEnv::Development, Switch::is_on)
+    }
+
+    /// Returns a warning about settings that may not work together.
+    pub fn warning(&self) -> Option<String> {
+        warnings::same_site(&self.auth, &self.http)
     }
 
     /// True if the IDE is served.

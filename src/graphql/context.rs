@@ -29,7 +29,7 @@ pub enum RefreshCookie {
     Off,
     /// No access: this transport can't set cookies.
     Unavailable,
-    /// No access: a page of another site may have sent the request.
+    /// No access: a page of another origin may have sent the request.
     Untrusted,
     /// Read and write; holds the token that was sent.
     Usable(Option<SecretString>),
@@ -44,7 +44,7 @@ impl RefreshCookie {
                 "Sessions are opened and refreshed over HTTP only: cookies can't be set here.",
             )),
             Self::Untrusted => Err(AppError::Forbidden(
-                "Send the header Apollo-Require-Preflight: true, from a page of this site or of an allowed origin.",
+                "Cookies are accepted only from pages of this host and of allowed origins, by a POST of application/json.",
             )),
         }
     }

@@ -26,7 +26,7 @@ fn pair(answer: &Answer) -> String {
 }
 
 async fn registered(app: &TestApp) -> Answer {
-    app.ask_with(headers(&[("apollo-require-preflight", "true")]), REGISTER, Value::Null).await
+    app.ask(REGISTER, Value::Null).await
 }
 
 #[tokio::test]
@@ -57,21 +57,62 @@ async fn the_refresh_token_travels_in_a_cookie_and_not_in_the_answer() {
 }
 
 #[tokio::test]
-async fn the_cookie_is_ignored_without_the_header_or_from_another_origin() {
-    let app = TestApp::with(&[ON, "--cors-allowed-origins=https://app.example.com"]).await;
+async fn a_post_of_json_counts_as_preflighted_and_no_form_does() {
+    let app = TestApp::with(&[ON]).await;
+    let held = pair(&registered(&app).await);
+    let body = json!({ "query": REFRESH }).to_string();
+    for (kind, accepted) in [
+        ("application/json", true),
+        ("application/json; charset=utf8", true),
+        // Browsers judge by the type without its parameters.
+        ("application/json; x=text/plain", true),
+        ("application/graphql-response+json", true),
+        ("text/plain", false),
+        ("text/plain; application/json", false),
+        ("text/plain; x=application/json", false),
+        ("text/plain, application/json", false),
+        ("application/x-www-form-urlencoded", false),
+        ("multipart/form-data; boundary=application/json", false),
+        ("", false),
+    ] {
+        for extra in [None, Some(("apollo-require-preflight", "true"))] {
+            let with = headers(&[("cookie", held.as_str())].into_iter().chain(extra).collect::<Vec<_>>());
+            let request = app.http.post(app.url("/graphql")).headers(with).body(body.clone());
+            let request = if kind.is_empty() { request } else { request.header("content-type", kind) };
+            let answer = Answer::of(request).await;
+            if accepted {
+                answer.data("refreshSession");
+            } else {
+                assert_eq!((answer.status, answer.code()), (415, "UNSUPPORTED_MEDIA_TYPE"), "{kind}");
+                assert!(!answer.headers.contains_key("set-cookie"));
+            }
+        }
+    }
+    // Links carry the cookie, but can't ask for a mutation.
+    let link = app.url("/graphql?query=mutation%7BrefreshSession%7BaccessToken%7D%7D");
+    let answer = Answer::of(app.http.get(link).header("cookie", &held)).await;
+    assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"));
+}
+
+#[tokio::test]
+async fn the_cookie_is_ignored_from_another_origin() {
+    let app = TestApp::with(&[ON, "--cors-allowed-origins=HTTPS://App.example.com:443/"]).await;
     let held = pair(&registered(&app).await);
     let host = app.address.to_string();
     let same = format!("http://{host}");
     let header = ("apollo-require-preflight", "true");
     for (extra, allowed) in [
-        (vec![], false),
-        (vec![("origin", same.as_str())], false),
+        (vec![], true),
+        (vec![("origin", same.as_str())], true),
+        (vec![("origin", "https://app.example.com")], true),
+        (vec![("sec-fetch-site", "same-site"), ("origin", "https://app.example.com")], true),
+        (vec![("origin", "https://evil.example")], false),
         (vec![header, ("origin", "https://evil.example")], false),
+        (vec![header, ("origin", "https://evil.app.example.com")], false),
+        (vec![header, ("origin", "http://app.example.com")], false),
+        (vec![header, ("origin", "https://app.example.com:8443")], false),
         (vec![header, ("origin", "null")], false),
-        (vec![("apollo-require-preflight", "")], false),
-        (vec![header, ("origin", &same)], true),
-        (vec![header, ("origin", "https://app.example.com")], true),
-        (vec![("x-apollo-operation-name", "Refresh")], true),
+        (vec![("x-apollo-operation-name", "Refresh"), ("origin", "http://127.0.0.1:1")], false),
     ] {
         let with = [extra.clone(), vec![("cookie", held.as_str())]].concat();
         let answer = app.ask_with(headers(&with), REFRESH, Value::Null).await;
@@ -81,16 +122,54 @@ async fn the_cookie_is_ignored_without_the_header_or_from_another_origin() {
             assert_eq!(answer.code(), "FORBIDDEN", "{extra:?}");
             assert!(!answer.headers.contains_key("set-cookie"));
         }
-        let body = "query=mutation%7BrefreshSession%7BaccessToken%7D%7D";
-        let form = app.http.post(app.url("/graphql")).headers(headers(&with)).body(body);
-        let form = form.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
-        assert_eq!(form.status(), 415);
     }
-    // Another site can't log a user out, either.
-    let with = headers(&[("cookie", &held)]);
+    // A page of another origin can't log a user out or in, either.
+    let evil = ("origin", "https://evil.example");
+    let with = headers(&[evil, ("cookie", &held)]);
     let logout = app.ask_with(with, "mutation { logout { revokedSessionIds } }", Value::Null).await;
     assert_eq!(logout.code(), "FORBIDDEN");
-    assert_eq!(app.ask(REGISTER, Value::Null).await.code(), "FORBIDDEN");
+    assert_eq!(app.ask_with(headers(&[evil]), REGISTER, Value::Null).await.code(), "FORBIDDEN");
+}
+
+#[tokio::test]
+async fn any_origin_is_allowed_without_cookies_only() {
+    let app = TestApp::with(&[ON, "--cors-allowed-origins=*"]).await;
+    let held = pair(&registered(&app).await);
+    let with = headers(&[("origin", "https://evil.example"), ("cookie", &held)]);
+    let answer = app.ask_with(with, REFRESH, Value::Null).await;
+    assert_eq!(answer.code(), "FORBIDDEN");
+    assert!(!answer.headers.contains_key("access-control-allow-credentials"));
+}
+
+#[tokio::test]
+async fn other_cookies_of_the_host_do_not_hide_the_token() {
+    let app = TestApp::with(&[ON]).await;
+    let mut held = pair(&registered(&app).await);
+    for other in ["name=J\u{f6}rg", "emoji=\u{1f389}", "latin1=\u{ff}; flag", "=", ";;", "quoted=\"a; b\""] {
+        for line in [format!("{other}; {held}"), format!("{held}; {other}")] {
+            let mut with = HeaderMap::new();
+            with.append("cookie", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            with.append("cookie", HeaderValue::from_bytes(other.as_bytes()).unwrap());
+            let answer = app.ask_with(with, REFRESH, Value::Null).await;
+            answer.data("refreshSession");
+            held = pair(&answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_has_the_same_site_of_the_setting() {
+    for (value, attribute) in
+        [("lax", "SameSite=Lax"), ("strict", "SameSite=Strict"), ("none", "SameSite=None")]
+    {
+        let app = TestApp::with(&[ON, &format!("--refresh-token-cookie-same-site={value}")]).await;
+        let set = cookie(&registered(&app).await);
+        assert!(set.split("; ").any(|part| part == attribute) && set.contains("; Secure;"), "{set}");
+        let held = headers(&[("cookie", set.split(';').next().unwrap())]);
+        let ended = app.ask_with(held, "mutation { logout { revokedSessionIds } }", Value::Null).await;
+        let cleared = cookie(&ended);
+        assert!(cleared.contains("Max-Age=0") && cleared.ends_with(attribute), "{cleared}");
+    }
 }
 
 #[tokio::test]

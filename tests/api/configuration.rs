@@ -47,6 +47,9 @@ fn an_invalid_value_is_reported_with_the_allowed_ones() {
         ("TRUSTED_DOCUMENTS", "/nowhere.json", "/nowhere.json"),
         ("REQUEST_TIMEOUT", "0s", "30s"),
         ("CORS_ALLOWED_ORIGINS", "app.example.com", "https://app.example.com"),
+        ("CORS_ALLOWED_ORIGINS", "https://*.example.com", "without a path, a user or a pattern"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example,https://b.example/path", "without a path"),
+        ("REFRESH_TOKEN_COOKIE_SAME_SITE", "no", "strict"),
         ("MIGRATE_ON_START", "perhaps", "true"),
         ("DATABASE_POOL_SIZE", "0", "from 1 to 1000"),
         ("DATABASE_POOL_OVERFLOW", "-1", "from 0 to 1000"),
@@ -71,6 +74,28 @@ fn an_invalid_value_is_reported_with_the_allowed_ones() {
         assert_eq!(output.status.code(), Some(2), "{name}={value}: {message}");
         assert!(message.contains(name) && message.contains(allowed), "{name}={value}: {message}");
         assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn the_start_warns_of_a_cookie_that_pages_of_other_sites_can_not_send() {
+    let on = ("REFRESH_TOKEN_COOKIE", "on");
+    let origin = ("CORS_ALLOWED_ORIGINS", "https://app.example.com");
+    let origins = ("CORS_ALLOWED_ORIGINS", "https://app.example.com,https://app.example.org");
+    let same_site = |value| ("REFRESH_TOKEN_COOKIE_SAME_SITE", value);
+    for (settings, warns) in [
+        (vec![on, origin], true),
+        (vec![on, origins], true),
+        (vec![on, origins, same_site("lax")], true),
+        (vec![on, origin, same_site("lax")], false),
+        (vec![on, origin, same_site("Strict")], false),
+        (vec![on, origins, same_site("None")], false),
+        (vec![on], false),
+        (vec![on, ("CORS_ALLOWED_ORIGINS", "*")], false),
+        (vec![origins], false),
+    ] {
+        let log = String::from_utf8(start_with(&settings).stderr).unwrap();
+        assert_eq!(log.contains("REFRESH_TOKEN_COOKIE_SAME_SITE=none"), warns, "{settings:?}: {log}");
     }
 }
 

@@ -92,7 +92,7 @@ impl ProfileMutation {
         let identity = caller.requester.require_identity()?;
         let id = ctx.state()?.auth.delete_own_account(&caller.client, identity, input.password).await?;
         if caller.cookie.is_usable() {
-            cookie::clear(ctx);
+            cookie::clear(ctx)?;
         }
         Ok(DeleteAccountPayload { deleted_user_id: id.into() })
     }

@@ -3,7 +3,7 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::accounts::{AuthPayload, hand_out};
-use super::connections::{self, Connection};
+use super::connections::{self, Connection, Extras, Selected};
 use super::cookie;
 use super::cursors::{ByTime, Cursors};
 use super::directives::{any_reason, errors};
@@ -45,7 +45,7 @@ impl SessionMutation {
             Ok(session) => hand_out(ctx, session),
             Err(error) => {
                 if let AppError::Unauthenticated(_) = error {
-                    cookie::clear(ctx);
+                    cookie::clear(ctx)?;
                 }
                 Err(error)
             }
@@ -68,7 +68,7 @@ impl SessionMutation {
             caller.cookie.require_trusted()?;
         }
         if caller.cookie.is_usable() {
-            cookie::clear(ctx);
+            cookie::clear(ctx)?;
         }
         let in_cookie = caller.cookie.token().map(ExposeSecret::expose_secret);
         let token = input.as_ref().map(|input| input.refresh_token.as_str()).or(in_cookie);
@@ -107,7 +107,7 @@ impl SessionMutation {
         let caller = ctx.caller()?;
         let identity = caller.requester.require_identity()?;
         if caller.cookie.is_usable() {
-            cookie::clear(ctx);
+            cookie::clear(ctx)?;
         }
         Ok(ctx.state()?.auth.revoke_sessions(&caller.client, identity.user_id, None).await?.into())
     }
@@ -193,14 +193,23 @@ pub(super) async fn sessions(
     let state = ctx.state()?;
     let page = connections::parse_by_time(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
+    let now = state.clock.now();
+    let selected = Selected::of(ctx, &page);
     let found = state.database.read_for(user_id, async |conn| {
-        let asked = connections::is_total_selected(ctx);
-        let total = if asked { models::Session::count(conn, user_id).await? } else { 0 };
-        Ok((models::Session::list(conn, user_id, page).await?, total))
+        let extras = Extras {
+            total_count: if selected.total_count {
+                models::Session::count(conn, user_id, now).await?
+            } else {
+                0
+            },
+            has_more_behind: selected.has_more_behind
+                && models::Session::are_behind(conn, user_id, now, page).await?,
+        };
+        Ok((models::Session::list(conn, user_id, now, page).await?, extras))
     });
-    let (sessions, total) = found.await?;
+    let (sessions, extras) = found.await?;
     let sessions = sessions.into_iter().map(|session| Listed(session, current)).collect();
     let cursor =
         |Listed(session, _): &Listed| ByTime.encode(&Position { at: session.created_at, id: session.id });
-    Ok(Connection::new(&page, sessions, total, cursor))
+    Ok(Connection::new(&page, sessions, extras, cursor))
 }

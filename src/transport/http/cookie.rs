@@ -1,21 +1,24 @@
 use axum::http::HeaderMap;
 
+use super::body::is_json;
 use crate::graphql::{RefreshCookie, refresh_token_in_cookie};
 use crate::transport::{Transport, origin};
 
-/// Headers that no form and no cross-site request without a preflight can carry.
+/// Headers that no form and no cross-origin request without a preflight can carry.
 const PREFLIGHT_HEADERS: [&str; 2] = ["apollo-require-preflight", "x-apollo-operation-name"];
 
 /// Decides what a request may do with the cookie of browser mode.
 ///
-/// Pages of other sites can send requests with the cookie, but not with one of [`PREFLIGHT_HEADERS`] unless CORS allows their
-/// origin; so such a header is required against CSRF.
+/// Two defences against CSRF, of which each would do: the request has a content type or header that browsers send to another
+/// origin only after a preflight, which CORS answers for allowed origins alone (Apollo Server's rule); and its `Origin`, which
+/// browsers send with each POST, is this host's or an allowed one.
 pub(super) fn refresh_cookie<E>(transport: &Transport<E>, headers: &HeaderMap) -> RefreshCookie {
     if !transport.app.auth.settings().refresh_token_cookie.is_on() {
         return RefreshCookie::Off;
     }
-    let is_preflighted =
+    let has_header =
         PREFLIGHT_HEADERS.iter().any(|name| headers.get(*name).is_some_and(|value| !value.is_empty()));
+    let is_preflighted = has_header || is_json(headers);
     // `*` allows any origin, but not with cookies.
     let named: Vec<_> = transport.allowed_origins.iter().filter(|origin| *origin != "*").cloned().collect();
     if !is_preflighted || !origin::is_allowed(headers, &named) {
