@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use secrecy::SecretSlice;
 
-use super::values::{days, duration, integer, seconds};
+use super::values::{days, duration, integer, list, seconds};
 use super::{SameSite, Switch};
 
 /// Maximum lifetime of an access token, and so the time for which ended sessions have to be remembered.

@@ -6,7 +6,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::origins::origin;
-use super::values::{duration, integer, seconds};
+use super::values::{duration, integer, list, seconds};
 
 /// Addresses, origins, proxies and time limits of HTTP.
 #[derive(Args, Clone, Debug)]

@@ -25,6 +25,17 @@ pub struct Database {
     settings: PoolSettings,
 }
 
+/// A way to write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WriteMode {
+    /// A statement that may take effect once: see [`Database::write_for`].
+    Once,
+    /// A statement that may be repeated: see [`Database::write_idempotent_for`].
+    Idempotent,
+    /// Several statements: see [`Database::transaction_for_owner`].
+    Transaction,
+}
+
 impl Database {
     /// Creates the pools, which open connections on demand; must be called on a tokio runtime.
     pub fn new(
@@ -163,6 +174,22 @@ impl Database {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
     {
         self.write_by(self.primary.deadline(), true, work).await
+    }
+
+    /// Writes a user's data as the mode says.
+    pub async fn write_in_mode_for<R, F>(&self, user_id: Uuid, mode: WriteMode, work: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R> + Clone,
+    {
+        match mode {
+            WriteMode::Once => self.write_for(user_id, work).await,
+            WriteMode::Idempotent => self.write_idempotent_for(user_id, work).await,
+            // Boxed, so that it is not part of the future of other writes.
+            WriteMode::Transaction => {
+                Box::pin(self.transaction_for_owner(async |_| Some(user_id), work)).await
+            }
+        }
     }
 
     /// Writes a user's data as [`write_idempotent`](Self::write_idempotent).

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::lingering::{LingeringStream, UnreadBody, WatchedBody};
+use super::routes::Routes;
 use crate::config::HttpSettings;
 use crate::transport::Peer;
 
@@ -142,7 +143,7 @@ fn serve_connection(
         }
         response
     };
-    let service = TowerToHyperService::new(router.clone().map_request(with_peer).map_response(with_close));
+    let service = TowerToHyperService::new(routes.clone().map_request(with_peer).map_response(with_close));
     let connection = server.serve_connection(stream, service).with_upgrades();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {

@@ -8,10 +8,11 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use futures_util::future::{BoxFuture, Either};
-use hyper::body::Incoming;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
+
+use super::lingering::WatchedBody;
 
 /// Time from the start in which requests wait for the service instead of being refused: when processes are replaced one
 /// after the other, the usual short start fails no request.
@@ -38,7 +39,7 @@ impl Routes {
         let _ = self.0.opened.set(router);
     }
 
-    async fn call_at_start(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+    async fn call_at_start(self, request: Request<WatchedBody>) -> Result<Response, Infallible> {
         let Inner { starting, opened, patient_until } = &*self.0;
         if !request.uri().path().starts_with("/health/") {
             let _ = timeout_at(*patient_until, opened.wait()).await;
@@ -48,7 +49,7 @@ impl Routes {
     }
 }
 
-impl Service<Request<Incoming>> for Routes {
+impl Service<Request<WatchedBody>> for Routes {
     type Response = Response;
     type Error = Infallible;
     type Future = Either<RouteFuture<Infallible>, BoxFuture<'static, Result<Response, Infallible>>>;
@@ -57,7 +58,7 @@ impl Service<Request<Incoming>> for Routes {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<WatchedBody>) -> Self::Future {
         match self.0.opened.get() {
             Some(router) => Either::Left(router.clone().call(request)),
             None => Either::Right(Box::pin(self.clone().call_at_start(request))),

@@ -25,18 +25,42 @@ pub struct Server {
     accepting: AbortOnDropHandle<()>,
 }
 
-/// Serves metrics on a listener of their own until `shutdown`.
-pub async fn serve_metrics(
-    listener: TcpListener,
-    state: AppState,
-    settings: &HttpSettings,
-    shutdown: CancellationToken,
-) {
-    let tasks = TaskTracker::new();
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .layer(middleware::from_fn(require_host))
-        .with_state(state);
-    accept_until_shutdown(listener, &router, settings, &tasks, &shutdown).await;
-    drain(&tasks, settings).await;
+impl Server {
+    /// Accepts connections until `shutdown`.
+    pub fn start(listener: TcpListener, config: &Config, shutdown: CancellationToken) -> Self {
+        let routes = Routes::new(starting(config));
+        let tasks = TaskTracker::new();
+        let settings = config.http.clone();
+        let accepting =
+            accept_until_shutdown(listener, routes.clone(), settings.clone(), tasks.clone(), shutdown);
+        Self { routes, tasks, settings, accepting: AbortOnDropHandle::new(tokio::spawn(accepting)) }
+    }
+
+    /// Returns the tasks that [`finish`](Self::finish) waits for.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Opens the routes of the API.
+    pub fn open_api<E: Executor>(
+        &self,
+        state: AppState,
+        engine: Engine<E>,
+        config: &Config,
+        shutdown: CancellationToken,
+    ) {
+        self.routes.open(router(state, Arc::new(engine), config, self.tasks.clone(), shutdown));
+    }
+
+    /// Opens the route of metrics alone.
+    pub fn open_metrics(&self, state: AppState) {
+        let metrics = Router::new().route("/metrics", get(metrics)).with_state(state);
+        self.routes.open(metrics.layer(middleware::from_fn(require_host)));
+    }
+
+    /// Waits for the shutdown, then for tasks and open connections within the time limit of the settings.
+    pub async fn finish(self) {
+        let _ = self.accepting.await;
+        drain(&self.tasks, &self.settings).await;
+    }
 }

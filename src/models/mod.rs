@@ -31,7 +31,7 @@ pub use session::{NewSession, Session};
 pub use text_enum::{TextColumn, TextEnum};
 pub use throttle_bucket::ThrottleBucket;
 pub use todo::{
-    Actor, NewTodo, Priority, Todo, TodoChanges, TodoFilter, TodoOrder, TodoPosition, TodoSortKey,
+    Actor, NewTodo, Noted, Priority, Todo, TodoChanges, TodoFilter, TodoOrder, TodoPosition, TodoSortKey,
     TodoSortValue, WriteOutcome,
 };
 pub use todo_event::{TodoEvent, TodoEventKind};

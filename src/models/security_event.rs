@@ -1,4 +1,5 @@
 use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -103,6 +104,16 @@ impl SecurityEvent {
             query = query.filter(security_events::created_at.le(at).and(later));
         }
         query.load(conn).await
+    }
+
+    /// Returns true if a user has security events behind the start of a page.
+    pub async fn are_behind(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<bool> {
+        let Some(Position { at, id }) = page.after else { return Ok(false) };
+        let not_after = security_events::created_at.gt(at).or(security_events::id.ge(id));
+        let behind = security_events::table
+            .filter(security_events::user_id.eq(user_id))
+            .filter(security_events::created_at.ge(at).and(not_after));
+        diesel::select(exists(behind)).get_result(conn).await
     }
 
     /// Counts the security events of a user.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{now, sql};
+use diesel::dsl::{exists, now, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Interval, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -52,6 +52,15 @@ impl Session {
             query = query.filter(sessions::created_at.le(at).and(later));
         }
         query.load(conn).await
+    }
+
+    /// Returns true if a user has unexpired sessions behind the start of a page.
+    pub async fn are_behind(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<bool> {
+        let Some(Position { at, id }) = page.after else { return Ok(false) };
+        let own = sessions::user_id.eq(user_id).and(sessions::expires_at.gt(now));
+        let not_after = sessions::created_at.gt(at).or(sessions::id.ge(id));
+        let behind = sessions::table.filter(own).filter(sessions::created_at.ge(at).and(not_after));
+        diesel::select(exists(behind)).get_result(conn).await
     }
 
     /// Counts a user's unexpired sessions.

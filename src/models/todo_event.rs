@@ -1,4 +1,5 @@
 use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid};
@@ -93,6 +94,7 @@ impl TodoEvent {
             "SELECT event.* FROM unnest($2) AS wanted (todo_id) CROSS JOIN LATERAL (
                  SELECT number, id, todo_id, kind, created_at, before, after FROM todo_events
                  WHERE user_id = $1 AND todo_id = wanted.todo_id AND ($3 IS NULL OR number < $3)
+                     AND ($5 IS NULL OR number >= $5)
                  ORDER BY number DESC LIMIT $4
              ) AS event",
         )
@@ -100,8 +102,22 @@ impl TodoEvent {
         .bind::<Array<SqlUuid>, _>(todo_ids)
         .bind::<Nullable<BigInt>, _>(page.after)
         .bind::<BigInt, _>(page.limit())
+        // Of a page behind another one only.
+        .bind::<Nullable<BigInt>, _>(page.before)
         .load(conn)
         .await
+    }
+
+    /// Returns those of several todos of a user that have events behind the start of a page.
+    pub async fn todos_behind(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        todo_ids: &[Uuid],
+        page: &Page<i64>,
+    ) -> QueryResult<Vec<Uuid>> {
+        let Some(behind) = page.behind() else { return Ok(Vec::new()) };
+        let events = Self::list_by_todo(conn, user_id, todo_ids, &behind).await?;
+        Ok(events.into_iter().map(|event| event.todo_id).collect())
     }
 
     /// Counts the events of each of several todos of a user.
@@ -133,14 +149,41 @@ impl TodoEvent {
             .await
     }
 
-    /// Returns the number of a user's event, or `None` if it is unknown.
+    /// Returns the number of a user's event, or `None` if it is unknown or a later one has been deleted. Accepts any result
+    /// of [`last_id`](Self::last_id).
     pub async fn number(conn: &mut AsyncPgConnection, user_id: Uuid, id: Uuid) -> QueryResult<Option<i64>> {
-        todo_events::table
-            .filter(todo_events::user_id.eq(user_id).and(todo_events::id.eq(id)))
-            .select(todo_events::number)
+        let own = todo_events::table.filter(todo_events::user_id.eq(user_id));
+        let Some(number) = stand_in_number(id) else {
+            let event = own.filter(todo_events::id.eq(id)).select(todo_events::number);
+            return event.first(conn).await.optional();
+        };
+        let is_last = Self::last_number(conn, user_id).await? == number;
+        let next = own.filter(todo_events::number.eq(number.saturating_add(1)));
+        let is_known = is_last || diesel::select(exists(next)).get_result(conn).await?;
+        Ok(is_known.then_some(number))
+    }
+
+    /// Returns the identifier of a user's last event, or one that stands for it: before the first event, and after the last
+    /// one has been deleted.
+    pub async fn last_id(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<Uuid> {
+        let is_last = todo_events::user_id
+            .eq(todo_event_counters::user_id)
+            .and(todo_events::number.eq(todo_event_counters::last_number));
+        let last: Option<(i64, Option<Uuid>)> = todo_event_counters::table
+            .left_join(todo_events::table.on(is_last))
+            .filter(todo_event_counters::user_id.eq(user_id))
+            .select((todo_event_counters::last_number, todo_events::id.nullable()))
             .first(conn)
             .await
-            .optional()
+            .optional()?;
+        let (number, id) = last.unwrap_or_default();
+        Ok(id.unwrap_or_else(|| stand_in(number)))
+    }
+
+    /// Returns the number of a user's last event, 0 before the first one.
+    pub async fn last_number(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<i64> {
+        let last = Self::last_numbers(conn, &[user_id]).await?;
+        Ok(last.as_slice().first().map_or(0, |(_, number)| *number))
     }
 
     /// Returns the number of each user's last event; users without events are left out.
@@ -153,5 +196,33 @@ impl TodoEvent {
             .select((todo_event_counters::user_id, todo_event_counters::last_number))
             .load(conn)
             .await
+    }
+}
+
+/// Returns the identifier that stands for the event of a number where there is none. Those of events are random, so their upper
+/// half is never zero.
+fn stand_in(number: i64) -> Uuid {
+    Uuid::from_u64_pair(0, number.unsigned_abs())
+}
+
+/// Returns the number in an identifier made by [`stand_in`].
+fn stand_in_number(id: Uuid) -> Option<i64> {
+    let (upper, lower) = id.as_u64_pair();
+    i64::try_from(lower).ok().filter(|_| upper == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_identifiers_made_for_it_stand_for_a_number() {
+        for number in [0, 1, i64::MAX] {
+            assert_eq!(stand_in_number(stand_in(number)), Some(number));
+        }
+        assert_eq!(stand_in(0), Uuid::nil());
+        for id in [Uuid::new_v4(), Uuid::now_v7(), Uuid::max(), Uuid::from_u64_pair(0, u64::MAX)] {
+            assert_eq!(stand_in_number(id), None, "{id}");
+        }
     }
 }

@@ -14,6 +14,6 @@ mod websocket;
 mod wire;
 
 pub(crate) use client::Peer;
-pub(crate) use http::{bad_host_response, handle, panic_response};
+pub(crate) use http::{bad_host_response, handle, panic_response, refuse_at_start};
 pub(crate) use shared::Transport;
 pub(crate) use websocket::upgrade;

@@ -17,6 +17,7 @@ mod architecture;
 mod browser_mode;
 mod clocks;
 mod configuration;
+mod connections;
 mod database;
 mod doctor;
 mod embedded;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{Client, Owner, TestApp};
+use crate::support::{Client, Owner, TestApp, rows};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CHANGES: &str = "subscription { todoChanged { eventId kind at todoId todo { id title } } }";
@@ -29,6 +29,17 @@ async fn listening(app: &TestApp) {
         }
         // The subscriber's first look at the numbers comes right after.
         tokio::time::sleep(Duration::from_millis(100)).await;
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until all subscribers are gone. A test that ended while the service connects to listen would wait for that.
+async fn not_listening(app: &TestApp) {
+    timeout(LIMIT, async {
+        while app.state.feed.is_active() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     })
     .await
     .unwrap();
@@ -118,13 +129,7 @@ async fn the_database_is_listened_to_only_while_somebody_listens() {
     listening(&app).await;
     // Neither the subscription nor the socket, which wants to hear of the end of its session, is there any more.
     drop(client);
-    timeout(LIMIT, async {
-        while app.state.feed.is_active() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
+    not_listening(&app).await;
 }
 
 #[tokio::test]
@@ -168,6 +173,147 @@ async fn what_is_no_event_of_ones_own_is_not_found() {
     assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{message:#}");
 }
 
+/// Subscribes after an event, and returns the kinds and titles of the changes up to a final one.
+async fn changes_after(owner: &Owner<'_>, event: &Value) -> Vec<String> {
+    let query = CHANGES.replace("todoChanged", &format!("todoChanged(after: {event})"));
+    let mut client = subscriber(owner.app, &owner.token, &query).await;
+    owner.create("final").await;
+    let mut seen = Vec::new();
+    loop {
+        let change = next(&mut client).await;
+        if change["todo"]["title"] == "final" {
+            return seen;
+        }
+        seen.push(format!("{} {}", change["kind"].as_str().unwrap(), change["todo"]["title"]));
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_can_start_where_a_list_or_a_payload_ends() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let list = async |owner: &Owner<'_>| {
+        owner.ask("{ todos { eventId } }", Value::Null).await.data("todos")["eventId"].clone()
+    };
+    // Before the first event of a user.
+    let beginning = list(&ada).await;
+    bob.create("b").await;
+    assert_eq!(list(&ada).await, beginning);
+    ada.create("a1").await;
+    assert_eq!(changes_after(&ada, &beginning).await, ["CREATED \"a1\""]);
+    assert_eq!(changes_after(&bob, &beginning).await, ["CREATED \"b\""]);
+
+    // The place is that of the latest event.
+    let newest = "SELECT id::text AS text FROM todo_events WHERE user_id = (SELECT id FROM users WHERE email LIKE 'ada%')
+        ORDER BY number DESC LIMIT 1";
+    assert_eq!(list(&ada).await, json!(rows(&app, newest).await[0]));
+    for (mutation, kind, input) in [
+        (
+            "createTodo",
+            "CreateTodoInput",
+            json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "x" }),
+        ),
+        (
+            "createTodo",
+            "CreateTodoInput",
+            json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "x" }),
+        ),
+        ("createTodos", "CreateTodosInput", json!({ "todos": [{ "title": "x" }, { "title": "y" }] })),
+        (
+            "updateTodo",
+            "UpdateTodoInput",
+            json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "y" }),
+        ),
+        (
+            "updateTodo",
+            "UpdateTodoInput",
+            json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "y" }),
+        ),
+        (
+            "completeTodo",
+            "TodoInput",
+            json!({ "id": "0192c0de-0000-7000-8000-000000000001", "expectedVersion": 2 }),
+        ),
+        (
+            "completeTodo",
+            "TodoInput",
+            json!({ "id": "0192c0de-0000-7000-8000-000000000001", "expectedVersion": 2 }),
+        ),
+        ("reopenTodos", "TodosInput", json!({ "ids": ["0192c0de-0000-7000-8000-000000000001"] })),
+        ("deleteTodos", "TodosInput", json!({ "ids": ["0192c0de-0000-7000-8000-000000000001"] })),
+        ("purgeTodo", "TodoInput", json!({ "id": "0192c0de-0000-7000-8000-000000000001" })),
+    ] {
+        let query = format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {{ eventId }} }}");
+        let event = ada.ask(&query, json!({ "input": input })).await.data(mutation)["eventId"].clone();
+        assert_eq!(event, json!(rows(&app, newest).await[0]), "{mutation}");
+        assert!(changes_after(&ada, &event).await.is_empty(), "{mutation}");
+    }
+    let answer = ada.ask("mutation { emptyTrash { eventId purgedCount } }", Value::Null).await;
+    assert_eq!(answer.data("emptyTrash")["eventId"], json!(rows(&app, newest).await[0]));
+    let event = rows(&app, newest).await.remove(0);
+    let undo =
+        format!("mutation {{ undo(input: {{ eventId: \"{event}\" }}) {{ eventId todo {{ title }} }} }}");
+    let undone = ada.ask(&undo, Value::Null).await.data("undo")["eventId"].clone();
+    assert_eq!(undone, json!(rows(&app, newest).await[0]));
+    assert_eq!(ada.ask(&undo, Value::Null).await.data("undo")["eventId"], undone);
+    let conflict = json!({ "input": { "id": "0192c0de-0000-7000-8000-000000000009", "title": "y" } });
+    let update = "mutation($input: UpdateTodoInput!) { updateTodo(input: $input) { eventId } }";
+    assert_eq!(ada.ask(update, conflict).await.code(), "NOT_FOUND");
+    not_listening(&app).await;
+}
+
+#[tokio::test]
+async fn a_place_is_usable_until_events_after_it_are_deleted() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let list = async || ada.ask("{ todos { eventId } }", Value::Null).await.data("todos")["eventId"].clone();
+    let beginning = list().await;
+    ada.create("a").await;
+    ada.create("b").await;
+    let newest = list().await;
+    // All events expire, and with them the identifier of the newest one.
+    app.database.sql("DELETE FROM todo_events").await;
+    let place = list().await;
+    assert_ne!(place, newest);
+    assert!(changes_after(&ada, &place).await.is_empty());
+    for gone in [beginning, newest, json!("00000000-0000-0000-0000-0000000000ff"), json!("0")] {
+        let query = CHANGES.replace("todoChanged", &format!("todoChanged(after: {gone})"));
+        let mut client = subscriber(&app, &ada.token, &query).await;
+        let message = client.receive().await;
+        assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "NOT_FOUND", "{message:#}");
+    }
+    not_listening(&app).await;
+}
+
+#[tokio::test]
+async fn no_change_falls_between_a_list_and_the_events_after_it() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let writing = async {
+        for n in 0..200 {
+            ada.create(&n.to_string()).await;
+        }
+    };
+    let reading = async {
+        let mut checked = 0;
+        while checked < 20 {
+            let page =
+                ada.ask("{ todos(first: 100) { eventId totalCount nodes { title } } }", Value::Null).await;
+            let list = page.data("todos");
+            let number = format!(
+                "SELECT number::text AS text FROM todo_events WHERE id::text = '{}'",
+                list["eventId"].as_str().unwrap()
+            );
+            let events = rows(&app, &number).await.first().map_or(0, |number| number.parse().unwrap());
+            // One event for each todo: the list has at least those up to its event.
+            let listed = list["nodes"].as_array().unwrap().len();
+            assert!(listed >= events.min(100), "{listed} todos, {events} events");
+            checked += 1;
+        }
+    };
+    tokio::join!(writing, reading);
+}
+
 #[tokio::test]
 async fn a_subscriber_that_takes_nothing_is_told_so_and_cut() {
     let app = TestApp::start().await;
@@ -179,13 +325,7 @@ async fn a_subscriber_that_takes_nothing_is_told_so_and_cut() {
     let many = "INSERT INTO todos (user_id, id, title, description)
         SELECT id, gen_random_uuid(), 'a', repeat('x', 10000) FROM users, generate_series(1, 2000)";
     app.database.sql(many).await;
-    timeout(LIMIT, async {
-        while app.state.feed.is_active() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
+    not_listening(&app).await;
     let (code, reason) = timeout(LIMIT, client.closed()).await.unwrap();
     assert_eq!((code, reason.starts_with("Too slow")), (1013, true), "{reason}");
 }

@@ -111,6 +111,7 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
             let query =
                 format!("{{ todos({order}, filter: {{ search: \"n50002\" }}) {{ edges {{ cursor }} }} }}");
             let middle = ada.ask(&query, Value::Null).await.data("todos")["edges"][0]["cursor"].clone();
+            explained.assert_bounded_before(&ada, &order, &middle).await;
             for (filter, max_rows) in [
                 ("", MAX_ROWS),
                 ("completed: false", MAX_ROWS),
@@ -158,6 +159,25 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
     }
 }
 
+impl Explained {
+    /// Checks the look at what is before a page in the middle of a list.
+    async fn assert_bounded_before(&self, owner: &Owner<'_>, order: &str, after: &Value) {
+        let list = format!(
+            "{{ todos(first: 50, {order}, after: {after}) {{ nodes {{ id }} pageInfo {{ hasPreviousPage }} }} }}"
+        );
+        let plans = self.plans(owner, &list).await;
+        assert_eq!(plans.len(), 2, "{plans:#?}");
+        for plan in plans {
+            let mut found = Vec::new();
+            scans(&plan["Plan"], &mut found);
+            assert!(
+                found.iter().all(|scan| is_owned(scan) && looked_at(scan) <= MAX_ROWS),
+                "{list}: {plan:#}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_page_with_all_histories_runs_as_many_statements_as_one_with_one() {
     let explained = Explained::start().await;
@@ -176,6 +196,8 @@ async fn a_page_with_all_histories_runs_as_many_statements_as_one_with_one() {
         );
         assert_eq!(explained.plans(&ada, &page).await.len(), 2);
     }
+    assert_eq!(explained.plans(&ada, "{ todos { nodes { id } } }").await.len(), 1);
+    assert_eq!(explained.plans(&ada, "{ todos { eventId nodes { id } } }").await.len(), 2);
     let update = "mutation($input: TodosInput!) { completeTodos(input: $input) { todos { id } } }";
     let ids = ada.ask("{ todos { nodes { id } } }", Value::Null).await.data("todos")["nodes"].clone();
     let ids: Vec<_> = ids.as_array().unwrap().iter().map(|node| node["id"].clone()).collect();

@@ -247,8 +247,7 @@ async fn history_says_what_changed_and_undo_takes_it_back() {
         (&undone["title"], &undone["dueAt"], &undone["version"]),
         (&json!("a"), &Value::Null, &json!(3))
     );
-    // Done twice it would undo nothing.
-    assert_eq!(ada.call("undo", json!({ "eventId": update["id"] })).await.code(), "CONFLICT");
+    assert_eq!(ada.todo("undo", json!({ "eventId": update["id"] })).await, undone);
     let undo = history().await["nodes"][0]["id"].clone();
     assert_eq!(ada.todo("undo", json!({ "eventId": undo })).await["title"], "b");
 
@@ -271,6 +270,168 @@ async fn history_says_what_changed_and_undo_takes_it_back() {
     )
     .await;
     assert_eq!(named, ["true"]);
+}
+
+/// Returns the identifier of the latest event of a todo.
+async fn last_event(owner: &Owner<'_>, id: &Value) -> Value {
+    let query = "query($id: ID!) { todo(id: $id) { history(first: 1) { nodes { id } } } }";
+    owner.ask(query, json!({ "id": id })).await.data("todo")["history"]["nodes"][0]["id"].clone()
+}
+
+#[tokio::test]
+async fn a_repeated_conditional_write_gives_the_same_answer() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let id = ada.create("a").await["id"].clone();
+    let full = json!({ "title": " b ", "description": "c", "priority": "HIGH", "dueAt": "2030-01-01T01:00:00.123456+01:00",
+        "tags": ["x", "y", " x "] });
+    let empty = json!({ "description": null, "priority": null, "dueAt": null, "tags": null });
+    let mut version = 1;
+    for (mutation, fields) in [
+        ("updateTodo", full),
+        ("updateTodo", empty),
+        ("completeTodo", json!({})),
+        ("reopenTodo", json!({})),
+        ("deleteTodo", json!({})),
+        ("restoreTodo", json!({})),
+    ] {
+        let mut input = fields.clone();
+        input["id"] = id.clone();
+        input["expectedVersion"] = json!(version);
+        let first = ada.todo(mutation, input.clone()).await;
+        version += 1;
+        assert_eq!(first["version"], version);
+        assert_eq!(ada.todo(mutation, input.clone()).await, first, "{mutation}");
+        for other in [version - 2, version + 1] {
+            input["expectedVersion"] = json!(other);
+            assert_eq!(ada.call(mutation, input.clone()).await.code(), "CONFLICT", "{mutation} {other}");
+        }
+    }
+    // One version on, but not as asked; or as asked, but nothing was.
+    let stale = |fields: Value| {
+        let mut input = fields;
+        input["id"] = id.clone();
+        input["expectedVersion"] = json!(version - 1);
+        input
+    };
+    for fields in [
+        json!({ "title": "other" }),
+        json!({ "title": "b", "priority": "LOW" }),
+        json!({ "title": "b", "dueAt": "2030-01-01T00:00:00Z" }),
+        json!({ "title": "b", "tags": ["x"] }),
+        json!({}),
+    ] {
+        let answer = ada.call("updateTodo", stale(fields.clone())).await;
+        assert_eq!(answer.code(), "CONFLICT", "{fields}");
+        assert_eq!(answer.error()["extensions"]["currentVersion"], version);
+    }
+    assert_eq!(ada.call("completeTodo", stale(json!({}))).await.code(), "CONFLICT");
+    // Two changes on, the answer of the first is gone.
+    ada.todo("updateTodo", json!({ "id": id, "title": "c" })).await;
+    assert_eq!(ada.call("restoreTodo", stale(json!({}))).await.code(), "CONFLICT");
+    let events = rows(&app, "SELECT count(*)::text AS text FROM todo_events").await;
+    assert_eq!(events, ["8"]);
+}
+
+#[tokio::test]
+async fn a_repeated_undo_gives_the_same_answer() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let id = ada.create("a").await["id"].clone();
+    let update = json!({ "id": id, "title": "b", "dueAt": "2030-01-01T00:00:00Z", "tags": ["x"] });
+    for (mutation, input) in [
+        ("updateTodo", update.clone()),
+        ("completeTodo", json!({ "id": id })),
+        ("deleteTodo", json!({ "id": id })),
+    ] {
+        ada.todo(mutation, input).await;
+        let event = last_event(&ada, &id).await;
+        let undone = ada.todo("undo", json!({ "eventId": event })).await;
+        assert_eq!(ada.todo("undo", json!({ "eventId": event })).await, undone, "{mutation}");
+        // Other fields may have changed since.
+        let later = ada.todo("updateTodo", json!({ "id": id, "description": mutation })).await;
+        assert_eq!(ada.todo("undo", json!({ "eventId": event })).await, later, "{mutation}");
+        assert_eq!(bob.call("undo", json!({ "eventId": event })).await.code(), "NOT_FOUND");
+    }
+    // A creation that has been undone is in the trash, and out of it no longer undone.
+    let made = ada.create("b").await["id"].clone();
+    let creation = last_event(&ada, &made).await;
+    let trashed = ada.todo("undo", json!({ "eventId": creation })).await;
+    assert_eq!(ada.todo("undo", json!({ "eventId": creation })).await, trashed);
+    ada.todo("restoreTodo", json!({ "id": made })).await;
+    assert_eq!(ada.call("undo", json!({ "eventId": creation })).await.code(), "CONFLICT");
+
+    // The same value by other ways is no undo.
+    ada.todo("updateTodo", json!({ "id": id, "title": "b" })).await;
+    let event = last_event(&ada, &id).await;
+    ada.todo("updateTodo", json!({ "id": id, "title": "c" })).await;
+    ada.todo("updateTodo", json!({ "id": id, "title": "a" })).await;
+    assert_eq!(ada.call("undo", json!({ "eventId": event })).await.code(), "CONFLICT");
+    // An undone event whose fields have changed again is not undone.
+    ada.todo("updateTodo", json!({ "id": id, "title": "d" })).await;
+    let event = last_event(&ada, &id).await;
+    ada.todo("undo", json!({ "eventId": event })).await;
+    ada.todo("updateTodo", json!({ "id": id, "title": "e" })).await;
+    assert_eq!(ada.call("undo", json!({ "eventId": event })).await.code(), "CONFLICT");
+
+    // At once: one takes effect, and all get its answer.
+    let answers = futures_util::future::join_all(
+        (0..10).map(|_| async { ada.todo("updateTodo", json!({ "id": id, "title": "f" })).await }),
+    );
+    answers.await;
+    let event = last_event(&ada, &id).await;
+    let answers =
+        futures_util::future::join_all((0..10).map(|_| ada.todo("undo", json!({ "eventId": event })))).await;
+    assert!(answers.iter().all(|todo| *todo == answers[0]), "{answers:#?}");
+}
+
+#[tokio::test]
+async fn an_undo_in_another_time_zone_is_recognized() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let id =
+        ada.todo("createTodo", json!({ "title": "a", "dueAt": "2030-01-01T00:00:00Z" })).await["id"].clone();
+    ada.todo("updateTodo", json!({ "id": id, "dueAt": "2031-01-01T00:00:00Z" })).await;
+    let event = last_event(&ada, &id).await;
+    app.database.sql("SET TIME ZONE 'Asia/Tokyo'; UPDATE todos SET due_at = '2030-01-01T00:00:00Z'").await;
+    assert_eq!(ada.todo("undo", json!({ "eventId": event })).await["dueAt"], "2030-01-01T00:00:00.000000Z");
+}
+
+#[tokio::test]
+async fn an_identifier_in_capitals_is_echoed_in_lower_case() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let (id, capitals) = ("0192c0de-abcd-7000-8000-00000000beef", "0192C0DE-ABCD-7000-8000-00000000BEEF");
+    let made = ada.todo("createTodo", json!({ "id": capitals, "title": "a" })).await;
+    assert_eq!(made["id"], id);
+    assert_eq!(ada.todo("createTodo", json!({ "id": id, "title": "a" })).await, made);
+    let conflict = ada.call("createTodo", json!({ "id": capitals, "title": "b" })).await;
+    assert_eq!(conflict.error()["extensions"]["todo"]["id"], id);
+    for mutation in ["updateTodo", "completeTodo", "reopenTodo", "deleteTodo", "restoreTodo"] {
+        assert_eq!(ada.todo(mutation, json!({ "id": capitals })).await["id"], id, "{mutation}");
+    }
+    let query = "query($id: ID!) { todo(id: $id) { id } }";
+    assert_eq!(ada.ask(query, json!({ "id": capitals })).await.data("todo")["id"], id);
+    let event = last_event(&ada, &json!(id)).await.as_str().unwrap().to_uppercase();
+    assert_eq!(ada.todo("undo", json!({ "eventId": event })).await["id"], id);
+    let many = "mutation($input: TodosInput!) { completeTodos(input: $input) { todos { id } } }";
+    let answer = ada.ask(many, json!({ "input": { "ids": [capitals, id] } })).await;
+    assert_eq!(answer.data("completeTodos")["todos"], json!([{ "id": id }]));
+    let purge = "mutation($input: TodoInput!) { purgeTodo(input: $input) { purgedTodoId } }";
+    let answer = ada.ask(purge, json!({ "input": { "id": capitals } })).await;
+    assert_eq!(answer.data("purgeTodo")["purgedTodoId"], id);
+    ada.todo("createTodo", json!({ "id": id, "title": "a" })).await;
+    let purge = "mutation($input: TodosInput!) { purgeTodos(input: $input) { purgedTodoIds } }";
+    let answer = ada.ask(purge, json!({ "input": { "ids": [capitals] } })).await;
+    assert_eq!(answer.data("purgeTodos")["purgedTodoIds"], json!([id]));
+
+    let session = rows(&app, "SELECT id::text AS text FROM sessions").await.remove(0);
+    let end = format!(
+        "mutation {{ revokeSession(input: {{ id: \"{}\" }}) {{ revokedSessionIds }} }}",
+        session.to_uppercase()
+    );
+    let answer = ada.ask(&end, Value::Null).await;
+    assert_eq!(answer.data("revokeSession")["revokedSessionIds"], json!([session]));
 }
 
 #[tokio::test]

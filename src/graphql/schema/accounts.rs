@@ -121,7 +121,7 @@ pub(super) fn hand_out(ctx: &Context<'_>, session: OpenedSession) -> Result<Auth
     if !ctx.caller()?.cookie.is_usable() {
         return Ok(session.into());
     }
-    cookie::set(ctx, &session.refresh_token, session.session_expires_at)?;
+    cookie::set(ctx, &session.refresh_token, session.session_lifetime)?;
     Ok(AuthPayload { refresh_token: String::new(), ..session.into() })
 }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use async_graphql::connection::PageInfo;
-use async_graphql::{Context, OutputType, SimpleObject, TypeName};
+use async_graphql::connection::{EmptyFields, PageInfo};
+use async_graphql::{Context, ObjectType, OutputType, SimpleObject, TypeName};
 
 use super::cursors::{ByTime, Cursors};
 use crate::domain::Problem;
@@ -16,10 +16,10 @@ const DEFAULT_FIRST: i32 = 20;
 /// Maximum page size.
 const MAX_FIRST: i32 = 100;
 
-/// A page of a list, as specified by Relay (<https://relay.dev/graphql/connections.htm>).
+/// A page of a list, as specified by Relay (<https://relay.dev/graphql/connections.htm>), with additional fields `F`.
 #[derive(SimpleObject)]
 #[graphql(name_type)]
-pub(super) struct Connection<N: OutputType> {
+pub(super) struct Connection<N: OutputType, F: ObjectType = EmptyFields> {
     /// The items of the page with their cursors.
     edges: Vec<Edge<N>>,
     /// The items of the page.
@@ -28,6 +28,8 @@ pub(super) struct Connection<N: OutputType> {
     page_info: PageInfo,
     /// Number of items in the whole list.
     total_count: i64,
+    #[graphql(flatten)]
+    fields: F,
 }
 
 /// An item and its position in a list.
@@ -40,7 +42,7 @@ pub(super) struct Edge<N: OutputType> {
     node: Arc<N>,
 }
 
-impl<N: OutputType> TypeName for Connection<N> {
+impl<N: OutputType, F: ObjectType> TypeName for Connection<N, F> {
     fn type_name() -> Cow<'static, str> {
         format!("{}Connection", N::type_name()).into()
     }
@@ -52,9 +54,31 @@ impl<N: OutputType> TypeName for Edge<N> {
     }
 }
 
-/// Returns true if the client selects `totalCount`, which costs a query of its own.
-pub(super) fn is_total_selected(ctx: &Context<'_>) -> bool {
-    ctx.look_ahead().field("totalCount").exists()
+/// True for each field of a connection that the client selects and that costs a query of its own.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(super) struct Selected {
+    pub(super) total_count: bool,
+    /// `hasPreviousPage`, or for `last` `hasNextPage`, unless the page starts at an end of the list.
+    pub(super) has_more_behind: bool,
+}
+
+impl Selected {
+    pub(super) fn of<P>(ctx: &Context<'_>, page: &Page<P>) -> Self {
+        let connection = ctx.look_ahead();
+        let behind = if page.from_end { "hasNextPage" } else { "hasPreviousPage" };
+        Self {
+            total_count: connection.field("totalCount").exists(),
+            has_more_behind: page.start().is_some() && connection.field("pageInfo").field(behind).exists(),
+        }
+    }
+}
+
+/// Results of the queries of [`Selected`] fields.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Extras {
+    pub(super) total_count: i64,
+    /// True if the list has items behind the start of the page.
+    pub(super) has_more_behind: bool,
 }
 
 impl<N: OutputType> Connection<N> {
@@ -62,7 +86,7 @@ impl<N: OutputType> Connection<N> {
     pub(super) fn new<R: Into<N>, P>(
         page: &Page<P>,
         mut rows: Vec<R>,
-        total_count: i64,
+        extras: Extras,
         cursor: impl Fn(&R) -> String,
     ) -> Self {
         let size = page.size();
@@ -74,13 +98,19 @@ impl<N: OutputType> Connection<N> {
         let edge = |row: R| Edge { cursor: cursor(&row), node: Arc::new(row.into()) };
         let edges: Vec<_> = rows.into_iter().map(edge).collect();
         let page_info = PageInfo {
-            has_previous_page: if page.from_end { more } else { page.after.is_some() },
-            has_next_page: if page.from_end { page.before.is_some() } else { more },
+            has_previous_page: if page.from_end { more } else { extras.has_more_behind },
+            has_next_page: if page.from_end { extras.has_more_behind } else { more },
             start_cursor: edges.first().map(|edge| edge.cursor.clone()),
             end_cursor: edges.last().map(|edge| edge.cursor.clone()),
         };
         let nodes = edges.iter().map(|edge| Arc::clone(&edge.node)).collect();
-        Self { edges, nodes, page_info, total_count }
+        Self { edges, nodes, page_info, total_count: extras.total_count, fields: EmptyFields }
+    }
+
+    /// Adds fields.
+    pub(super) fn with_fields<F: ObjectType>(self, fields: F) -> Connection<N, F> {
+        let Self { edges, nodes, page_info, total_count, fields: EmptyFields } = self;
+        Connection { edges, nodes, page_info, total_count, fields }
     }
 }
 

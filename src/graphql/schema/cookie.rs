@@ -16,13 +16,8 @@ use crate::graphql::context::ContextExt;
 const NAME: &str = "__Host-todo-refresh-token";
 
 /// Sets the cookie until the session expires.
-pub(super) fn set(
-    ctx: &Context<'_>,
-    token: &RefreshToken,
-    expires_at: DateTime<Utc>,
-) -> Result<(), AppError> {
-    let seconds = (expires_at - ctx.state()?.clock.now()).num_seconds().max(0);
-    append(ctx, token.expose(), seconds)
+pub(super) fn set(ctx: &Context<'_>, token: &RefreshToken, lifetime: Duration) -> Result<(), AppError> {
+    append(ctx, token.expose(), lifetime.as_secs())
 }
 
 /// Deletes the cookie.
@@ -30,7 +25,7 @@ pub(super) fn clear(ctx: &Context<'_>) -> Result<(), AppError> {
     append(ctx, "", 0)
 }
 
-fn append(ctx: &Context<'_>, token: &str, seconds: i64) -> Result<(), AppError> {
+fn append(ctx: &Context<'_>, token: &str, seconds: u64) -> Result<(), AppError> {
     let same_site = ctx.state()?.auth.settings().refresh_token_cookie_same_site();
     let cookie = format!(
         "{NAME}={token}; Max-Age={seconds}; Path=/; HttpOnly; Secure; SameSite={}",

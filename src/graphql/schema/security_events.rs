@@ -1,7 +1,7 @@
 use async_graphql::{Context, Enum, ID, SimpleObject};
 use uuid::Uuid;
 
-use super::connections::{self, Connection};
+use super::connections::{self, Connection, Extras, Selected};
 use super::cursors::{ByTime, Cursors};
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
@@ -72,16 +72,24 @@ pub(super) async fn security_events(
     after: Option<&str>,
 ) -> Result<Connection<SecurityEvent>, AppError> {
     let page = connections::parse_by_time(first, after)?;
-    let counted = connections::is_total_selected(ctx);
-    let (events, total) = ctx
+    let selected = Selected::of(ctx, &page);
+    let (events, extras) = ctx
         .state()?
         .database
         .read_for(user_id, async |conn| {
-            let total = if counted { models::SecurityEvent::count(conn, user_id).await? } else { 0 };
-            Ok((models::SecurityEvent::list(conn, user_id, page).await?, total))
+            let extras = Extras {
+                total_count: if selected.total_count {
+                    models::SecurityEvent::count(conn, user_id).await?
+                } else {
+                    0
+                },
+                has_more_behind: selected.has_more_behind
+                    && models::SecurityEvent::are_behind(conn, user_id, page).await?,
+            };
+            Ok((models::SecurityEvent::list(conn, user_id, page).await?, extras))
         })
         .await?;
-    Ok(Connection::new(&page, events, total, |event| {
+    Ok(Connection::new(&page, events, extras, |event| {
         ByTime.encode(&Position { at: event.created_at, id: event.id })
     }))
 }

@@ -193,19 +193,14 @@ pub(super) async fn sessions(
     let state = ctx.state()?;
     let page = connections::parse_by_time(first, after)?;
     let current = ctx.caller()?.requester.identity().ok().flatten().map(|identity| identity.session_id);
-    let now = state.clock.now();
     let selected = Selected::of(ctx, &page);
     let found = state.database.read_for(user_id, async |conn| {
         let extras = Extras {
-            total_count: if selected.total_count {
-                models::Session::count(conn, user_id, now).await?
-            } else {
-                0
-            },
+            total_count: if selected.total_count { models::Session::count(conn, user_id).await? } else { 0 },
             has_more_behind: selected.has_more_behind
-                && models::Session::are_behind(conn, user_id, now, page).await?,
+                && models::Session::are_behind(conn, user_id, page).await?,
         };
-        Ok((models::Session::list(conn, user_id, now, page).await?, extras))
+        Ok((models::Session::list(conn, user_id, page).await?, extras))
     });
     let (sessions, extras) = found.await?;
     let sessions = sessions.into_iter().map(|session| Listed(session, current)).collect();

@@ -8,7 +8,7 @@ use diesel::sql_types::{Nullable, Timestamptz};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Priority, TextColumn, TextEnum};
+use super::{Priority, TextColumn, TextEnum, Todo};
 use crate::crypto;
 use crate::db::schema::todos;
 use crate::domain::{Description, Patch, Tags, Title};
@@ -145,6 +145,28 @@ impl TodoChanges {
             completed: *completed,
             deleted_at: deleted_at.map(|time| todos::deleted_at.eq(time)),
         }
+    }
+
+    /// Returns true if a todo already is as these changes would make it; false if they change nothing, so that no earlier
+    /// attempt of them can have made its version.
+    pub(super) fn are_made_in(&self, todo: &Todo) -> bool {
+        let Self { title, description, priority, due_at, tags, completed, in_trash } = self;
+        let due_at = match *due_at {
+            Patch::Keep => None,
+            Patch::Clear => Some(todo.due_at.is_none()),
+            Patch::Set(time) => Some(todo.due_at == Some(time)),
+        };
+        let made = [
+            title.as_ref().map(|title| todo.title == title.as_str()),
+            description.as_ref().map(|description| todo.description == description.as_str()),
+            priority.map(|priority| todo.priority.0 == priority),
+            due_at,
+            tags.as_ref().map(|tags| todo.tags.iter().flatten().eq(tags.as_slice())),
+            completed.map(|completed| todo.completed_at.is_some() == completed),
+            in_trash.map(|in_trash| todo.deleted_at.is_some() == in_trash),
+        ];
+        let mut asked = made.into_iter().flatten().peekable();
+        asked.peek().is_some() && asked.all(|made| made)
     }
 
     /// Returns the names of all columns that a change can assign, for SQL beyond the query builder.

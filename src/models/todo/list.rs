@@ -22,11 +22,11 @@ pub struct TodoFilter {
     pub due_before: Option<DateTime<Utc>>,
     /// Inclusive lower bound of the due time.
     pub due_after: Option<DateTime<Utc>>,
-    /// Accepted priorities.
-    pub priorities: Option<Vec<Priority>>,
+    /// Accepted priorities; empty for no condition.
+    pub priorities: Vec<Priority>,
     /// Tags of which a todo must have at least one; empty for no condition.
     pub any_tags: Tags,
-    /// Tags all of which a todo must have.
+    /// Tags all of which a todo must have; empty for no condition.
     pub all_tags: Tags,
     /// Words all of which must occur in title or description; the last one is matched as a prefix. Folded in SQL, as the
     /// rows are.
@@ -126,9 +126,14 @@ impl TodoOrder {
 
 type Condition = Box<dyn BoxableExpression<todos::table, Pg, SqlType = Bool>>;
 
-/// Selects the rows after a position in the order of the list, or before it.
-fn bounded_by(order: TodoOrder, position: &TodoPosition, after: bool) -> Condition {
-    let operator = if order.descending == after { "<" } else { ">" };
+/// Selects the rows after a position in the order of the list, or before it; with `or_at` also the row at it.
+fn bounded_by(order: TodoOrder, position: &TodoPosition, after: bool, or_at: bool) -> Condition {
+    let operator = match (order.descending == after, or_at) {
+        (true, false) => "<",
+        (true, true) => "<=",
+        (false, false) => ">",
+        (false, true) => ">=",
+    };
     let (open, close) = order.value();
     // As a row comparison, which the index can seek to even among many equal values.
     let row = format!("({}, id) {operator} ({open}", order.expression());
@@ -176,16 +181,13 @@ impl TodoFilter {
             let after = sql::<Bool>("coalesce(due_at, '-infinity') >= ").bind::<Timestamptz, _>(time);
             all.push(Box::new(after));
         }
-        if let Some(priorities) = &self.priorities {
-            let ranks: Vec<_> = priorities.iter().copied().map(rank).collect();
+        let ranks: Vec<_> = self.priorities.iter().copied().map(rank).collect();
+        if let (Some(least), Some(most)) = (ranks.iter().min(), ranks.iter().max()) {
             // PostgreSQL before 17 can't combine `= ANY` with the order of an index, but it can use a range.
-            if let (Some(least), Some(most)) = (ranks.iter().min(), ranks.iter().max()) {
-                let between = sql::<Bool>("todo_rank(priority) BETWEEN ").bind::<SmallInt, _>(*least);
-                all.push(Box::new(between.sql(" AND ").bind::<SmallInt, _>(*most)));
-            }
-            all.push(Box::new(
-                todos::priority.eq_any(priorities.iter().copied().map(TextColumn).collect::<Vec<_>>()),
-            ));
+            let between = sql::<Bool>("todo_rank(priority) BETWEEN ").bind::<SmallInt, _>(*least);
+            all.push(Box::new(between.sql(" AND ").bind::<SmallInt, _>(*most)));
+            let priorities = self.priorities.iter().copied().map(TextColumn);
+            all.push(Box::new(todos::priority.eq_any(priorities.collect::<Vec<_>>())));
         }
         for (tags, every) in [(&self.any_tags, false), (&self.all_tags, true)] {
             if !tags.as_slice().is_empty() {
@@ -231,12 +233,26 @@ impl Todo {
             query = query.filter(condition);
         }
         if let Some(position) = &page.after {
-            query = query.filter(bounded_by(order, position, true));
+            query = query.filter(bounded_by(order, position, true, page.includes_bounds));
         }
         if let Some(position) = &page.before {
-            query = query.filter(bounded_by(order, position, false));
+            query = query.filter(bounded_by(order, position, false, page.includes_bounds));
         }
         query.load(conn).await
+    }
+
+    /// Returns true if the list has todos behind the start of a page.
+    pub async fn are_behind(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        filter: &TodoFilter,
+        order: TodoOrder,
+        page: &Page<TodoPosition>,
+    ) -> QueryResult<bool> {
+        match page.behind() {
+            Some(behind) => Ok(!Self::list(conn, user_id, filter, order, &behind).await?.is_empty()),
+            None => Ok(false),
+        }
     }
 
     /// Counts a user's todos that match a filter.

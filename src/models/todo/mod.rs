@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use self::changes::{NewTodo, TodoChanges};
 pub use self::list::{TodoFilter, TodoOrder, TodoPosition, TodoSortKey, TodoSortValue};
-pub use self::write::{Actor, WriteOutcome};
+pub use self::write::{Actor, Noted, WriteOutcome};
 use super::expiry::Expiry;
 use super::{Page, TextColumn, TextEnum};
 use crate::db::schema::todos;

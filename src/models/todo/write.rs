@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Todo;
 use super::changes::{NewTodo, TodoChanges};
 use crate::db::schema::{todo_events, todos};
+use crate::models::TodoEvent;
 
 diesel::define_sql_function! {
     /// PostgreSQL's `set_config`; with `local` the setting ends with the transaction.
@@ -39,6 +40,17 @@ pub struct Actor<'a> {
     pub user_id: Uuid,
     /// Identifier of the request, for the history.
     pub request_id: &'a str,
+    /// True if writes return the last event, which takes a transaction.
+    pub reads_event: bool,
+}
+
+/// The result of a write, and the user's last event after it.
+#[derive(Clone, Debug)]
+pub struct Noted<T> {
+    /// Result of the write.
+    pub written: T,
+    /// Identifier of the last event; nil unless the actor [reads it](Actor::reads_event).
+    pub last_event: Uuid,
 }
 
 type Condition<'a> = Box<dyn BoxableExpression<todos::table, Pg, SqlType = Bool> + 'a>;
@@ -67,6 +79,15 @@ fn all_of(user_id: Uuid, ids: &[Uuid], expected_version: Option<i64>) -> Conditi
 }
 
 impl Actor<'_> {
+    /// Adds the last event to the result of a write.
+    ///
+    /// Todos of the result are locked until the end of the transaction, so that none of them has changed since by then.
+    pub async fn note<T>(self, conn: &mut AsyncPgConnection, written: T) -> QueryResult<Noted<T>> {
+        let last_event =
+            if self.reads_event { TodoEvent::last_id(conn, self.user_id).await? } else { Uuid::nil() };
+        Ok(Noted { written, last_event })
+    }
+
     /// Creates todos. A todo that the same request created before is returned in its current state.
     pub async fn create(
         self,
@@ -123,7 +144,8 @@ impl Actor<'_> {
         let found: Option<(Todo, Option<Vec<u8>>)> = todos::table
             .find((self.user_id, new.id))
             .select((Todo::as_select(), todos::creation_hash))
-            .first(conn)
+            .for_update()
+            .get_result(conn)
             .await
             .optional()?;
         let hash = new.creation_hash()?;
@@ -134,7 +156,8 @@ impl Actor<'_> {
         })
     }
 
-    /// Changes todos, all or none.
+    /// Changes todos, all or none. Returns todos at the version after the expected one if they already are as asked: an earlier
+    /// attempt of the same request made them so, or another request did.
     pub async fn update(
         self,
         conn: &mut AsyncPgConnection,
@@ -150,6 +173,14 @@ impl Actor<'_> {
             .await?;
         if updated.len() == ids.len() {
             return Ok(WriteOutcome::Done(drop_request_id(updated)));
+        }
+        if let Some(version) = expected_version {
+            let next = todos::version.eq(version.saturating_add(1));
+            let own = todos::user_id.eq(self.user_id).and(todos::id.eq_any(ids));
+            let made = Todo::query().filter(own.and(next)).for_update().load(conn).await?;
+            if made.len() == ids.len() && made.iter().all(|todo| changes.are_made_in(todo)) {
+                return Ok(WriteOutcome::Done(made));
+            }
         }
         self.refusal(conn, ids).await
     }
@@ -184,7 +215,8 @@ impl Actor<'_> {
     }
 
     /// Reverts an event: its fields get their old values, unless one of them has changed since. The creation of a todo is
-    /// reverted by a move to the trash, unless the todo has changed at all.
+    /// reverted by a move to the trash, unless the todo has changed at all. Returns the todo also if the event has already been
+    /// reverted.
     pub async fn undo(self, conn: &mut AsyncPgConnection, event_id: Uuid) -> QueryResult<WriteOutcome<Todo>> {
         // As SQL: the old values are the event's JSON, and the query builder has no UPDATE ... FROM that reads them.
         let columns = TodoChanges::columns();
@@ -215,6 +247,9 @@ impl Actor<'_> {
         if let Some(todo) = undone {
             return Ok(WriteOutcome::Done(todo));
         }
+        if let Some(todo) = self.find_undone(conn, event_id).await? {
+            return Ok(WriteOutcome::Done(todo));
+        }
         let todo_id: Option<Uuid> = todo_events::table
             .filter(todo_events::user_id.eq(self.user_id).and(todo_events::id.eq(event_id)))
             .select(todo_events::todo_id)
@@ -222,6 +257,31 @@ impl Actor<'_> {
             .await
             .optional()?;
         self.refusal(conn, todo_id.as_slice()).await
+    }
+
+    /// Finds the todo of an event that has been reverted: a later event is its inverse, and its fields still have the old
+    /// values.
+    async fn find_undone(self, conn: &mut AsyncPgConnection, event_id: Uuid) -> QueryResult<Option<Todo>> {
+        // Values are compared as columns, since the text of an instant depends on the session that wrote the event.
+        let statement = "
+            SELECT todos.* FROM todos JOIN todo_events AS event ON event.user_id = $1 AND event.todo_id = todos.id
+            WHERE todos.user_id = $1 AND event.id = $2 AND event.after IS NOT NULL AND CASE event.kind
+                WHEN 'CREATED' THEN todos.version = 2 AND todos.in_trash
+                ELSE jsonb_populate_record(todos, event.before) IS NOT DISTINCT FROM todos AND EXISTS (
+                    SELECT FROM todo_events AS inverse
+                    WHERE inverse.user_id = $1 AND inverse.todo_id = todos.id AND inverse.number > event.number
+                        AND jsonb_populate_record(todos, inverse.after)
+                            IS NOT DISTINCT FROM jsonb_populate_record(todos, event.before)
+                        AND jsonb_populate_record(todos, inverse.before)
+                            IS NOT DISTINCT FROM jsonb_populate_record(todos, event.after))
+                END
+            FOR UPDATE OF todos";
+        diesel::sql_query(statement)
+            .bind::<SqlUuid, _>(self.user_id)
+            .bind::<SqlUuid, _>(event_id)
+            .get_result(conn)
+            .await
+            .optional()
     }
 
     /// `set_config` call for a `RETURNING` clause, which PostgreSQL evaluates before the triggers that read it.

@@ -14,7 +14,7 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
@@ -180,6 +180,12 @@ impl<E: Executor> HttpExchange<E> {
             }
         }
     }
+}
+
+/// Refuses a request during the start.
+pub(crate) async fn refuse_at_start(headers: HeaderMap) -> Response {
+    let media_type = MediaType::negotiate(&headers).unwrap_or(MediaType::Json);
+    response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, starting()), media_type)
 }
 
 /// Builds the response to a request without a valid `Host`.

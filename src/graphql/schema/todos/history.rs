@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::AppError;
 use crate::graphql::scalars::DateTime;
-use crate::graphql::schema::connections::{self, Connection, PageArguments};
+use crate::graphql::schema::connections::{Connection, Extras, PageArguments, Selected};
 use crate::graphql::schema::cursors::{ByNumber, Cursors};
 use crate::models::{self, Page};
 use crate::state::AppState;
@@ -44,6 +44,27 @@ pub(in crate::graphql::schema) struct TodoEvent {
     at: DateTime,
     /// Changed fields; for a new todo all of them.
     changes: Vec<TodoFieldChange>,
+}
+
+/// The field `eventId` of lists and payloads.
+#[derive(SimpleObject)]
+pub(in crate::graphql::schema) struct LatestEvent {
+    /// The latest event whose change is part of this result. Pass it to `todoChanged` as `after` to receive all later
+    /// changes. Also set before the first event, and after the last one has been deleted.
+    event_id: ID,
+}
+
+impl LatestEvent {
+    /// Returns true if the client selects it, which costs a query of its own.
+    pub(super) fn is_selected(ctx: &Context<'_>) -> bool {
+        ctx.look_ahead().field("eventId").exists()
+    }
+}
+
+impl From<Uuid> for LatestEvent {
+    fn from(id: Uuid) -> Self {
+        Self { event_id: id.into() }
+    }
 }
 
 /// The change of a field.
@@ -137,11 +158,15 @@ struct HistoryKey {
     user_id: Uuid,
     todo_id: Uuid,
     page: Page<i64>,
-    total: bool,
+    selected: Selected,
 }
 
-/// Events of a page, and the number of events of the whole history.
-type HistoryPage = (Vec<models::TodoEvent>, i64);
+/// Events of a page of a history.
+#[derive(Clone, Default)]
+pub(in crate::graphql::schema) struct HistoryPage {
+    events: Vec<models::TodoEvent>,
+    extras: Extras,
+}
 
 impl Loader<HistoryKey> for HistoryLoader {
     type Value = HistoryPage;
@@ -149,24 +174,36 @@ impl Loader<HistoryKey> for HistoryLoader {
 
     async fn load(&self, keys: &[HistoryKey]) -> Result<HashMap<HistoryKey, HistoryPage>, AppError> {
         // One statement per distinct page.
-        let mut pages: HashMap<(Uuid, &Page<i64>, bool), Vec<Uuid>> = HashMap::new();
+        let mut pages: HashMap<(Uuid, &Page<i64>, Selected), Vec<Uuid>> = HashMap::new();
         for key in keys {
-            pages.entry((key.user_id, &key.page, key.total)).or_default().push(key.todo_id);
+            pages.entry((key.user_id, &key.page, key.selected)).or_default().push(key.todo_id);
         }
-        let mut found = HashMap::new();
-        for ((user_id, page, total), ids) in pages {
+        let mut found: HashMap<_, HistoryPage> = HashMap::new();
+        for ((user_id, page, selected), ids) in pages {
             let read = self.0.database.read_for(user_id, async |conn| {
-                let totals =
-                    if total { models::TodoEvent::count(conn, user_id, &ids).await? } else { Vec::new() };
-                Ok((models::TodoEvent::list_by_todo(conn, user_id, &ids, page).await?, totals))
+                let totals = if selected.total_count {
+                    models::TodoEvent::count(conn, user_id, &ids).await?
+                } else {
+                    Vec::new()
+                };
+                let behind = if selected.has_more_behind {
+                    models::TodoEvent::todos_behind(conn, user_id, &ids, page).await?
+                } else {
+                    Vec::new()
+                };
+                let events = models::TodoEvent::list_by_todo(conn, user_id, &ids, page).await?;
+                Ok((events, totals, behind))
             });
-            let (events, totals) = read.await?;
-            let key = |todo_id| HistoryKey { user_id, todo_id, page: *page, total };
+            let (events, totals, behind) = read.await?;
+            let key = |todo_id| HistoryKey { user_id, todo_id, page: *page, selected };
             for (id, count) in totals {
-                found.entry(key(id)).or_insert_with(HistoryPage::default).1 = count;
+                found.entry(key(id)).or_default().extras.total_count = count;
+            }
+            for id in behind {
+                found.entry(key(id)).or_default().extras.has_more_behind = true;
             }
             for event in events {
-                found.entry(key(event.todo_id)).or_insert_with(HistoryPage::default).0.push(event);
+                found.entry(key(event.todo_id)).or_default().events.push(event);
             }
         }
         Ok(found)
@@ -185,9 +222,9 @@ pub(super) async fn history(
     let loader = ctx.data::<DataLoader<HistoryLoader>>();
     let loader =
         loader.map_err(|_| AppError::internal(anyhow::anyhow!("the schema was built without state")))?;
-    let key = HistoryKey { user_id, todo_id, page, total: connections::is_total_selected(ctx) };
-    let (events, total) = loader.load_one(key).await?.unwrap_or_default();
-    Ok(Connection::new(&page, events, total, |event| ByNumber.encode(&event.number)))
+    let key = HistoryKey { user_id, todo_id, page, selected: Selected::of(ctx, &page) };
+    let HistoryPage { events, extras } = loader.load_one(key).await?.unwrap_or_default();
+    Ok(Connection::new(&page, events, extras, |event| ByNumber.encode(&event.number)))
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub(super) struct CreateTodosInput {
 pub(super) struct UpdateTodoInput {
     /// Identifier of the todo.
     id: ID,
-    /// Version that the todo must have; a `CONFLICT` if it has another one.
+    /// Version that the todo must have; a `CONFLICT` if it has another one, unless it has the next one and already is as
+    /// asked, as after a lost response.
     expected_version: Option<i64>,
     #[graphql(flatten)]
     changes: Changes,
@@ -78,7 +79,8 @@ struct Changes {
 pub(super) struct TodoInput {
     /// Identifier of the todo.
     pub(super) id: ID,
-    /// Version that the todo must have; a `CONFLICT` if it has another one.
+    /// Version that the todo must have; a `CONFLICT` if it has another one, unless it has the next one and already is as
+    /// asked, as after a lost response.
     expected_version: Option<i64>,
 }
 

@@ -1,19 +1,20 @@
 use async_graphql::{Context, Enum, InputObject};
 use uuid::Uuid;
 
+use super::history::LatestEvent;
 use super::{Todo, TodoPriority};
 use crate::domain::{Problem, Tags, is_visible};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::{DateTime, is_representable};
-use crate::graphql::schema::connections::{self, Connection, PageArguments};
+use crate::graphql::schema::connections::{Connection, Extras, PageArguments, Selected};
 use crate::graphql::schema::cursors::Cursors;
-use crate::models::{self, TodoSortKey};
+use crate::models::{self, TodoEvent, TodoSortKey};
 
 /// Maximum length of a search, in characters.
 const MAX_SEARCH: usize = 200;
 
-/// Conditions on todos, all of which must hold.
+/// Conditions on todos, all of which must hold. An empty list is no condition.
 #[derive(Default, InputObject)]
 pub(super) struct TodoFilter {
     /// True for completed todos, false for open ones.
@@ -130,7 +131,7 @@ impl TodoFilter {
             completed: self.completed,
             due_before: self.due_before.map(|time| time.0),
             due_after: self.due_after.map(|time| time.0),
-            priorities: self.priority.map(|all| all.into_iter().map(Into::into).collect()),
+            priorities: self.priority.unwrap_or_default().into_iter().map(Into::into).collect(),
             any_tags,
             all_tags,
             search,
@@ -146,22 +147,36 @@ pub(super) async fn todos(
     arguments: PageArguments<'_>,
     filter: TodoFilter,
     order: Option<TodoOrder>,
-) -> Result<Connection<Todo>, AppError> {
+) -> Result<Connection<Todo, LatestEvent>, AppError> {
     let latest_first = models::TodoOrder { key: TodoSortKey::CreatedAt, descending: true };
     let order = order.map_or(latest_first, models::TodoOrder::from);
     let page = arguments.parse(&order)?;
     let filter = filter.parse()?;
-    let counted = connections::is_total_selected(ctx);
-    let (todos, total) = ctx
+    let selected = Selected::of(ctx, &page);
+    let returns_event = LatestEvent::is_selected(ctx);
+    let (todos, extras, latest) = ctx
         .state()?
         .database
         .read_for(user_id, async |conn| {
-            let total = if counted { models::Todo::count(conn, user_id, &filter).await? } else { 0 };
-            Ok((models::Todo::list(conn, user_id, &filter, order, &page).await?, total))
+            // Before the list, so that no change falls between them: the list may hold changes after this event, but lacks
+            // none up to it.
+            let latest = if returns_event { TodoEvent::last_id(conn, user_id).await? } else { Uuid::nil() };
+            let extras = Extras {
+                total_count: if selected.total_count {
+                    models::Todo::count(conn, user_id, &filter).await?
+                } else {
+                    0
+                },
+                has_more_behind: selected.has_more_behind
+                    && models::Todo::are_behind(conn, user_id, &filter, order, &page).await?,
+            };
+            Ok((models::Todo::list(conn, user_id, &filter, order, &page).await?, extras, latest))
         })
         .await?;
     let todos = todos.into_iter().map(|todo| Owned(user_id, todo)).collect();
-    Ok(Connection::new(&page, todos, total, |Owned(_, todo)| order.encode(&order.position(todo))))
+    let connection =
+        Connection::new(&page, todos, extras, |Owned(_, todo)| order.encode(&order.position(todo)));
+    Ok(connection.with_fields(latest.into()))
 }
 
 /// A todo and its owner.

@@ -30,9 +30,9 @@ pub struct Subscription;
 /// Event streams.
 #[async_graphql::Subscription]
 impl Subscription {
-    /// Streams every change of the user's todos, in order, from all clients. Ends with the session. To resume after a
-    /// disconnect without missing events, pass the last event received as `after`; `NOT_FOUND` means that this event has
-    /// been deleted and the list must be reloaded.
+    /// Streams every change of the user's todos, in order, from all clients. Ends with the session. To start without missing
+    /// events, pass the `eventId` of the loaded list as `after`; to resume after a disconnect, the last event received.
+    /// `NOT_FOUND` means that events since have been deleted and the list must be reloaded.
     #[graphql(directive = errors::apply(vec![ErrorCode::NotFound, ErrorCode::Unauthenticated], any_reason()))]
     async fn todo_changed(
         &self,
@@ -44,12 +44,9 @@ impl Subscription {
         let state = ctx.state()?.clone();
         // Before the first read, so that no event falls between the two.
         let subscriber = state.feed.subscribe_to_todos(user_id);
-        let number = state.database.read(async |conn| {
-            if let Some(id) = after {
-                return TodoEvent::number(conn, user_id, id).await;
-            }
-            let last = TodoEvent::last_numbers(conn, &[user_id]).await?;
-            Ok(Some(last.first().map_or(0, |(_, number)| *number)))
+        let number = state.database.read(async |conn| match after {
+            Some(id) => TodoEvent::number(conn, user_id, id).await,
+            None => TodoEvent::last_number(conn, user_id).await.map(Some),
         });
         let number = number.await?.ok_or(AppError::NotFound)?;
         let reader = Reader { state, user_id, subscriber, number, read: VecDeque::new() };

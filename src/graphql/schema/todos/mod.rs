@@ -12,8 +12,7 @@ use async_graphql::{ComplexObject, Context, Enum, ID, Name, Object, SimpleObject
 use uuid::Uuid;
 
 pub(super) use self::history::HistoryLoader;
-use self::history::TodoEvent;
-use self::history::history;
+use self::history::{LatestEvent, TodoEvent, history};
 use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
@@ -56,7 +55,7 @@ impl TodoQuery {
         #[graphql(desc = "Conditions on the todos; by default all todos outside of the trash.")]
         filter: Option<TodoFilter>,
         #[graphql(desc = "Sort order; by default newest first.")] order_by: Option<TodoOrder>,
-    ) -> Result<Connection<Todo>, AppError> {
+    ) -> Result<Connection<Todo, LatestEvent>, AppError> {
         let identity = ctx.caller()?.requester.require_identity()?;
         let arguments = PageArguments { first, after: after.as_deref(), last, before: before.as_deref() };
         list::todos(ctx, identity.user_id, arguments, filter.unwrap_or_default(), order_by).await

@@ -1,10 +1,11 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::error::WriteError;
+use super::history::LatestEvent;
 use super::input::{
     CreateTodoInput, CreateTodosInput, TodoInput, TodosInput, UpdateTodoInput, UpdateTodosInput,
 };
-use super::writer::Writer;
+use super::writer::{Writer, Written};
 use super::{Todo, parse_id};
 use crate::error::AppError;
 use crate::graphql::error_code::ErrorCode;
@@ -157,8 +158,11 @@ impl TodoMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The todo.")] input: TodoInput,
     ) -> Result<PurgedTodoPayload, WriteError> {
-        Writer::new(ctx)?.purge(&input.parse()?).await?;
-        Ok(PurgedTodoPayload { purged_todo_id: input.id })
+        let writer = Writer::new(ctx)?;
+        let targets = input.parse()?;
+        let Written { value: (), latest } = writer.purge(&targets).await?;
+        let purged_todo_id = targets.ids.into_iter().next().ok_or(AppError::NotFound)?.into();
+        Ok(PurgedTodoPayload { purged_todo_id, latest })
     }
 
     /// Permanently deletes up to 100 todos, all or none; see `purgeTodo`.
@@ -170,18 +174,20 @@ impl TodoMutation {
     ) -> Result<PurgedTodosPayload, WriteError> {
         let writer = Writer::new(ctx)?;
         let targets = input.parse()?;
-        writer.purge(&targets).await?;
-        Ok(PurgedTodosPayload { purged_todo_ids: targets.ids.into_iter().map(ID::from).collect() })
+        let Written { value: (), latest } = writer.purge(&targets).await?;
+        Ok(PurgedTodosPayload { purged_todo_ids: targets.ids.into_iter().map(ID::from).collect(), latest })
     }
 
     /// Permanently deletes all todos in the trash.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn empty_trash(&self, ctx: &Context<'_>) -> Result<EmptyTrashPayload, WriteError> {
-        Ok(EmptyTrashPayload { purged_count: Writer::new(ctx)?.empty_trash().await? })
+        let Written { value: purged_count, latest } = Writer::new(ctx)?.empty_trash().await?;
+        Ok(EmptyTrashPayload { purged_count, latest })
     }
 
     /// Reverts an event: the fields that it changed get their previous values, and a created todo moves to the trash. A
-    /// `CONFLICT` if one of the fields has changed since. An undo can itself be undone.
+    /// `CONFLICT` if one of the fields has changed since. An undo can itself be undone. No effect on an event that has already
+    /// been reverted.
     #[graphql(directive = errors::apply(ONE.into(), any_reason()))]
     async fn undo(
         &self,
@@ -189,7 +195,8 @@ impl TodoMutation {
         #[graphql(desc = "The event.")] input: UndoInput,
     ) -> Result<TodoPayload, WriteError> {
         let writer = Writer::new(ctx)?;
-        Ok(TodoPayload { todo: writer.undo(parse_id(&input.event_id)?).await? })
+        let Written { value: todo, latest } = writer.undo(parse_id(&input.event_id)?).await?;
+        Ok(TodoPayload { todo, latest })
     }
 }
 
@@ -205,14 +212,16 @@ struct UndoInput {
 struct TodoPayload {
     /// Todo after the mutation.
     todo: Todo,
+    #[graphql(flatten)]
+    latest: LatestEvent,
 }
 
-impl TryFrom<Vec<Todo>> for TodoPayload {
+impl TryFrom<Written<Vec<Todo>>> for TodoPayload {
     type Error = WriteError;
 
-    fn try_from(todos: Vec<Todo>) -> Result<Self, WriteError> {
-        let todo = todos.into_iter().next().ok_or(AppError::NotFound)?;
-        Ok(Self { todo })
+    fn try_from(Written { value, latest }: Written<Vec<Todo>>) -> Result<Self, WriteError> {
+        let todo = value.into_iter().next().ok_or(AppError::NotFound)?;
+        Ok(Self { todo, latest })
     }
 }
 
@@ -221,11 +230,13 @@ impl TryFrom<Vec<Todo>> for TodoPayload {
 struct TodosPayload {
     /// Todos after the mutation, in the order of the input.
     todos: Vec<Todo>,
+    #[graphql(flatten)]
+    latest: LatestEvent,
 }
 
-impl From<Vec<Todo>> for TodosPayload {
-    fn from(todos: Vec<Todo>) -> Self {
-        Self { todos }
+impl From<Written<Vec<Todo>>> for TodosPayload {
+    fn from(Written { value: todos, latest }: Written<Vec<Todo>>) -> Self {
+        Self { todos, latest }
     }
 }
 
@@ -234,6 +245,8 @@ impl From<Vec<Todo>> for TodosPayload {
 struct PurgedTodoPayload {
     /// Identifier of the todo, for removing it from a cache.
     purged_todo_id: ID,
+    #[graphql(flatten)]
+    latest: LatestEvent,
 }
 
 /// The result of a permanent deletion of several todos.
@@ -241,6 +254,8 @@ struct PurgedTodoPayload {
 struct PurgedTodosPayload {
     /// Identifiers of the todos, for removing them from a cache.
     purged_todo_ids: Vec<ID>,
+    #[graphql(flatten)]
+    latest: LatestEvent,
 }
 
 /// The result of emptying the trash.
@@ -248,4 +263,6 @@ struct PurgedTodosPayload {
 struct EmptyTrashPayload {
     /// Number of deleted todos.
     purged_count: usize,
+    #[graphql(flatten)]
+    latest: LatestEvent,
 }

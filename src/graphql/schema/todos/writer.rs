@@ -3,10 +3,12 @@ use uuid::Uuid;
 
 use super::Todo;
 use super::error::WriteError;
+use super::history::LatestEvent;
 use super::input::Targets;
+use crate::db::WriteMode;
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
-use crate::models::{self, Actor, NewTodo, TodoChanges, WriteOutcome};
+use crate::models::{self, Actor, NewTodo, Noted, TodoChanges, WriteOutcome};
 use crate::state::AppState;
 
 /// Writes the requester's todos, one or many alike.
@@ -15,86 +17,113 @@ pub(super) struct Writer<'a> {
     actor: Actor<'a>,
 }
 
+/// The result of a write, and the place in the stream of events after it.
+pub(super) struct Written<T> {
+    pub(super) value: T,
+    pub(super) latest: LatestEvent,
+}
+
 impl<'a> Writer<'a> {
     /// Requires an authenticated requester.
     pub(super) fn new(ctx: &'a Context<'_>) -> Result<Self, AppError> {
         let caller = ctx.caller()?;
         let user_id = caller.requester.require_identity()?.user_id;
         let request_id = caller.client.request_id().unwrap_or_default();
-        Ok(Self { state: ctx.state()?, actor: Actor { user_id, request_id } })
+        let reads_event = LatestEvent::is_selected(ctx);
+        Ok(Self { state: ctx.state()?, actor: Actor { user_id, request_id, reads_event } })
     }
 
     /// Creates todos; returns them in the order given. Idempotent if the client made all identifiers.
-    pub(super) async fn create(&self, new: &[NewTodo]) -> Result<Vec<Todo>, WriteError> {
-        let database = &self.state.database;
-        let owner = self.actor.user_id;
-        let create = async |conn: &mut _| self.actor.create(conn, new).await;
-        let created = if new.iter().all(|todo| todo.repeatable) {
-            database.write_idempotent_for(owner, create).await?
-        } else {
-            database.write_for(owner, create).await?
+    pub(super) async fn create(&self, new: &[NewTodo]) -> Result<Written<Vec<Todo>>, WriteError> {
+        let create = async |conn: &mut _| {
+            let created = self.actor.create(conn, new).await?;
+            self.actor.note(conn, created).await
         };
+        let mode = self.mode(new.iter().all(|todo| todo.repeatable));
+        let created = self.state.database.write_in_mode_for(self.actor.user_id, mode, create).await?;
         let ids: Vec<_> = new.iter().map(|todo| todo.id).collect();
-        Ok(self.in_order(self.done(created)?, &ids))
+        self.in_order(created, &ids)
     }
 
-    /// Changes todos, all or none; returns them in the order given. Idempotent unless a version is expected.
+    /// Changes todos, all or none; returns them in the order given. Idempotent.
     pub(super) async fn update(
         &self,
         Targets { ids, expected_version }: &Targets,
         changes: &TodoChanges,
-    ) -> Result<Vec<Todo>, WriteError> {
-        let database = &self.state.database;
-        let owner = self.actor.user_id;
-        let update = async |conn: &mut _| self.actor.update(conn, ids, *expected_version, changes).await;
-        let updated = if expected_version.is_none() {
-            database.write_idempotent_for(owner, update).await?
-        } else {
-            database.write_for(owner, update).await?
+    ) -> Result<Written<Vec<Todo>>, WriteError> {
+        let update = async |conn: &mut _| {
+            let updated = self.actor.update(conn, ids, *expected_version, changes).await?;
+            self.actor.note(conn, updated).await
         };
-        Ok(self.in_order(self.done(updated)?, ids))
+        let mode = self.mode(true);
+        let updated = self.state.database.write_in_mode_for(self.actor.user_id, mode, update).await?;
+        self.in_order(updated, ids)
     }
 
-    pub(super) async fn complete(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
+    pub(super) async fn complete(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { completed: Some(true), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn reopen(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
+    pub(super) async fn reopen(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { completed: Some(false), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn delete(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
+    pub(super) async fn delete(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { in_trash: Some(true), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn restore(&self, targets: &Targets) -> Result<Vec<Todo>, WriteError> {
+    pub(super) async fn restore(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { in_trash: Some(false), ..TodoChanges::default() }).await
     }
 
     /// Permanently deletes todos, all or none.
-    pub(super) async fn purge(&self, Targets { ids, expected_version }: &Targets) -> Result<(), WriteError> {
-        let purge = async |conn: &mut _| self.actor.purge(conn, ids, *expected_version).await;
-        let purged = self.state.database.write_for(self.actor.user_id, purge).await?;
+    pub(super) async fn purge(
+        &self,
+        Targets { ids, expected_version }: &Targets,
+    ) -> Result<Written<()>, WriteError> {
+        let purge = async |conn: &mut _| {
+            let purged = self.actor.purge(conn, ids, *expected_version).await?;
+            self.actor.note(conn, purged).await
+        };
+        let mode = self.mode(false);
+        let purged = self.state.database.write_in_mode_for(self.actor.user_id, mode, purge).await?;
         self.done(purged)
     }
 
     /// Permanently deletes the todos in the trash; returns their number.
-    pub(super) async fn empty_trash(&self) -> Result<usize, WriteError> {
-        let purge = async |conn: &mut _| self.actor.empty_trash(conn).await;
-        Ok(self.state.database.write_for(self.actor.user_id, purge).await?)
+    pub(super) async fn empty_trash(&self) -> Result<Written<usize>, WriteError> {
+        let purge = async |conn: &mut _| {
+            let purged = self.actor.empty_trash(conn).await?;
+            self.actor.note(conn, WriteOutcome::Done(purged)).await
+        };
+        let mode = self.mode(false);
+        let purged = self.state.database.write_in_mode_for(self.actor.user_id, mode, purge).await?;
+        self.done(purged)
     }
 
-    /// Reverts an event; returns its todo.
-    pub(super) async fn undo(&self, event_id: Uuid) -> Result<Todo, WriteError> {
-        let undo = async |conn: &mut _| self.actor.undo(conn, event_id).await;
-        let undone = self.state.database.write_for(self.actor.user_id, undo).await?;
-        let todo = self.done(undone)?;
-        Ok(Todo::new(self.actor.user_id, todo))
+    /// Reverts an event; returns its todo. Idempotent.
+    pub(super) async fn undo(&self, event_id: Uuid) -> Result<Written<Todo>, WriteError> {
+        let undo = async |conn: &mut _| {
+            let undone = self.actor.undo(conn, event_id).await?;
+            self.actor.note(conn, undone).await
+        };
+        let mode = self.mode(true);
+        let undone = self.state.database.write_in_mode_for(self.actor.user_id, mode, undo).await?;
+        let Written { value, latest } = self.done(undone)?;
+        Ok(Written { value: Todo::new(self.actor.user_id, value), latest })
     }
 
-    fn done<T>(&self, written: WriteOutcome<T>) -> Result<T, WriteError> {
-        match written {
-            WriteOutcome::Done(done) => Ok(done),
+    fn mode(&self, is_idempotent: bool) -> WriteMode {
+        match (self.actor.reads_event, is_idempotent) {
+            (true, _) => WriteMode::Transaction,
+            (false, true) => WriteMode::Idempotent,
+            (false, false) => WriteMode::Once,
+        }
+    }
+
+    fn done<T>(&self, noted: Noted<WriteOutcome<T>>) -> Result<Written<T>, WriteError> {
+        match noted.written {
+            WriteOutcome::Done(value) => Ok(Written { value, latest: noted.last_event.into() }),
             WriteOutcome::Missing => Err(AppError::NotFound.into()),
             WriteOutcome::Conflict(todo) => {
                 Err(WriteError::Conflict(Box::new(Todo::new(self.actor.user_id, *todo))))
@@ -102,8 +131,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn in_order(&self, mut todos: Vec<models::Todo>, ids: &[Uuid]) -> Vec<Todo> {
+    fn in_order(
+        &self,
+        noted: Noted<WriteOutcome<Vec<models::Todo>>>,
+        ids: &[Uuid],
+    ) -> Result<Written<Vec<Todo>>, WriteError> {
+        let Written { value: mut todos, latest } = self.done(noted)?;
         todos.sort_by_key(|todo| ids.iter().position(|id| *id == todo.id));
-        todos.into_iter().map(|todo| Todo::new(self.actor.user_id, todo)).collect()
+        let value = todos.into_iter().map(|todo| Todo::new(self.actor.user_id, todo)).collect();
+        Ok(Written { value, latest })
     }
 }
