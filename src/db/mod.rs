@@ -43,6 +43,7 @@ mod write_position;
 pub use adoption::{Adoption, Created};
 pub use connector::{Connector, Connectors};
 pub use database::{Database, WriteMode};
+pub use deadline::share_deadline;
 pub use error::Error;
 pub use session::{ListeningConnection, Notifications, wait_until_closed};
 pub use settings::PoolSettings;

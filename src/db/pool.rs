@@ -117,7 +117,7 @@ impl ConnectionPool {
 
     /// Returns the deadline of a call that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline::within(self.connector.limit() + PING_LIMIT)
+        Deadline::of_call(self.connector.limit() + PING_LIMIT)
     }
 
     /// Does a unit of work on a connection, which it gets by the deadline, within the limit for the work.

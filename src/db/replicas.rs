@@ -126,7 +126,7 @@ impl Replica {
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Option<R> {
         // Around the wait for a connection as well: the pool's own limit for that is longer.
-        let read = timeout(READ_LIMIT, self.pool.run_read(Deadline::within(READ_LIMIT), READ_LIMIT, work));
+        let read = timeout(READ_LIMIT, self.pool.run_read(Deadline::of_call(READ_LIMIT), READ_LIMIT, work));
         let result = tokio::select! {
             biased;
             read = read => read.unwrap_or_else(|_| Err(Error::timeout("reading from a replica"))),
@@ -187,7 +187,7 @@ impl Replica {
             THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END AS position";
         let ask =
             async |conn: &mut AsyncPgConnection| diesel::sql_query(query).get_result::<Replayed>(conn).await;
-        let answer = timeout(limit, self.watch.run(Deadline::within(limit), limit, ask)).await;
+        let answer = timeout(limit, self.watch.run(Deadline::of_call(limit), limit, ask)).await;
         let position = answer.ok().and_then(Result::ok).and_then(|replayed| replayed.position);
         if position.is_some() {
             *self.answered.lock() = Some(Instant::now());

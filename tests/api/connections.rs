@@ -6,7 +6,8 @@ use crate::support::{Owner, PASSWORD, TestApp, rows};
 
 /// Pages through a list from both ends of each page, and checks both flags against what the list holds.
 async fn walk(owner: &Owner<'_>, list: &str, size: usize, total: usize) {
-    let (mut after, mut seen) = (Value::Null, 0);
+    let mut after = Value::Null;
+    let mut seen = 0;
     loop {
         let query = list.replace('(', &format!("(first: {size}, after: {after}, ")).replace(
             "FIELDS",
@@ -37,7 +38,8 @@ fn find(value: &Value) -> Option<&Value> {
 #[tokio::test]
 async fn every_connection_says_what_is_before_and_after_a_page() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     for _ in 0..4 {
         app.login("ada@example.com", PASSWORD).await;
         app.login("bob@example.com", PASSWORD).await;
@@ -72,7 +74,8 @@ async fn every_connection_says_what_is_before_and_after_a_page() {
 #[tokio::test]
 async fn nothing_is_before_a_page_once_the_items_before_it_are_gone() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     for title in ["a", "b", "c"] {
         ada.create(title).await;
         bob.create(title).await;

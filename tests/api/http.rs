@@ -11,7 +11,7 @@ use crate::support::{Answer, TestApp};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Sends bytes as they are and reads until the service closes the connection.
+/// Sends bytes and reads until the service closes the connection.
 async fn raw(app: &TestApp, request: &str) -> String {
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

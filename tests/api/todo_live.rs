@@ -49,7 +49,8 @@ async fn not_listening(app: &TestApp) {
 async fn changes_in_another_process_are_told_to_their_owner_alone() {
     let app = TestApp::start().await;
     let other = app.beside(&[]).await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     let mut client = subscriber(&app, &ada.token, CHANGES).await;
     let mut bobs = subscriber(&app, &bob.token, CHANGES).await;
     listening(&app).await;
@@ -191,7 +192,8 @@ async fn changes_after(owner: &Owner<'_>, event: &Value) -> Vec<String> {
 #[tokio::test]
 async fn a_subscriber_can_start_where_a_list_or_a_payload_ends() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     let list = async |owner: &Owner<'_>| {
         owner.ask("{ todos { eventId } }", Value::Null).await.data("todos")["eventId"].clone()
     };

@@ -102,7 +102,8 @@ async fn nobody_without_a_token_has_todos() {
 #[tokio::test]
 async fn a_repeated_creation_gives_the_first_todo() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     let id = "0192c0de-0000-7000-8000-000000000001";
     let input = json!({ "id": id, "title": "Buy milk", "tags": ["home"] });
     let made = ada.todo("createTodo", input.clone()).await;
@@ -182,7 +183,8 @@ async fn of_many_writers_who_expect_one_version_one_wins() {
 #[tokio::test]
 async fn many_todos_are_written_all_or_none() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     let query =
         "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"b\" }, { title: \"c\" }] }) {
         todos { id title version } } }";
@@ -336,7 +338,8 @@ async fn a_repeated_conditional_write_gives_the_same_answer() {
 #[tokio::test]
 async fn a_repeated_undo_gives_the_same_answer() {
     let app = TestApp::start().await;
-    let (ada, bob) = (Owner::new(&app, "ada@example.com").await, Owner::new(&app, "bob@example.com").await);
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let bob = Owner::new(&app, "bob@example.com").await;
     let id = ada.create("a").await["id"].clone();
     let update = json!({ "id": id, "title": "b", "dueAt": "2030-01-01T00:00:00Z", "tags": ["x"] });
     for (mutation, input) in [
@@ -401,7 +404,8 @@ async fn an_undo_in_another_time_zone_is_recognized() {
 async fn an_identifier_in_capitals_is_echoed_in_lower_case() {
     let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;
-    let (id, capitals) = ("0192c0de-abcd-7000-8000-00000000beef", "0192C0DE-ABCD-7000-8000-00000000BEEF");
+    let id = "0192c0de-abcd-7000-8000-00000000beef";
+    let capitals = "0192C0DE-ABCD-7000-8000-00000000BEEF";
     let made = ada.todo("createTodo", json!({ "id": capitals, "title": "a" })).await;
     assert_eq!(made["id"], id);
     assert_eq!(ada.todo("createTodo", json!({ "id": id, "title": "a" })).await, made);

@@ -36,6 +36,7 @@ mod values;
 mod variables;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apollo_compiler::Node;
 use apollo_compiler::executable::{ExecutableDocument, Operation as Definition};
@@ -54,8 +55,8 @@ use self::type_system::TypeSystem;
 use super::context::{Caller, RequestId};
 use super::errors::{self, request_error, wire_error};
 use crate::config::{Config, Limits};
-use crate::crypto;
 use crate::graphql::error_code::ErrorCode;
+use crate::{crypto, db};
 
 /// Preparation and execution of requests, for all transports.
 pub struct Engine<E> {
@@ -65,6 +66,8 @@ pub struct Engine<E> {
     introspection: bool,
     documents: DocumentCache,
     trusted: Option<TrustedDocuments>,
+    /// Time limit of an operation for getting connections to the database.
+    connect_timeout: Duration,
 }
 
 /// A valid request within the limits, ready to be executed.
@@ -100,6 +103,7 @@ impl<E: Executor> Engine<E> {
             introspection: config.introspection(),
             documents: DocumentCache::new(),
             trusted,
+            connect_timeout: config.database.connect_timeout(),
         })
     }
 
@@ -158,7 +162,8 @@ impl<E: Executor> Engine<E> {
 
     /// Executes a query or mutation.
     pub async fn execute(&self, operation: Operation, caller: Caller, request_id: &RequestId) -> Response {
-        let mut response = self.executor.execute(operation.request.data(caller)).await;
+        let execution = self.executor.execute(operation.request.data(caller));
+        let mut response = db::share_deadline(self.connect_timeout, execution).await;
         finish(&operation.plan, &mut response, request_id);
         response
     }

@@ -174,7 +174,8 @@ impl Actor<'_> {
         if updated.len() == ids.len() {
             return Ok(WriteOutcome::Done(drop_request_id(updated)));
         }
-        if let Some(version) = expected_version {
+        // The first version was made by the creation.
+        if let Some(version) = expected_version.filter(|version| *version >= 1) {
             let next = todos::version.eq(version.saturating_add(1));
             let own = todos::user_id.eq(self.user_id).and(todos::id.eq_any(ids));
             let made = Todo::query().filter(own.and(next)).for_update().load(conn).await?;
