@@ -240,7 +240,7 @@ fn read_password() -> anyhow::Result<String> {
         ensure!(password == rpassword::prompt_password("Again: ")?, "the passwords do not match");
         return Ok(password);
     }
-    let limit = Password::MAX_BYTES as u64 + 2;
+    let limit = Password::MAX_TYPED_BYTES as u64 + 2;
     let mut line = String::new();
     let read = std::io::stdin().lock().take(limit).read_line(&mut line);
     read.context("cannot read the password from standard input")?;

@@ -19,14 +19,13 @@ pub struct Password {
 impl Password {
     /// Maximum length, in bytes: bounds the time that a request can spend on hashing.
     pub const MAX_BYTES: usize = 1024;
+    /// Maximum length as typed: NFD takes up to three times the bytes of NFC.
+    pub const MAX_TYPED_BYTES: usize = 3 * Self::MAX_BYTES;
 
     /// Parses user input; does not trim it.
     pub fn parse(text: String) -> Result<Self, Problem> {
-        if text.len() > Self::MAX_BYTES {
-            return Err(Problem::new(
-                "TOO_LONG",
-                format!("A password must have at most {} bytes.", Self::MAX_BYTES),
-            ));
+        if text.len() > Self::MAX_TYPED_BYTES || (text.is_ascii() && text.len() > Self::MAX_BYTES) {
+            return Err(Self::too_long());
         }
         if text.contains('\0') {
             return Err(Problem::new("INVALID", "A password must not contain NUL characters."));
@@ -35,6 +34,10 @@ impl Password {
             return Ok(Self { normalised: text.into(), others: Vec::new() });
         }
         let normalised: String = text.chars().map(plain_space).nfc().collect();
+        // Either form, so that the same password is accepted from any keyboard.
+        if normalised.len().min(text.len()) > Self::MAX_BYTES {
+            return Err(Self::too_long());
+        }
         let decomposed: String = text.nfd().collect();
         let mut others: Vec<SecretString> = Vec::new();
         if decomposed != text && decomposed != normalised {
@@ -44,6 +47,10 @@ impl Password {
             others.insert(0, text.into());
         }
         Ok(Self { normalised: normalised.into(), others })
+    }
+
+    fn too_long() -> Problem {
+        Problem::new("TOO_LONG", format!("A password must have at most {} bytes.", Self::MAX_BYTES))
     }
 
     /// Returns the normalised bytes, for hashing.
@@ -167,6 +174,11 @@ mod tests {
     fn the_limit_is_counted_in_bytes_and_nul_is_refused() {
         assert!(Password::parse("é".repeat(512)).is_ok());
         assert_eq!(Password::parse("é".repeat(513)).unwrap_err().code, "TOO_LONG");
+        assert_eq!(Password::parse("a".repeat(1025)).unwrap_err().code, "TOO_LONG");
+        assert!(Password::parse("e\u{301}".repeat(512)).is_ok());
+        assert_eq!(Password::parse("e\u{301}".repeat(513)).unwrap_err().code, "TOO_LONG");
+        // Longer in NFC than as typed.
+        assert!(Password::parse("\u{958}".repeat(341)).is_ok());
         assert_eq!(Password::parse("correct\0horse".to_owned()).unwrap_err().code, "INVALID");
     }
 
