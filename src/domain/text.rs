@@ -9,7 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::Problem;
 
 /// Normalises a text to NFC and refuses one of more than `max` characters.
-pub(super) fn normalise(subject: &str, text: &str, max: usize) -> Result<String, Problem> {
+pub fn normalise(subject: &str, text: &str, max: usize) -> Result<String, Problem> {
     // One character more than allowed decides; the rest of an overlong text is not read.
     let normalised: String = text.nfc().take(max + 1).collect();
     if normalised.chars().count() > max {
@@ -41,9 +41,9 @@ pub fn is_visible(text: &str) -> bool {
 }
 
 fn shows(c: char) -> bool {
-    // Blank by their glyphs, which no property says: BRAILLE PATTERN BLANK, MUSICAL SYMBOL NULL NOTEHEAD and KHITAN SMALL
-    // SCRIPT FILLER.
-    if matches!(c, '\u{2800}' | '\u{1D159}' | '\u{16FE4}')
+    // Blank by their glyphs, which no property says: BRAILLE PATTERN BLANK, EGYPTIAN HIEROGLYPH FULL BLANK and HALF BLANK,
+    // KHITAN SMALL SCRIPT FILLER and MUSICAL SYMBOL NULL NOTEHEAD.
+    if matches!(c, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{16FE4}' | '\u{1D159}')
         || CodePointSetData::new::<WhiteSpace>().contains(c)
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
     {
@@ -102,6 +102,8 @@ mod tests {
             '\u{FFA0}',
             '\u{FFF9}',
             '\u{FFFE}',
+            '\u{13441}',
+            '\u{13442}',
             '\u{1BCA0}',
             '\u{1D159}',
             '\u{1D173}',
