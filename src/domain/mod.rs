@@ -13,7 +13,7 @@ pub use email::Email;
 pub use name::Name;
 pub use password::{NewPassword, Password};
 pub use patch::Patch;
-pub use text::is_visible;
+pub use text::{is_visible, normalise};
 pub use todo::{Description, Tags, Title};
 
 /// The reason why an input was refused. The message is written for the person who typed the input.

@@ -222,6 +222,20 @@ async fn the_longest_texts_have_terms() {
     );
 }
 
+#[tokio::test]
+async fn the_length_of_a_search_is_that_of_its_composed_form() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let title = "Nguyễn ".repeat(28) + "Tâm";
+    ada.create(&title).await;
+    let decomposed: String = title.nfd().collect();
+    assert!(decomposed.chars().count() > 200);
+    assert_eq!(find(&ada, &decomposed).await.len(), 1);
+    let query = "query($s: String) { todos(filter: { search: $s }) { totalCount } }";
+    let answer = ada.ask(query, json!({ "s": "e\u{301}".repeat(201) })).await;
+    assert_eq!(answer.code(), "BAD_USER_INPUT");
+}
+
 /// Returns the folded texts, by the function that both sides of a search use.
 async fn fold(app: &TestApp, texts: &[String]) -> Vec<String> {
     #[derive(diesel::QueryableByName)]

@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::history::LatestEvent;
 use super::{Todo, TodoPriority};
-use crate::domain::{Problem, Tags, is_visible};
+use crate::domain::{Problem, Tags, is_visible, normalise};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::{DateTime, is_representable};
@@ -110,15 +110,18 @@ impl TodoFilter {
         let any_tags = parse_tags("any", tags.any);
         let all_tags = parse_tags("all", tags.all);
         let search = self.search.filter(|text| is_visible(text) || text.contains('\0'));
-        if let Some(text) = &search {
-            if text.chars().count() > MAX_SEARCH {
-                let message = format!("A search must have at most {MAX_SEARCH} characters.");
-                note(&["search"], Problem { code: "TOO_LONG", message });
-            } else if text.contains('\0') {
+        let search = search.and_then(|text| match normalise("A search", &text, MAX_SEARCH) {
+            Ok(text) if text.contains('\0') => {
                 let message = "A search must not contain control characters.".into();
                 note(&["search"], Problem { code: "INVALID", message });
+                None
             }
-        }
+            Ok(text) => Some(text),
+            Err(problem) => {
+                note(&["search"], problem);
+                None
+            }
+        });
         for (name, time) in [("dueBefore", self.due_before), ("dueAfter", self.due_after)] {
             if time.is_some_and(|DateTime(time)| !is_representable(time)) {
                 note(&[name], super::input::unrepresentable());
