@@ -132,6 +132,10 @@ async fn only_utf8_is_accepted() {
         assert_eq!((answer.status, answer.code()), (415, "UNSUPPORTED_MEDIA_TYPE"), "{kind}");
     }
     assert_eq!(Answer::of(app.http.post(app.url("/graphql")).body("{}")).await.status, 415);
+    for (encoding, status) in [("identity", 200), ("Identity", 200), ("gzip", 415), ("", 415)] {
+        let encoded = request(JSON).header("Content-Encoding", encoding).body(emoji.clone());
+        assert_eq!(Answer::of(encoded).await.status, status, "{encoding}");
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,8 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
         .filter_map(|part| part.split_once('='))
         .all(|(name, value)| !name.trim().eq_ignore_ascii_case("charset") || is_utf8(value));
     let json = ["application/json", "application/graphql+json", "application/graphql-response+json"];
-    let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    let plain = encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
     plain && utf8 && json.contains(&kind.as_str())
 }
 
