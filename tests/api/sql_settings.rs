@@ -105,3 +105,25 @@ async fn events_written_with_another_offset_can_be_undone() {
     assert_eq!(ada.call("undo", json!({ "eventId": undo })).await.code(), "CONFLICT");
     assert_eq!(rows(&app, "SELECT title AS text FROM todos").await, [Value::from("a").as_str().unwrap()]);
 }
+
+#[tokio::test]
+async fn instants_that_would_fail_each_list_cannot_be_written() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    ada.create("a").await;
+    for column in ["due_at", "completed_at", "deleted_at", "created_at"] {
+        for instant in ["infinity", "-infinity", "290000-01-01 00:00:00+00"] {
+            app.database
+                .sql(&format!(
+                    "DO $$ BEGIN
+                         UPDATE todos SET {column} = '{instant}';
+                         RAISE EXCEPTION '{column} is {instant}';
+                     EXCEPTION WHEN check_violation THEN NULL; END $$"
+                ))
+                .await;
+        }
+    }
+    app.database.sql("UPDATE todos SET due_at = '4000-01-01 00:00:00+00 BC', completed = true").await;
+    let todos = ada.ask("{ todos { nodes { dueAt completed } } }", json!({})).await;
+    assert_eq!(todos.data("todos")["nodes"].as_array().map(Vec::len), Some(1));
+}
