@@ -125,11 +125,6 @@ impl Connector {
         self.session_limits.filter(|_| self.is_pooled()).map(SessionLimits::set_local)
     }
 
-    /// Returns the statement for a read where the session could not be given limits.
-    pub(super) fn read_limits(&self) -> Option<String> {
-        self.session_limits.filter(|_| self.is_pooled()).map(SessionLimits::set_local_for_read)
-    }
-
     fn session_config(&self) -> Config {
         let mut config = self.config.clone();
         if let Some(limits) = self.session_limits.filter(|_| !self.is_pooled()) {
@@ -224,6 +219,7 @@ impl Connector {
 
     async fn begin(&self, config: &Config) -> Result<Session, Error> {
         if let [Host::Unix(dir)] = config.get_hosts()
+            && config.get_hostaddrs().is_empty()
             && config.get_target_session_attrs() == TargetSessionAttrs::Any
         {
             return begin_on_socket(config, dir).await;
@@ -244,8 +240,20 @@ impl Connector {
                 Err(error) => return Err(Error::connecting(&error)),
             }
         }
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+            return begin_unobserved(config.clone()).await;
+        }
         begin_plain(config.clone()).await
     }
+}
+
+/// Begins a session without TLS and without observing it, where the driver has to choose among hosts with a Unix socket:
+/// its way of [`begin_plain`] asks each for a name. Errors are judged by what the driver tells.
+async fn begin_unobserved(mut config: Config) -> Result<Session, Error> {
+    config.ssl_mode(DriverSslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
+    let (client, connection) = config.connect(NoTls).await.map_err(|error| Error::connecting(&error))?;
+    let cancellation = Cancellation::Plain(client.cancel_token());
+    Session::begin(client, connection, cancellation, Wire::default()).await
 }
 
 /// Begins a session without TLS, as [`Observing`] has it.

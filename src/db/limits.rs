@@ -34,11 +34,6 @@ impl SessionLimits {
         self.settings().map(|(name, millis)| format!("-c {name}={millis}")).join(" ")
     }
 
-    /// Returns a `SET LOCAL` statement for reads, which lock no rows and hold no transaction open.
-    pub(super) fn set_local_for_read(self) -> String {
-        format!("SET LOCAL statement_timeout = {}", self.statement().as_millis())
-    }
-
     /// Returns `SET LOCAL` statements for a transaction, where a pooler drops the startup options.
     pub(super) fn set_local(self) -> String {
         self.settings().map(|(name, millis)| format!("SET LOCAL {name} = {millis}")).join("; ")

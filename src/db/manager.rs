@@ -85,6 +85,7 @@ impl Connections {
     async fn open(&self) -> Result<Box<Session>, Error> {
         let mut session = self.reconnect.connect().await?;
         if session.connection.is_broken() {
+            self.reconnect.discard_opened();
             return Err(Error::Lost("closed before its first use".into()));
         }
         self.connector.check_limits(&mut session).await?;
@@ -101,7 +102,7 @@ impl Manager for Connections {
         // Boxed: opening is rare, and its state would be part of the future of every request.
         Box::pin(async {
             match self.open().await {
-                // The probe's connection may have been lost before this caller came for it.
+                // A connection opened earlier may have been lost before this caller came for it.
                 Err(Error::Lost(_)) => self.open().await,
                 opened => opened,
             }

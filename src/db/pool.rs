@@ -142,7 +142,7 @@ impl ConnectionPool {
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
         let lease = self.get(deadline).await?;
-        let Some(limits) = self.connector.read_limits() else {
+        let Some(limits) = self.transaction_limits() else {
             return self.run_on(lease, limit, work).await;
         };
         // Boxed, so that without a pooler it is not part of the future.

@@ -161,6 +161,11 @@ impl<T: Send + 'static> Reconnect<T> {
         self.0.probe.lock().opened.retain(|(_, at)| at.elapsed() < FRESH);
     }
 
+    /// Closes all opened connections, as one of them has turned out to be lost.
+    pub(super) fn discard_opened(&self) {
+        self.0.probe.lock().opened.clear();
+    }
+
     /// Returns why no connection can be had.
     pub(super) fn reason(&self) -> String {
         self.crowding().unwrap_or_else(|| self.0.outage().reason())
@@ -307,9 +312,14 @@ impl<T: Send + 'static> Shared<T> {
     /// Notes that the server answers, with a connection for the next caller.
     fn close(&self, connection: Option<T>) {
         let since = Instant::now();
+        if connection.is_some() {
+            *self.crowding.lock() = Crowding::default();
+        }
         let mut probe = self.probe.lock();
         probe.wanted_until = None;
-        probe.opened.extend(connection.map(|connection| (connection, since)));
+        // Under the probe's lock, so that none is kept after `Reconnect::close`.
+        let kept = connection.filter(|_| !self.permits.is_closed());
+        probe.opened.extend(kept.map(|connection| (connection, since)));
         drop(probe);
         if let State::Open { since, .. } = self.state.send_replace(State::Closed { since }) {
             tracing::info!(after = ?since.elapsed(), "{} is back", self.name);
@@ -319,6 +329,8 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     fn open(&self, reason: &str) {
+        // The outage is the reason from now on.
+        *self.crowding.lock() = Crowding::default();
         self.state.send_modify(|state| {
             let mut since = Instant::now();
             if let State::Open { since: earlier, .. } = state {

@@ -53,6 +53,7 @@ pub struct ListeningConnection {
     pub connection: AsyncPgConnection,
     /// Notifications of the channels that it listens on.
     pub notifications: Notifications,
+    _held: oneshot::Sender<()>,
 }
 
 /// Notifications of a connection that listens, in the order of their arrival, and the error that ends it.
@@ -101,8 +102,11 @@ impl Session {
 
     /// Keeps the connection and its notifications.
     pub(super) fn into_listening(self) -> ListeningConnection {
-        let _ = self.held.send(());
-        ListeningConnection { connection: self.connection, notifications: self.notifications }
+        ListeningConnection {
+            connection: self.connection,
+            notifications: self.notifications,
+            _held: self.held,
+        }
     }
 
     /// Cancels the statement under way and waits for its end.
@@ -119,7 +123,7 @@ impl Session {
 }
 
 impl Cancellation {
-    /// Sends a cancel request and waits until the server has taken it, within a limit.
+    /// Sends a cancel request, within a limit.
     async fn send(&self) {
         if !matches!(timeout(CANCEL_LIMIT, self.attempt()).await, Ok(true)) {
             tracing::debug!("a statement could not be cancelled");

@@ -222,23 +222,25 @@ async fn all_statements_have_limits_of_the_servers_own_through_a_pooler() {
         text: String,
     }
 
+    const LIMITS: &str = "4s 2s 5s";
     let database = Arc::new(TestDatabase::new().await);
     let pgbouncer = PgBouncer::start(&database.url, Pooling { size: 1, ..Pooling::default() });
     let flags = ["--database-work-timeout=5s"];
     let app = TestApp::on_shared(&pgbouncer.url, &flags, Arc::clone(&database)).await;
-    let limit = "SELECT current_setting('statement_timeout') AS text";
+    let limit = "SELECT concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
+        current_setting('idle_in_transaction_session_timeout')) AS text";
     let find = async |conn: &mut AsyncPgConnection| diesel::sql_query(limit).get_result::<Limit>(conn).await;
     for _ in 0..3 {
-        assert_eq!(app.state.database.read(find).await.unwrap().text, "4s");
-        assert_eq!(app.state.database.write(find).await.unwrap().text, "4s");
-        assert_eq!(app.state.database.write_idempotent(find).await.unwrap().text, "4s");
-        assert_eq!(app.state.database.transaction(find).await.unwrap().text, "4s");
+        assert_eq!(app.state.database.read(find).await.unwrap().text, LIMITS);
+        assert_eq!(app.state.database.write(find).await.unwrap().text, LIMITS);
+        assert_eq!(app.state.database.write_idempotent(find).await.unwrap().text, LIMITS);
+        assert_eq!(app.state.database.transaction(find).await.unwrap().text, LIMITS);
         let fail = async |conn: &mut AsyncPgConnection| conn.batch_execute("SELECT 1/0").await;
         app.state.database.read(fail).await.unwrap_err();
         app.state.database.write(fail).await.unwrap_err();
     }
     // Nothing of it stays behind for other clients of the pooler.
-    assert_eq!(texts(&pgbouncer.url, limit).await, ["0"]);
+    assert_eq!(texts(&pgbouncer.url, limit).await, ["0 0 0"]);
 }
 
 #[tokio::test]

@@ -317,3 +317,30 @@ async fn a_closed_reconnect_opens_nothing() {
     }
     assert_eq!(server.attempts(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_ends_after_the_close_keeps_nothing_open() {
+    let slow = Answer::AcceptAfter(Duration::from_secs(2));
+    for answers in [&[slow][..], &[Answer::Accept, slow]] {
+        let server = Server::new(answers, Answer::Refuse);
+        let reconnect = server.reconnect(PATIENCE);
+        if answers.len() > 1 {
+            reconnect.connect().await.unwrap();
+        }
+        assert!(timeout(Duration::from_secs(1), reconnect.connect()).await.is_err());
+        reconnect.close();
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(server.attempts(), answers.len());
+        assert!(reconnect.0.probe.lock().opened.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowded_server_that_goes_away_is_away() {
+    let server = Server::new(&[Answer::Crowded], Answer::Refuse);
+    let reconnect = server.reconnect(PATIENCE);
+    reconnect.connect().await.unwrap_err();
+    sleep(LONGEST_DELAY).await;
+    reconnect.connect().await.unwrap_err();
+    assert_eq!(reconnect.reason(), "refused");
+}
