@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use todo_api::db::{Connector, DatabaseUrl, Error};
 
-use crate::support::{OwnServer, TestApp, TestDatabase, texts};
+use crate::support::{OwnServer, TestApp, TestDatabase, connector, texts};
 
 pub(crate) struct TlsServer {
     pub(crate) server: OwnServer,
@@ -195,6 +195,13 @@ async fn errors_are_judged_and_statements_cancelled_over_tls_and_over_a_unix_soc
     assert_observed(&app, &url).await;
 
     let server = OwnServer::start().await;
+    let url = server.url().replace(&format!("127.0.0.1:{}", server.port()), &unix_socket(&server));
+    let app = TestApp::on(&url, &[], TestDatabase::empty().await).await;
+    assert_observed(&app, &server.url()).await;
+}
+
+/// Opens a Unix socket that leads to a server, and returns its host and port as a URL has them.
+fn unix_socket(server: &OwnServer) -> String {
     let path = server.dir.path().join(".s.PGSQL.5432");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let port = server.port();
@@ -207,7 +214,31 @@ async fn errors_are_judged_and_statements_cancelled_over_tls_and_over_a_unix_soc
         }
     });
     let dir = server.dir.path().display().to_string().replace('/', "%2F");
-    let url = server.url().replace(&format!("127.0.0.1:{port}"), &format!("{dir}:5432"));
-    let app = TestApp::on(&url, &[], TestDatabase::empty().await).await;
-    assert_observed(&app, &server.url()).await;
+    format!("{dir}:5432")
+}
+
+#[tokio::test]
+async fn hosts_are_reached_however_a_url_names_them() {
+    todo_api::crypto::install_provider();
+    let server = OwnServer::start().await;
+    let socket = unix_socket(&server);
+    let tcp = format!("127.0.0.1:{}", server.port());
+    for (hosts, parameters) in [
+        (socket.clone(), ""),
+        (socket.clone(), "target_session_attrs=read-write"),
+        (format!("{socket},{tcp}"), ""),
+        (format!("127.0.0.1:1,{socket}"), ""),
+        (format!("127.0.0.1:1,{tcp}"), "target_session_attrs=read-write"),
+        (tcp.replace("127.0.0.1", "nowhere.invalid"), "hostaddr=127.0.0.1"),
+        (tcp.replace("127.0.0.1", "nowhere.invalid"), "hostaddr=127.0.0.1&channel_binding=disable"),
+    ] {
+        for ssl_mode in ["sslmode=disable", "sslmode=prefer"] {
+            let url = server.url().replace(&tcp, &hosts);
+            let url = url.replace("sslmode=disable", &format!("{ssl_mode}&{parameters}"));
+            let connected = connector(&url).connect().await.map(|_| ());
+            // The name is not this machine's, so TLS is required.
+            let needs_tls = ssl_mode == "sslmode=prefer" && hosts.contains("nowhere");
+            assert_eq!(connected.is_ok(), !needs_tls, "{hosts} {ssl_mode} {parameters}: {connected:?}");
+        }
+    }
 }

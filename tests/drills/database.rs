@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde_json::json;
 use todo_api::db::Error;
 
-use crate::support::{OwnServer, Owner, Proxy, TestApp, TestDatabase, connector};
+use crate::support::{OwnServer, Owner, Proxy, TestApp, TestDatabase, connector, texts};
 
 #[tokio::test]
 async fn a_killed_server_is_service_unavailable_and_recovers_by_itself() {
@@ -174,4 +174,21 @@ async fn connections_lost_in_silence_are_given_up_together() {
     assert!(*last < Duration::from_secs(7), "{ends:?}");
     assert!(last.saturating_sub(*first) < Duration::from_secs(1), "{ends:?}");
     assert_eq!(app.state.database.status().available, 0);
+}
+
+#[tokio::test]
+async fn a_listening_connection_that_is_given_up_does_not_wait_for_its_statement() {
+    let database = TestDatabase::empty().await;
+    let mut listening = database.connector().connect_to_listen().await.unwrap();
+    // The server looks whether its client is still there.
+    listening.connection.batch_execute("SET client_connection_check_interval = '100ms'").await.unwrap();
+    let sleep = listening.connection.batch_execute("SELECT pg_sleep(30)");
+    tokio::time::timeout(Duration::from_millis(200), sleep).await.unwrap_err();
+    drop(listening);
+    let sleeping = "SELECT count(*)::text AS text FROM pg_stat_activity
+        WHERE datname = current_database() AND query = 'SELECT pg_sleep(30)'";
+    let began = Instant::now();
+    while texts(&database.url, sleeping).await != ["0"] {
+        assert!(began.elapsed() < Duration::from_secs(5), "still connected");
+    }
 }
