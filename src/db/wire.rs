@@ -1,6 +1,7 @@
 //! Observes what the server sends below the driver, which keeps the SQLSTATE of most errors to itself
 //! (<https://github.com/diesel-rs/diesel/issues/2342>).
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 const ERROR_RESPONSE: u8 = b'E';
 /// Bytes of an error that are read, far beyond its code and text.
 const MAX_ERROR: usize = 64 << 10;
+/// Errors that are kept: others may follow before a statement's is asked for, as PgBouncer's about a server that ended the
+/// session.
+const KEPT_ERRORS: usize = 4;
 
 /// The parts of a server's error that the driver drops, with the text by which it is recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +42,8 @@ pub(super) struct Wire(Arc<Mutex<Observed>>);
 
 #[derive(Debug, Default)]
 struct Observed {
-    last_error: Option<ServerError>,
+    /// The last errors, the latest first.
+    errors: VecDeque<ServerError>,
     /// Reason why the connection has ended, if it has failed.
     failure: Option<Failure>,
 }
@@ -52,9 +57,9 @@ pub(super) struct Failure {
 }
 
 impl Wire {
-    /// Returns the last error if it has this text, so that an older one is not taken for it.
+    /// Returns the latest of the last errors that has this text, so that another one is not taken for it.
     pub(super) fn error(&self, message: &str) -> Option<ServerError> {
-        self.0.lock().last_error.clone().filter(|error| error.message == message)
+        self.0.lock().errors.iter().find(|error| error.message == message).cloned()
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
@@ -67,7 +72,9 @@ impl Wire {
 
     fn note_error(&self, body: &[u8]) {
         let error = parse_error(body);
-        self.0.lock().last_error = Some(error);
+        let errors = &mut self.0.lock().errors;
+        errors.truncate(KEPT_ERRORS - 1);
+        errors.push_front(error);
     }
 }
 
@@ -291,10 +298,25 @@ mod tests {
     }
 
     #[test]
-    fn an_older_error_is_not_taken_for_the_one_in_question() {
+    fn another_error_is_not_taken_for_the_one_in_question() {
         let wire = Wire::default();
         wire.note_error(b"C55P03\0Mlock\0\0");
         assert_eq!(wire.error("lock").unwrap().code, "55P03");
         assert_eq!(wire.error("another"), None);
+        wire.note_error(b"C57014\0Mlock\0\0");
+        assert_eq!(wire.error("lock").unwrap().code, "57014", "the latest");
+    }
+
+    #[test]
+    fn an_error_is_found_though_others_followed_it() {
+        let wire = Wire::default();
+        wire.note_error(b"C57P01\0Mterminating connection\0\0");
+        wire.note_error(b"C08P01\0Mserver conn crashed?\0\0");
+        assert_eq!(wire.error("terminating connection").unwrap().code, "57P01");
+        for _ in 0..KEPT_ERRORS {
+            wire.note_error(b"C25P02\0Maborted\0\0");
+        }
+        assert_eq!(wire.error("terminating connection"), None);
+        assert_eq!(wire.0.lock().errors.len(), KEPT_ERRORS);
     }
 }
