@@ -228,13 +228,17 @@ BEGIN
 END;
 $$;
 
--- Returns true if title and description contain all phrases.
+-- Returns true if title and description contain all phrases. Looks for them in the text as written first: to fold it takes a
+-- hundred times as long, and scripts without spaces are mostly written as they are folded.
 CREATE FUNCTION todo_contains(title text, description text, phrases text[]) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1000
-    RETURN (
-        SELECT bool_and(strpos(folded, phrase) > 0)
-        FROM (SELECT todo_fold(title || ' ' || description) AS folded OFFSET 0) AS text, unnest(phrases) AS phrase
-    );
+    RETURN CASE
+        WHEN (SELECT bool_and(strpos(title || ' ' || description, phrase) > 0) FROM unnest(phrases) AS phrase) THEN true
+        ELSE (
+            SELECT bool_and(strpos(folded, phrase) > 0)
+            FROM (SELECT todo_fold(title || ' ' || description) AS folded OFFSET 0) AS text, unnest(phrases) AS phrase
+        )
+    END;
 
 DROP FUNCTION todo_words(text);
 

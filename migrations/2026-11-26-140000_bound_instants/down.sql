@@ -1,0 +1,1 @@
+ALTER TABLE todos DROP CONSTRAINT todos_instants;
