@@ -1,6 +1,6 @@
 //! Migrations on a database that has tables of another system.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl};
@@ -37,6 +37,7 @@ impl Adoption {
         let (mut connection, guard) = lock(connector).await?;
         AnsiTransactionManager::begin_transaction(&mut connection).await.map_err(Error::from)?;
         let (connection, created) = with_harness(connection, |harness| {
+            require_create(harness)?;
             let created = rehearse(harness).context("cannot try the migrations in a schema of their own")?;
             if harness.applied_migrations().map_err(boxed)?.is_empty() {
                 harness.run_next_migration(MIGRATIONS).map_err(boxed)?;
@@ -76,6 +77,24 @@ async fn with_harness<R: Send + 'static>(
         Ok((harness.into_inner(), result))
     })
     .await?
+}
+
+/// Fails if the role may not create the schema of the rehearsal.
+fn require_create(harness: &mut Harness) -> anyhow::Result<()> {
+    #[derive(QueryableByName)]
+    struct Grant {
+        #[diesel(sql_type = Text)]
+        line: String,
+    }
+    let grants =
+        "SELECT format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user) AS line
+        WHERE NOT has_database_privilege(current_database(), 'CREATE')";
+    match diesel::sql_query(grants).load::<Grant>(harness)?.pop() {
+        Some(Grant { line }) => {
+            bail!("the role may not create a schema to try the migrations in\nfix: {line}")
+        }
+        None => Ok(()),
+    }
 }
 
 /// Runs all migrations in a schema of their own, lists what they create there, and reverts it.

@@ -29,13 +29,17 @@ WITH names AS (
         string_agg(DISTINCT name, ', ') FILTER (WHERE is_foreign) AS foreign_tables,
         min('"' || replace(owner, '"', '""') || '"') FILTER (WHERE is_foreign) AS owner
     FROM (
-        SELECT name, privilege, NOT has_table_privilege(id, privilege) AS is_denied, NOT pg_has_role(relowner, 'USAGE') AS is_foreign,
+        -- Rights on some columns may do.
+        SELECT name, privilege, NOT CASE privilege WHEN 'DELETE' THEN has_table_privilege(id, privilege)
+                ELSE has_any_column_privilege(id, privilege) END AS is_denied, NOT pg_has_role(relowner, 'USAGE') AS is_foreign,
             pg_get_userbyid(relowner)::text AS owner,
             -- Others' sessions may have another search_path.
             CASE relnamespace::regnamespace::text WHEN 'public' THEN name ELSE relnamespace::regnamespace || '.' || name END AS address
         FROM unnest(string_to_array($1, ', ')) AS name, to_regclass(name) AS id, pg_class,
             unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
         WHERE pg_class.oid = id
+            -- What no statement of the service does.
+            AND (name, privilege) NOT IN (('todo_event_counters', 'DELETE'), ('write_positions', 'DELETE'))
     ) AS privileges
 ), facts AS (
     SELECT current_setting('server_encoding') AS encoding,
@@ -70,23 +74,26 @@ WITH names AS (
     (10, 'search_path', schema IS NULL, 'error', format('leads to no schema: %s', setting),
         format('CREATE SCHEMA "%s" AUTHORIZATION %s; %s SET search_path = "%s";', coalesce(named, 'public'), role, alter_it,
             coalesce(named, 'public'))),
-    (11, 'search_path', elsewhere IS NOT NULL, 'warning',
+    (11, 'search_path', elsewhere IS NOT NULL AND is_of_url, 'warning',
+        format('leads to the schema %s, from options in the URL, but the service''s tables are in %s', schema, elsewhere),
+        format('have options in the URL set search_path to "%s"', elsewhere)),
+    (12, 'search_path', elsewhere IS NOT NULL, 'warning',
         format('leads to the schema %s, but the service''s tables are in %s', schema, elsewhere),
         format('%s SET search_path = "%s";', alter_it, elsewhere)),
-    (12, 'search_path', true, 'ok', format('leads to the schema %s', schema), NULL),
-    (13, 'role', lacks IS NOT NULL, 'error', format('%s lacks %s', role, lacks),
+    (13, 'search_path', true, 'ok', format('leads to the schema %s', schema), NULL),
+    (14, 'role', lacks IS NOT NULL, 'error', format('%s lacks %s', role, lacks),
         format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;', closed, role)),
-    (14, 'migration table', NOT has_table_privilege(to_regclass('__diesel_schema_migrations'), 'SELECT'), 'error',
+    (15, 'migration table', NOT has_table_privilege(to_regclass('__diesel_schema_migrations'), 'SELECT'), 'error',
         format('%s may not read the list of migrations', role),
         format('GRANT SELECT ON %s__diesel_schema_migrations TO %s;', CASE WHEN schema <> 'public' THEN format('"%s".', schema) END, role)),
-    (15, 'table users', are_users_original, 'error', 'the table users of the original system is there',
+    (16, 'table users', are_users_original, 'error', 'the table users of the original system is there',
         'todo-api migrate adopt'),
-    (16, 'table users', to_regclass('users') IS NOT NULL, 'error', 'another application''s table users is there',
+    (17, 'table users', to_regclass('users') IS NOT NULL, 'error', 'another application''s table users is there',
         format('give the service a database of its own: CREATE DATABASE "todo_api" OWNER %s;', role)),
-    (17, 'migrations', NOT has_schema_privilege(schema, 'CREATE'), 'error',
+    (18, 'migrations', NOT has_schema_privilege(schema, 'CREATE'), 'error',
         format('%s may not create tables in the schema %s', role, schema),
         format('GRANT CREATE ON SCHEMA "%s" TO %s;', schema, role)),
-    (18, 'migrations', foreign_tables IS NOT NULL, 'error', format('%s does not own %s', role, foreign_tables),
+    (19, 'migrations', foreign_tables IS NOT NULL, 'error', format('%s does not own %s', role, foreign_tables),
         format('run them as %s, by DATABASE_DIRECT_URL; or GRANT %s TO %s;', owner, owner, role))
     ) AS rules (position, name, applies, status, found, fix)
 ), judgements AS (

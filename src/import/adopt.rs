@@ -1,7 +1,7 @@
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, Bool, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use super::{check, from_database, list};
 use crate::db::Created;
@@ -28,6 +28,12 @@ const COLUMNS: &str = "SELECT attname::text AS name, format_type(atttypid, NULL)
         attnotnull AND NOT atthasdef AND attidentity = '' AS is_required,
         EXISTS (SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND indnatts = 1 AND indkey[0] = attnum) AS is_key
     FROM pg_attribute WHERE attrelid = to_regclass('users') AND attnum > 0 AND NOT attisdropped";
+
+/// An account with an argon2id hash, at a domain that the table knows.
+const INSERT_ACCOUNT: &str = "INSERT INTO users (email, hashed_password, name)
+    SELECT 'rehearsal-' || left(gen_random_uuid()::text, 8) || '@'
+            || coalesce((SELECT split_part(email, '@', 2) FROM users LIMIT 1), 'example.com'),
+        '$argon2id$v=19$m=19456,t=2,p=1$' || repeat('A', 22) || '$' || repeat('A', 43), 'Rehearsal'";
 
 const TEXTS: &[&str] = &["character varying", "text"];
 const TIMES: &[&str] = &["timestamp with time zone", "timestamp without time zone"];
@@ -64,9 +70,32 @@ pub async fn adopt(conn: &mut AsyncPgConnection, created: &Created) -> anyhow::R
         ImportedUser::tidy(conn, user).await?;
     }
     conn.batch_execute(include_str!("adopt.sql")).await?;
+    rehearse_account(conn).await.context(
+        "nothing was changed: the table users refuses an account as this service writes it; drop or change the rule",
+    )?;
     let applied = "INSERT INTO __diesel_schema_migrations (version) VALUES ($1)";
     diesel::sql_query(applied).bind::<Text, _>(CREATES_USERS).execute(conn).await?;
     Ok(users.len())
+}
+
+/// Creates an account, changes it and reverts that: checks, rules, triggers and policies of the table may refuse what the
+/// service writes, such as a check on the length of bcrypt hashes.
+async fn rehearse_account(conn: &mut AsyncPgConnection) -> anyhow::Result<()> {
+    let rehearsal = conn.transaction(async |conn| {
+        for statement in
+            [INSERT_ACCOUNT, "UPDATE users SET hashed_password = hashed_password WHERE name = 'Rehearsal'"]
+        {
+            let rows = diesel::sql_query(statement).execute(conn).await?;
+            ensure!(rows > 0, "a rule or trigger drops the row");
+        }
+        Err::<(), _>(anyhow::Error::from(diesel::result::Error::RollbackTransaction))
+    });
+    match rehearsal.await {
+        Err(error) if matches!(error.downcast_ref(), Some(diesel::result::Error::RollbackTransaction)) => {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Lists objects that adoption would fail on or break.

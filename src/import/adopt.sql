@@ -1,4 +1,5 @@
 -- Gives the original system's table the shape of the migration create_users. Emails and names have been normalised.
+ALTER TABLE users DROP CONSTRAINT IF EXISTS idx_user_email;
 DROP INDEX IF EXISTS idx_user_email;
 -- Only types that differ: views on the other columns do not matter.
 DO $$

@@ -30,6 +30,11 @@ UNION ALL
 SELECT format('the name %s is taken by the constraint of the table users', conname)
 FROM pg_constraint JOIN target ON conrelid = target.oid WHERE conname = 'users_email_normalised'
 UNION ALL
+-- Adoption replaces this index.
+SELECT format('the foreign key %s of the table %s needs the index idx_user_email', conname, conrelid::regclass)
+FROM pg_constraint JOIN target ON confrelid = target.oid JOIN pg_class AS index ON index.oid = conindid
+WHERE contype = 'f' AND index.relname = 'idx_user_email'
+UNION ALL
 SELECT format('the column %s is generated', attname)
 FROM pg_attribute JOIN target ON attrelid = target.oid
 WHERE attname IN ('id', 'email', 'hashed_password', 'name', 'created_at', 'updated_at')

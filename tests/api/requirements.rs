@@ -135,6 +135,12 @@ async fn a_search_path_that_leads_nowhere() {
     assert!(fix_for(&of_url, "search_path").contains("options in the URL"));
 
     migrations::run(&connector(&url)).await.unwrap();
+    sql(&admin, "CREATE SCHEMA third AUTHORIZATION app").await;
+    let of_url = format!("{url}&options=-c%20search_path%3Dthird");
+    assert_eq!(
+        finding(&of_url, "search_path"),
+        ("warning".into(), "have options in the URL set search_path to \"public\"".into())
+    );
     sql(
         &admin,
         "CREATE SCHEMA other AUTHORIZATION app; ALTER ROLE app IN DATABASE todos SET search_path = other",
@@ -212,6 +218,13 @@ async fn rights_that_the_role_lacks() {
             migrations::run(&connector(&admin)).await.unwrap();
         }
     }
+    // No statement of the service needs these.
+    sql(
+        &admin,
+        "REVOKE DELETE ON todo_event_counters, write_positions FROM app; REVOKE UPDATE ON users FROM app;
+         GRANT UPDATE (email, hashed_password, name, updated_at) ON users TO app",
+    )
+    .await;
     let (mut command, _dir) = command(&url, &[]);
     Service::start_command(&mut command).stop();
 

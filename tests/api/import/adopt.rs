@@ -141,6 +141,16 @@ async fn the_original_table_is_adopted_in_place_and_its_users_log_in() {
 }
 
 #[tokio::test]
+async fn the_index_of_addresses_may_belong_to_a_constraint() {
+    let original = original_database().await;
+    original
+        .sql("DROP INDEX idx_user_email; ALTER TABLE users ADD CONSTRAINT idx_user_email UNIQUE (email)")
+        .await;
+    stdout(&Service::run(&mut command(&original.url, &["migrate", "adopt"])));
+    assert_eq!(texts(&original.url, "SELECT count(*)::text AS text FROM users").await, ["6"]);
+}
+
+#[tokio::test]
 async fn a_table_of_another_shape_is_not_adopted() {
     for (change, expected) in [
         ("DROP TABLE users", "no table users"),
@@ -157,6 +167,16 @@ async fn a_table_of_another_shape_is_not_adopted() {
             "view names depends on the column name",
         ),
         ("ALTER TABLE users RENAME TO people; CREATE VIEW users AS SELECT * FROM people", "users is a view"),
+        (
+            "ALTER TABLE users ADD CONSTRAINT only_bcrypt CHECK (length(hashed_password) = 60)",
+            "constraint \"only_bcrypt\"",
+        ),
+        ("CREATE RULE closed AS ON INSERT TO users DO INSTEAD NOTHING", "drops the row"),
+        (
+            "DROP INDEX idx_user_email; ALTER TABLE users ADD CONSTRAINT idx_user_email UNIQUE (email);
+             CREATE TABLE others (email varchar(255) CONSTRAINT theirs REFERENCES users (email))",
+            "the foreign key theirs of the table others needs the index idx_user_email",
+        ),
         (
             "CREATE TABLE others (a int); ALTER INDEX idx_user_email RENAME TO x; CREATE INDEX idx_user_email ON others (a)",
             "idx_user_email",
