@@ -69,7 +69,7 @@ mod tests {
             advance(SECOND * 20).await;
             assert_eq!(Deadline::of_call(SECOND * 18).at(), began + SECOND * 25 + LEAST);
         };
-        share_deadline(SECOND * 18 - PING_LIMIT, operation).await;
+        share_deadline(SECOND * 17, operation).await;
         assert_eq!(Deadline::of_call(SECOND * 18).at(), began + SECOND * 43);
     }
 }

@@ -87,13 +87,16 @@ pub fn require(judgements: &[Judgement], names: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns what is in the way of pending migrations, if anything is.
+/// Returns what is in the way of pending migrations, errors first, if anything is.
 pub fn obstacle<'a>(judgements: &'a [Judgement], pending: &[&str]) -> Option<&'a Judgement> {
     let creates_users = pending.iter().any(|migration| migration.ends_with(CREATES_USERS));
-    judgements.iter().filter(|one| one.status != Status::Ok).find(|one| match one.name.as_str() {
+    let is_obstacle = |one: &&Judgement| match one.name.as_str() {
         USERS => creates_users,
         name => name == PENDING || MIGRATIONS.contains(&name),
-    })
+    };
+    let mut obstacles = judgements.iter().filter(|one| one.status != Status::Ok).filter(is_obstacle).peekable();
+    let first = obstacles.peek().copied();
+    obstacles.find(|one| one.status == Status::Error).or(first)
 }
 
 #[cfg(test)]
