@@ -94,7 +94,8 @@ pub fn obstacle<'a>(judgements: &'a [Judgement], pending: &[&str]) -> Option<&'a
         USERS => creates_users,
         name => name == PENDING || MIGRATIONS.contains(&name),
     };
-    let mut obstacles = judgements.iter().filter(|one| one.status != Status::Ok).filter(is_obstacle).peekable();
+    let mut obstacles =
+        judgements.iter().filter(|one| one.status != Status::Ok).filter(is_obstacle).peekable();
     let first = obstacles.peek().copied();
     obstacles.find(|one| one.status == Status::Error).or(first)
 }

@@ -14,9 +14,9 @@ use tower::Service;
 
 use super::lingering::WatchedBody;
 
-/// Time from the start in which requests wait for the service instead of being refused: when processes are replaced one
-/// after the other, the usual short start fails no request.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time from the start in which requests wait for the service instead of being refused: an ordinary start fails no request,
+/// nor does one that has to wake the database up, which takes Neon up to 15 seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The routes of a server: those of its start until the others are known.
 #[derive(Clone)]

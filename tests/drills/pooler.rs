@@ -60,19 +60,26 @@ async fn the_error_of_a_lost_statement_names_the_doctor() {
     let direct = format!("--database-direct-url={}", database.url);
     let [old, ..] = losing();
     let pgbouncer = PgBouncer::start(&database.url, old);
-    let app = TestApp::on(&pgbouncer.url, &[&direct], database).await;
+    let flags = [direct.as_str(), "--database-connect-timeout=2s"];
+    let app = TestApp::on(&pgbouncer.url, &flags, database).await;
     let database = &app.state.database;
-    // Statements of many connections meet on few of the pooler's, until one finds another's or none.
-    let ask = async || {
-        let query = "SELECT count(*) FROM pg_sleep(0.001)";
+    // Statements of one name and with different parameters meet on the pooler's few connections.
+    let ask = async |has_parameter: bool| {
         loop {
-            let work = async |conn: &mut AsyncPgConnection| diesel::sql_query(query).execute(conn).await;
+            let work = async |conn: &mut AsyncPgConnection| {
+                if has_parameter {
+                    let query = diesel::sql_query("SELECT count(*) FROM pg_sleep($1)");
+                    query.bind::<diesel::sql_types::Double, _>(0.001).execute(conn).await
+                } else {
+                    diesel::sql_query("SELECT count(*) FROM pg_sleep(0.001)").execute(conn).await
+                }
+            };
             if let Err(error) = database.write(work).await {
                 return error;
             }
         }
     };
-    let asking = futures_util::future::select_all((0..8).map(|_| Box::pin(ask())));
+    let asking = futures_util::future::select_all((0..8).map(|n| Box::pin(ask(n % 2 == 0))));
     let (error, ..) = timeout(Duration::from_secs(30), asking).await.expect("a lost statement in time");
     assert!(error.is_outage(), "{error:?}");
     assert!(error.reason().contains("`todo-api doctor`"), "{error:?}");
