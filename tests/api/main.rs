@@ -51,6 +51,7 @@ mod todo_lists;
 mod todo_live;
 mod todo_model;
 mod todo_plans;
+mod todo_repeats;
 mod todos;
 mod tokens;
 mod traces;

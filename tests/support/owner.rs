@@ -49,4 +49,10 @@ impl<'a> Owner<'a> {
         let nodes = answer.data("todos")["nodes"].as_array().unwrap().clone();
         nodes.iter().map(|node| node["title"].as_str().unwrap().to_owned()).collect()
     }
+
+    /// Returns the identifier of a todo's last event.
+    pub(crate) async fn last_event(&self, id: &Value) -> Value {
+        let query = "query($id: ID!) { todo(id: $id) { history(first: 1) { nodes { id } } } }";
+        self.ask(query, json!({ "id": id })).await.data("todo")["history"]["nodes"][0]["id"].clone()
+    }
 }
