@@ -229,7 +229,7 @@ END;
 $$;
 
 -- Returns true if title and description contain all phrases. Looks for them in the text as written first: to fold it takes a
--- hundred times as long, and scripts without spaces are mostly written as they are folded.
+-- hundred times as long, and folding seldom changes scripts without spaces.
 CREATE FUNCTION todo_contains(title text, description text, phrases text[]) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1000
     RETURN CASE
