@@ -1,3 +1,6 @@
+mod verified_tokens;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -8,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::verified_tokens::VerifiedTokens;
 use super::keys::{SigningKey, SigningKeys};
 use crate::error::UnauthenticatedReason;
 
@@ -18,6 +22,7 @@ pub struct AccessTokens {
     issuer: String,
     audience: String,
     lifetime: Duration,
+    verified: VerifiedTokens,
 }
 
 /// A key with the required claims of its tokens.
@@ -32,7 +37,7 @@ impl VerifyingKey {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // `AccessTokens::verify` checks it against the injected clock.
+        // `check_time` checks it against the injected clock.
         validation.validate_exp = false;
         Self { key, validation }
     }
@@ -72,6 +77,7 @@ impl AccessTokens {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             lifetime,
+            verified: VerifiedTokens::new(),
         };
         tokens.keys().try_for_each(|verifying| tokens.test(&verifying.key))?;
         Ok(tokens)
@@ -101,25 +107,27 @@ impl AccessTokens {
         Ok((sign(&claims, &self.signing.key)?, expires_at))
     }
 
-    /// Verifies a token's signature and claims.
-    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, UnauthenticatedReason> {
-        let header = decode_header(token).map_err(|_| UnauthenticatedReason::Malformed)?;
+    /// Verifies a token: its signature and fixed claims, unless it was accepted before, and its time.
+    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Claims>, UnauthenticatedReason> {
+        if let Some(claims) = self.verified.get(token) {
+            return check_time(&claims, now).map(|()| claims);
+        }
+        let claims = Arc::new(self.decode(token).ok_or(UnauthenticatedReason::Malformed)?);
+        check_time(&claims, now)?;
+        self.verified.insert(token, &claims);
+        Ok(claims)
+    }
+
+    /// Returns the claims of a token that one of the keys has signed, for this audience.
+    fn decode(&self, token: &str) -> Option<Claims> {
+        let header = decode_header(token).ok()?;
         // The key fixes its algorithm: the header may select a key, but not how it is used.
         let fits = |VerifyingKey { key, .. }: &&VerifyingKey| {
             header.kid.as_ref().is_none_or(|id| *id == key.id) && header.alg == key.algorithm
         };
-        let claims = self.keys().filter(fits).find_map(|VerifyingKey { key, validation }| {
+        self.keys().filter(fits).find_map(|VerifyingKey { key, validation }| {
             Some(decode::<Claims>(token, &key.decoding, validation).ok()?.claims)
-        });
-        let claims = claims.ok_or(UnauthenticatedReason::Malformed)?;
-        if claims.exp <= now.timestamp() {
-            return Err(UnauthenticatedReason::Expired);
-        }
-        // A refresh would not help, so this is not `Expired`. `iat` may be in the future: the clocks of processes differ.
-        if claims.nbf > now.timestamp() {
-            return Err(UnauthenticatedReason::Malformed);
-        }
-        Ok(claims)
+        })
     }
 
     /// Returns the public keys as a JSON Web Key Set (RFC 7517).
@@ -143,13 +151,27 @@ impl AccessTokens {
             jti: Uuid::nil(),
         };
         let token = sign(&claims, key).with_context(|| format!("signing with the key {} failed", key.id))?;
-        let verified = self.verify(token.expose_secret(), DateTime::UNIX_EPOCH);
-        ensure!(verified == Ok(claims), "a token signed with the key {} does not verify", key.id);
+        let decoded = self.decode(token.expose_secret());
+        ensure!(decoded == Some(claims), "a token signed with the key {} does not verify", key.id);
         Ok(())
     }
+}
+
+fn check_time(claims: &Claims, now: DateTime<Utc>) -> Result<(), UnauthenticatedReason> {
+    if claims.exp <= now.timestamp() {
+        return Err(UnauthenticatedReason::Expired);
+    }
+    // A refresh would not help, so this is not `Expired`. `iat` may be in the future: the clocks of processes differ.
+    if claims.nbf > now.timestamp() {
+        return Err(UnauthenticatedReason::Malformed);
+    }
+    Ok(())
 }
 
 fn sign(claims: &Claims, key: &SigningKey) -> anyhow::Result<SecretString> {
     let header = Header { kid: Some(key.id.clone()), ..Header::new(key.algorithm) };
     Ok(encode(&header, claims, &key.encoding)?.into())
 }
+
+#[cfg(test)]
+mod tests;

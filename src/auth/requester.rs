@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Auth, Claims};
+use super::Auth;
 use crate::error::{AppError, UnauthenticatedReason};
 
 /// The access token of a request, as its transport found it. Without `Debug`, so that it can't be logged.
@@ -54,9 +54,9 @@ impl Auth {
             BearerToken::Present(token) => self.access_tokens.verify(token, now),
         };
         match verified {
-            Ok(Claims { sub, sid, exp, .. }) => {
-                let identity = Identity { user_id: sub, session_id: sid };
-                let expires_at = DateTime::from_timestamp(exp, 0).unwrap_or(now);
+            Ok(claims) => {
+                let identity = Identity { user_id: claims.sub, session_id: claims.sid };
+                let expires_at = DateTime::from_timestamp(claims.exp, 0).unwrap_or(now);
                 self.recheck_revocation(Requester::User { identity, expires_at }).await
             }
             Err(reason) => Requester::Rejected(reason),

@@ -165,6 +165,17 @@ async fn the_token_of_a_deleted_user_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_token_in_use_is_refused_once_its_session_ends() {
+    let app = TestApp::start().await;
+    let (token, id) = registered(&app).await;
+    for _ in 0..2 {
+        assert_eq!(app.me(&token).await.data("me")["id"], id);
+    }
+    app.ask_as(&token, "mutation { logout { revokedSessionIds } }", Value::Null).await.data("logout");
+    assert_refused(&app, &token, "REVOKED", "after logout").await;
+}
+
+#[tokio::test]
 async fn a_refresh_token_is_no_access_token() {
     let app = TestApp::start().await;
     let answer = app.register("ada@example.com").await;
