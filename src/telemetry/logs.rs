@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use super::json::{JsonEvents, JsonFields};
 use super::writer::LogWriter;
 use crate::config::{LogFormat, LogSettings};
 use crate::db;
@@ -45,7 +46,7 @@ where
         .with_writer(writer);
     match settings.log_format {
         LogFormat::Pretty => layer.with_target(false).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Json => layer.event_format(JsonEvents::new()).fmt_fields(JsonFields).boxed(),
     }
 }
 

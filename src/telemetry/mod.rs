@@ -1,5 +1,6 @@
 //! Telemetry: logs, and traces if they are configured.
 
+mod json;
 mod logs;
 mod traces;
 mod writer;

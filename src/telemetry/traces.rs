@@ -112,10 +112,10 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     let span = tracing::info_span!(
         target: TARGET,
         "request",
-        id,
         http.request.method = %request.method(),
-        url.path = path,
+        id,
         otel.kind = field::Empty,
+        url.path = path,
     );
     if is_traced() {
         let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
