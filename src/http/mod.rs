@@ -2,12 +2,12 @@
 
 mod connections;
 mod graphiql;
-mod headers;
 mod health;
 mod host;
 mod jwks;
 mod lingering;
 mod metrics;
+mod middleware;
 mod router;
 mod routes;
 mod server;

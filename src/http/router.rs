@@ -1,21 +1,20 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::Executor;
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware;
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::Redirect;
-use axum::routing::{any, get};
+use axum::routing::{Route, any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
+use tower::layer::layer_fn;
+use tower::service_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::timeout::TimeoutLayer;
 
-use super::{graphiql, headers, health, jwks, metrics};
+use super::middleware::{Middleware, REQUEST_ID, TRACEPARENT};
+use super::{graphiql, health, jwks, metrics};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
@@ -63,18 +62,14 @@ pub(super) fn starting(config: &Config) -> Router {
 }
 
 fn with_middleware(router: Router, config: &Config) -> Router {
-    // Outermost first. One layer for all: each separate layer costs every request a boxed future.
-    let middleware = ServiceBuilder::new()
-        .layer(middleware::from_fn(headers::add_headers))
-        .layer(cors(config))
-        // Safety net: /graphql enforces the same limit itself, with a GraphQL error.
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::GATEWAY_TIMEOUT,
-            config.http.request_timeout + GRACE,
-        ))
-        .layer(CatchPanicLayer::custom(transport::panic_response))
-        .layer(CompressionLayer::new());
-    router.layer(middleware)
+    let middleware = Arc::new(Middleware::new(cors(config), config.http.request_timeout + GRACE));
+    router.layer(layer_fn(move |route: Route| {
+        let middleware = Arc::clone(&middleware);
+        service_fn(move |request| {
+            let (middleware, route) = (Arc::clone(&middleware), route.clone());
+            async move { Ok::<_, Infallible>(middleware.respond(route, request).await) }
+        })
+    }))
 }
 
 /// Allows pages of the configured origins to call the service; none by default.
@@ -95,10 +90,10 @@ fn cors(config: &Config) -> CorsLayer {
             HeaderName::from_static("apollographql-client-name"),
             HeaderName::from_static("apollographql-client-version"),
             HeaderName::from_static("x-apollo-operation-name"),
-            headers::REQUEST_ID,
-            headers::TRACEPARENT,
+            REQUEST_ID,
+            TRACEPARENT,
             HeaderName::from_static("tracestate"),
         ])
-        .expose_headers([headers::REQUEST_ID, headers::TRACEPARENT, header::RETRY_AFTER])
+        .expose_headers([REQUEST_ID, TRACEPARENT, header::RETRY_AFTER])
         .max_age(Duration::from_hours(1))
 }

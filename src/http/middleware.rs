@@ -1,0 +1,150 @@
+//! What surrounds every request: identifier, span, `Host`, CORS, time limit, panics, compression, security headers.
+//!
+//! One service, as each layer of tower moves the request and the response once more and is cloned by axum for every request;
+//! futures are pinned where they are made, as a future that is passed on is copied.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use futures_util::FutureExt;
+use tokio::time::timeout;
+use tower::{Layer, Service, service_fn};
+use tower_http::compression::Compression;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::cors::CorsLayer;
+use tracing::Instrument;
+use uuid::{Builder, NoContext, Timestamp};
+
+use super::host;
+use crate::graphql::RequestId;
+use crate::{telemetry, transport};
+
+/// Identifies a request in its response and in logs; clients may set their own.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Trace context of the client, and in the response that of the service (<https://www.w3.org/TR/trace-context/>).
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Longest identifier that is accepted from a client.
+const MAX_BYTES: usize = 128;
+
+/// Headers of every response that does not set its own: what it may depend on, by CORS and compression, and security.
+const COMMON: [(HeaderName, HeaderValue); 6] = [
+    (
+        header::VARY,
+        HeaderValue::from_static(
+            "origin, access-control-request-method, access-control-request-headers, accept-encoding",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+    ),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Size from which responses are compressed, in bytes. Smaller ones travel in one packet anyway.
+const COMPRESSED: u64 = 1024;
+
+/// Middleware of all routes.
+pub(super) struct Middleware {
+    cors: CorsLayer,
+    timeout: Duration,
+}
+
+impl Middleware {
+    pub(super) fn new(cors: CorsLayer, timeout: Duration) -> Self {
+        Self { cors, timeout }
+    }
+
+    /// Gives a request its identifier and span, and the response the identifier and the common headers. Refuses a request
+    /// without a valid `Host`.
+    pub(super) async fn respond(&self, route: Route, mut request: Request) -> Response {
+        let id = request.headers().get(REQUEST_ID).and_then(acceptable);
+        let id = id.unwrap_or_else(new_id);
+        let span = telemetry::begin_request(&request, &id);
+        request.extensions_mut().insert(RequestId(id.clone()));
+        let answer = pin!(async {
+            let mut response = if !host::is_valid(&mut request) {
+                transport::bad_host_response()
+            } else if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
+                Box::pin(self.run_with_cors(route, request)).await
+            } else {
+                self.run(route, request).await
+            };
+            telemetry::end_request(&mut response);
+            response
+        });
+        let mut response = answer.instrument(span).await;
+        add_headers(response.headers_mut(), &id);
+        response
+    }
+
+    /// Answers a preflight request, or runs one that a page sent and adds the headers that let it read the response.
+    async fn run_with_cors(&self, route: Route, request: Request) -> Response {
+        let service = service_fn(async |request| Ok::<_, Infallible>(self.run(route.clone(), request).await));
+        let Ok(response) = self.cors.layer(service).call(request).await;
+        response
+    }
+
+    /// Runs a request within the time limit, which is a safety net: `/graphql` has its own, with a GraphQL error.
+    async fn run(&self, route: Route, request: Request) -> Response {
+        let work = pin!(run_compressed(route, request));
+        match AssertUnwindSafe(timeout(self.timeout, work)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => StatusCode::GATEWAY_TIMEOUT.into_response(),
+            Err(panic) => transport::panic_response(panic),
+        }
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap, id: &str) {
+    // What CORS and compression vary by is in the common value.
+    headers.remove(header::VARY);
+    for (name, value) in COMMON {
+        headers.entry(name).or_insert(value);
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Creates an identifier: a UUID of version 7. Its random part is fast and not secret, as clients may choose identifiers too.
+fn new_id() -> String {
+    let (seconds, nanoseconds) = Timestamp::now(NoContext).to_unix();
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    let milliseconds = seconds * 1000 + u64::from(nanoseconds / 1_000_000);
+    Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid().to_string()
+}
+
+/// Runs a request, and compresses the response if the client accepts that.
+async fn run_compressed(mut route: Route, request: Request) -> Response {
+    let encoding = request.headers().get(header::ACCEPT_ENCODING);
+    if encoding.is_none_or(|encoding| encoding == "identity") {
+        let Ok(response) = route.call(request).await;
+        return response;
+    }
+    let mut route = Compression::new(route).compress_when(SizeAbove::new(COMPRESSED));
+    let Ok(response) = route.call(request).await;
+    response.map(Body::new)
+}
+
+/// Returns a client's identifier if it is safe to log: short and plain.
+fn acceptable(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    (plain && (1..=MAX_BYTES).contains(&text.len())).then(|| text.to_owned())
+}
