@@ -3,6 +3,9 @@ use axum::http::header::AUTHORIZATION;
 
 use crate::auth::BearerToken;
 
+/// Beginning of the header.
+const SCHEME: &[u8] = b"bearer ";
+
 /// Extracts the token of `Authorization: Bearer <token>`. The scheme is case-insensitive (RFC 9110, section 11.1).
 ///
 /// A blank header counts as absent: Apollo's recipe sends one before a login.
@@ -10,9 +13,7 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> BearerToken<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter().filter(|value| !is_blank(value.as_bytes()));
     match (values.next(), values.next()) {
         (None, _) => BearerToken::Absent,
-        (Some(value), None) => {
-            value.to_str().ok().and_then(parse).map_or(BearerToken::Malformed, BearerToken::Present)
-        }
+        (Some(value), None) => parse(value.as_bytes()).map_or(BearerToken::Malformed, BearerToken::Present),
         (Some(_), Some(_)) => BearerToken::Malformed,
     }
 }
@@ -21,7 +22,8 @@ fn is_blank(text: &[u8]) -> bool {
     text.trim_ascii().is_empty()
 }
 
-fn parse(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn parse(header: &[u8]) -> Option<&str> {
+    let (scheme, token) = header.split_at_checked(SCHEME.len())?;
+    let token = scheme.eq_ignore_ascii_case(SCHEME).then_some(token)?;
+    std::str::from_utf8(token.trim_ascii()).ok()
 }

@@ -74,6 +74,9 @@ fn too_large(limits: &Limits) -> Refusal {
 /// visitor's cookies (CSRF). Browsers send these to another origin only after a preflight.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if value == "application/json" && !headers.contains_key(header::CONTENT_ENCODING) {
+        return true;
+    }
     let mut parts = value.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
     let utf8 = parts

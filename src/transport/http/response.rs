@@ -1,6 +1,7 @@
 use async_graphql::{Response as GraphqlResponse, ServerError};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::accept::MediaType;
 use crate::error::RETRY_AFTER;
@@ -79,8 +80,17 @@ pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
     response
 }
 
+/// Number of headers that a response usually gets, also from the middleware.
+const HEADERS: usize = 12;
+
 fn json(status: StatusCode, media_type: MediaType, body: String) -> Response {
+    // Not `into_response`, which first adds the content type of text.
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type.as_str()));
     // Responses depend on the requester.
-    let headers = [(header::CONTENT_TYPE, media_type.as_str()), (header::CACHE_CONTROL, "no-store")];
-    (status, headers, body).into_response()
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
