@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, anyhow, bail};
 use async_graphql::Executor;
+use diesel_async::AsyncPgConnection;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use crate::data_dir::DataDir;
 use crate::db::embedded::EmbeddedPostgres;
 use crate::db::requirements::{self, Judgement};
 use crate::db::{Connector, Connectors, DatabaseUrl, migrations};
-use crate::graphql::{self, Engine, TrustedDocuments};
+use crate::graphql::{self, Engine, Schema, TrustedDocuments};
 use crate::state::AppState;
 use crate::{housekeeping, http};
 
@@ -92,13 +93,10 @@ async fn serve_on(
     trusted: Option<TrustedDocuments>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    tokio::select! {
-        prepared = prepare_database(config, backend) => prepared?,
+    let (state, engine) = tokio::select! {
+        prepared = prepare(config, backend, keys, trusted) => prepared?,
         () = shutdown.cancelled() => return Ok(()),
-    }
-    let state = AppState::new(config, backend.connectors(config)?, keys, Clock::system())?;
-    let schema = graphql::schema(state.clone(), config.introspection());
-    let engine = Engine::new(schema, &graphql::sdl(), config, trusted)?;
+    };
     let Listeners { address, api, metrics } = listeners;
     open_api(&api, &state, engine, config, &shutdown);
     let page = if config.graphiql() { "graphiql" } else { "graphql" };
@@ -111,6 +109,25 @@ async fn serve_on(
     tracing::info!("metrics are at http://{address}/metrics");
     tokio::join!(finish(api, &state, shutdown), metrics.finish());
     Ok(())
+}
+
+/// Checks the database and meanwhile builds what will serve requests.
+async fn prepare(
+    config: &Config,
+    backend: &Backend,
+    keys: SigningKeys,
+    trusted: Option<TrustedDocuments>,
+) -> anyhow::Result<(AppState, Engine<Schema>)> {
+    let connectors = backend.connectors(config)?;
+    let settings = config.clone();
+    let building = tokio::task::spawn_blocking(move || {
+        let state = AppState::new(&settings, connectors, keys, Clock::system())?;
+        let schema = graphql::schema(state.clone(), settings.introspection());
+        let engine = Engine::new(schema, &graphql::sdl(), &settings, trusted)?;
+        anyhow::Ok((state, engine))
+    });
+    let ((), built) = tokio::try_join!(prepare_database(config, backend), async { building.await? })?;
+    Ok(built)
 }
 
 /// Serves the API with its background tasks until `shutdown`, then drains both and closes the database.
@@ -156,22 +173,22 @@ async fn prepare_database(config: &Config, backend: &Backend) -> anyhow::Result<
     let mut conn = opened
         .map_err(|error| anyhow!("{setting}: {error}\nTo find the cause and its fix: todo-api doctor"))?;
     let judgements = requirements::judge(&mut conn).await.context(setting)?;
-    drop(conn);
     let requests = if has_direct_setting { &[] } else { requirements::REQUESTS };
     requirements::require(&judgements, &[requirements::MIGRATIONS, requests].concat()).context(setting)?;
     if config.database.migrate_on_start.unwrap_or(backend.is_embedded()) {
+        drop(conn);
         for name in migrations::run(connector).await.context(setting)? {
             tracing::info!("ran migration {name}");
         }
     } else {
-        require_migrations(connector, &judgements).await?;
+        require_migrations(&mut conn, &judgements).await?;
     }
     if has_direct_setting { backend.require_for_requests(config).await } else { Ok(()) }
 }
 
 /// Fails if a migration is pending.
-async fn require_migrations(connector: &Connector, judgements: &[Judgement]) -> anyhow::Result<()> {
-    let status = migrations::status(connector).await.context("can't read the database's migrations")?;
+async fn require_migrations(conn: &mut AsyncPgConnection, judgements: &[Judgement]) -> anyhow::Result<()> {
+    let status = migrations::status_on(conn).await.context("can't read the database's migrations")?;
     let pending: Vec<_> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
     if pending.is_empty() {
         return Ok(());
@@ -250,7 +267,7 @@ impl Backend {
         }
         let mut conn = connector.connect_patiently().await?;
         let judgements = requirements::judge(&mut conn).await?;
-        require_migrations(connector, &judgements).await
+        require_migrations(&mut conn, &judgements).await
     }
 
     #[cfg_attr(

@@ -88,11 +88,11 @@ pub async fn redo(connector: &Connector) -> anyhow::Result<Option<String>> {
 ///
 /// Only reads, so that a start works with a role that may not create tables.
 pub async fn status(connector: &Connector) -> anyhow::Result<Vec<MigrationStatus>> {
-    let mut connection = connector.connect_patiently().await?;
-    status_of(&mut connection).await
+    status_on(&mut connector.connect_patiently().await?).await
 }
 
-async fn status_of(connection: &mut AsyncPgConnection) -> anyhow::Result<Vec<MigrationStatus>> {
+/// Lists the migrations as [`status`], on an open connection.
+pub async fn status_on(connection: &mut AsyncPgConnection) -> anyhow::Result<Vec<MigrationStatus>> {
     let applied = timeout(LOCK_LIMIT, applied_versions(connection)).await;
     let applied = applied.context("the list of migrations is locked")??;
     let all = all()?;
@@ -132,7 +132,7 @@ async fn applied_versions(connection: &mut AsyncPgConnection) -> Result<Vec<Stri
 
 /// Fails if something is in the way of pending migrations.
 async fn require_no_obstacle(connection: &mut AsyncPgConnection) -> anyhow::Result<()> {
-    let status = status_of(connection).await?;
+    let status = status_on(connection).await?;
     let pending: Vec<_> = status.iter().filter(|one| !one.applied).map(|one| one.name.as_str()).collect();
     if pending.is_empty() {
         return Ok(());
