@@ -1,30 +1,29 @@
+mod kernel;
+mod recipe;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::Params;
+use argon2::password_hash::phc::PasswordHash;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use self::kernel::Memory;
+use self::recipe::Recipe;
 use crate::crypto;
 use crate::domain::{NewPassword, Password, Problem};
 use crate::error::AppError;
 use crate::metrics::{Metrics, PasswordWork};
 
-/// Memory in KiB, passes and lanes of new hashes: OWASP's first choice for argon2id, 19 MiB, 2 and 1
-/// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>).
-const MEMORY_KIB: u32 = 19_456;
-const PASSES: u32 = 2;
-const LANES: u32 = 1;
-
-/// Bounds on the parameters of stored hashes: imported ones cost what they say at each login.
-const MAX_MEMORY_KIB: u32 = 262_144;
-const MAX_PASSES: u32 = 16;
-const MAX_LANES: u32 = 16;
+/// Bound on the cost of stored bcrypt hashes, which cost what they say at each login.
 const MAX_BCRYPT_COST: u32 = 15;
+
+/// Bytes of the salt of new hashes.
+const SALT_LEN: usize = 16;
 
 /// Bytes of a password that bcrypt reads.
 const BCRYPT_BYTES: usize = 72;
@@ -36,8 +35,8 @@ pub struct PasswordHasher {
     timeout: Duration,
     metrics: Metrics,
     /// Work memory for reuse: fresh pages cost a tenth of the time of a hash.
-    memory: Arc<Mutex<Vec<Vec<Block>>>>,
-    /// Hash of a random password, verified where no account exists so that the time taken is the same.
+    memory: Arc<Mutex<Vec<Memory>>>,
+    /// A hash that no password has, verified where no account exists so that the time taken is the same.
     dummy_hash: SecretString,
 }
 
@@ -72,15 +71,14 @@ impl Strength {
 impl PasswordHasher {
     /// Creates a hasher of at most `concurrency` passwords at once, 19 MiB each; others wait for at most `timeout`.
     pub fn new(concurrency: usize, timeout: Duration, metrics: Metrics) -> anyhow::Result<Self> {
-        let mut hasher = Self {
+        Ok(Self {
             permits: Arc::new(Semaphore::new(concurrency)),
             timeout,
             metrics,
             memory: Arc::default(),
-            dummy_hash: SecretString::default(),
-        };
-        hasher.dummy_hash = hasher.hash_now(&crypto::random_bytes::<16>())?;
-        Ok(hasher)
+            // Made up, not computed: that would take the start 20 ms and 19 MiB.
+            dummy_hash: Recipe::current()?.encode(&[0; SALT_LEN], &[0; Params::DEFAULT_OUTPUT_LEN])?,
+        })
     }
 
     /// Returns true if [`verify`](Self::verify) supports the stored hash: bcrypt or argon2 within the bounds on their cost.
@@ -88,8 +86,7 @@ impl PasswordHasher {
         if is_bcrypt(stored) {
             return stored.len() == 60 && bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST);
         }
-        let params = PasswordHash::new(stored).ok().and_then(|hash| Params::try_from(&hash).ok());
-        stored.starts_with("$argon2") && params.is_some_and(|params| is_affordable(&params))
+        PasswordHash::new(stored).is_ok_and(|hash| Recipe::of(&hash).is_ok())
     }
 
     /// Checks that a password is good enough to be set; `context` holds texts known of the user, which make it guessable.
@@ -161,23 +158,11 @@ impl PasswordHasher {
     }
 
     fn hash_now(&self, password: &[u8]) -> anyhow::Result<SecretString> {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))?;
-        let salt = crypto::random_bytes::<16>();
+        let recipe = Recipe::current()?;
+        let salt = crypto::random_bytes::<SALT_LEN>();
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-        self.compute(
-            &Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone()),
-            password,
-            &salt,
-            &mut output,
-        )?;
-        let hash = PasswordHash {
-            algorithm: Ident::new(Algorithm::Argon2id.as_str())?,
-            version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&params)?,
-            salt: Some(Salt::new(&salt)?),
-            hash: Some(Output::new(&output)?),
-        };
-        Ok(hash.to_string().into())
+        self.compute(&recipe, password, &salt, &mut output)?;
+        recipe.encode(&salt, &output)
     }
 
     /// Compares until a form is right. A hash of another form than the normalised one is outdated.
@@ -205,37 +190,30 @@ impl PasswordHasher {
         let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
             anyhow::bail!("a stored password hash has no salt or no output");
         };
-        let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
-        let version = hash.version.map(Version::try_from).transpose()?.unwrap_or(Version::V0x13);
-        let params = Params::try_from(&hash)?;
-        anyhow::ensure!(is_affordable(&params), "a stored password hash asks for more work than is allowed");
-        let current = algorithm == Algorithm::Argon2id
-            && version == Version::V0x13
-            && (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES);
+        let recipe = Recipe::of(&hash)?;
         let mut output = vec![0; expected.len()];
-        self.compute(&Argon2::new(algorithm, version, params), password, salt.as_ref(), &mut output)?;
+        self.compute(&recipe, password, salt.as_ref(), &mut output)?;
         if verify_slices_are_equal(&output, expected.as_bytes()).is_err() {
             return Ok(Verified::Wrong);
         }
-        Ok(if current { Verified::Current } else { Verified::OtherParameters })
+        Ok(if recipe.is_current() { Verified::Current } else { Verified::OtherParameters })
     }
 
+    /// Computes a hash, in kept memory unless it needs more than new hashes do.
     fn compute(
         &self,
-        argon2: &Argon2<'_>,
+        recipe: &Recipe,
         password: &[u8],
         salt: &[u8],
         output: &mut [u8],
     ) -> anyhow::Result<()> {
-        let blocks = argon2.params().block_count();
-        if blocks > MEMORY_KIB as usize {
-            return Ok(argon2.hash_password_into(password, salt, output)?);
+        if !recipe.fits_kept_memory() {
+            return Memory::default().hash(recipe, password, salt, output);
         }
-        let kept = self.memory.lock().pop();
-        let mut memory = kept.unwrap_or_else(|| vec![Block::default(); MEMORY_KIB as usize]);
-        let done = argon2.hash_password_into_with_memory(password, salt, output, &mut memory);
+        let mut memory = self.memory.lock().pop().unwrap_or_default();
+        let done = memory.hash(recipe, password, salt, output);
         self.memory.lock().push(memory);
-        Ok(done?)
+        done
     }
 }
 
@@ -266,16 +244,16 @@ fn bcrypt_cost(stored: &str) -> Option<u32> {
     stored.get(4..6)?.parse().ok()
 }
 
-fn is_affordable(params: &Params) -> bool {
-    params.m_cost() <= MAX_MEMORY_KIB && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn hasher() -> PasswordHasher {
+        PasswordHasher::new(1, Duration::from_secs(1), Metrics::default()).unwrap()
+    }
+
     fn matched(hashed: &str, typed: &str) -> PasswordMatch {
-        let passwords = PasswordHasher::new(1, Duration::from_secs(1), Metrics::default()).unwrap();
+        let passwords = hasher();
         let stored = passwords.hash_now(hashed.as_bytes()).unwrap();
         let typed = Password::parse(typed.to_owned()).unwrap();
         passwords.verify_forms(&typed, stored.expose_secret()).unwrap()
@@ -292,5 +270,19 @@ mod tests {
         assert!(is_outdated("cafe\u{301} é", "cafe\u{301} é"));
         assert!(is_outdated("café\u{A0}au lait", "café\u{A0}au lait"));
         assert!(matches!(matched("cafe au lait", "café au lait"), PasswordMatch::Wrong));
+    }
+
+    #[test]
+    fn verifying_without_an_account_is_as_much_work_as_with_one() {
+        let passwords = hasher();
+        let dummy = passwords.dummy_hash.expose_secret();
+        let made = passwords.hash_now(b"correct horse").unwrap();
+        let made = PasswordHash::new(made.expose_secret()).unwrap();
+        let made_up = PasswordHash::new(dummy).unwrap();
+        assert!([&made, &made_up].into_iter().all(|hash| Recipe::of(hash).unwrap().is_current()));
+        let lengths =
+            |hash: &PasswordHash| (hash.salt.map(|salt| salt.len()), hash.hash.map(|hash| hash.len()));
+        assert_eq!(lengths(&made_up), lengths(&made));
+        assert!(matches!(passwords.verify_now(b"correct horse", dummy).unwrap(), Verified::Wrong));
     }
 }
