@@ -1,12 +1,16 @@
-//! Fetches GraphiQL, the IDE, from npm to be embedded in the binary.
+//! Fetches GraphiQL, the IDE, from npm to be embedded in the binary, with gzip.
 //!
 //! `npm ci` takes exactly the versions of `src/http/graphiql/package-lock.json` and verifies their integrity
 //! hashes. Where npm or its registry can't be reached the build goes on, and the page loads the same files from a
 //! CDN, pinned by their hashes.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 const SOURCE: &str = "src/http/graphiql";
 /// Name under which a file is served, and where it is in `node_modules`.
@@ -34,7 +38,7 @@ fn main() {
 fn fetch(out: &Path) -> Result<(), String> {
     let lock =
         fs::read_to_string(Path::new(SOURCE).join("package-lock.json")).map_err(|error| error.to_string())?;
-    let fetched = out.join("fetched-package-lock.json");
+    let fetched = out.join("packed-package-lock.json");
     if fs::read_to_string(&fetched).is_ok_and(|fetched| fetched == lock) {
         return Ok(());
     }
@@ -53,10 +57,17 @@ fn fetch(out: &Path) -> Result<(), String> {
         return Err(text.lines().next().unwrap_or("no reason given").to_owned());
     }
     for (name, path) in FILES {
-        fs::copy(work.join("node_modules").join(path), out.join(name))
+        pack(&work.join("node_modules").join(path), &out.join(format!("{name}.gz")))
             .map_err(|error| format!("{path}: {error}"))?;
     }
     // Some hundred megabytes of which four files are needed.
     let _ = fs::remove_dir_all(work);
     fs::write(fetched, lock).map_err(|error| error.to_string())
+}
+
+/// Compresses a file: the four are 1.6 MB, and 0.4 MB with gzip.
+fn pack(from: &Path, to: &Path) -> io::Result<()> {
+    let mut packed = GzEncoder::new(File::create(to)?, Compression::best());
+    io::copy(&mut File::open(from)?, &mut packed)?;
+    packed.finish().map(drop)
 }

@@ -1,8 +1,11 @@
 //! The IDE at `/graphiql`: GraphiQL, embedded by `build.rs`, under a policy that lets it talk to this service alone.
 
+use std::io::{self, Read};
+
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use flate2::read::GzDecoder;
 
 /// HTML of the IDE; its placeholders take the tags that load React and GraphiQL.
 const PAGE: &str = include_str!("index.html");
@@ -19,11 +22,12 @@ mod source {
     <script src="/graphiql/react-dom.js"></script>
     <script src="/graphiql/graphiql.js"></script>"#;
     pub(super) const HOST: &str = "";
-    pub(super) const FILES: &[(&str, &str)] = &[
-        ("react.js", include_str!(concat!(env!("OUT_DIR"), "/react.js"))),
-        ("react-dom.js", include_str!(concat!(env!("OUT_DIR"), "/react-dom.js"))),
-        ("graphiql.js", include_str!(concat!(env!("OUT_DIR"), "/graphiql.js"))),
-        ("graphiql.css", include_str!(concat!(env!("OUT_DIR"), "/graphiql.css"))),
+    /// With gzip.
+    pub(super) const FILES: &[(&str, &[u8])] = &[
+        ("react.js", include_bytes!(concat!(env!("OUT_DIR"), "/react.js.gz"))),
+        ("react-dom.js", include_bytes!(concat!(env!("OUT_DIR"), "/react-dom.js.gz"))),
+        ("graphiql.js", include_bytes!(concat!(env!("OUT_DIR"), "/graphiql.js.gz"))),
+        ("graphiql.css", include_bytes!(concat!(env!("OUT_DIR"), "/graphiql.css.gz"))),
     ];
 }
 
@@ -37,7 +41,7 @@ mod source {
     <script crossorigin="anonymous" src="https://unpkg.com/react-dom@18.3.1/umd/react-dom.production.min.js" integrity="sha384-gTGxhz21lVGYNMcdJOyq01Edg0jhn/c22nsx0kyqP0TxaV5WVdsSH1fSDUf5YJj1"></script>
     <script crossorigin="anonymous" src="https://unpkg.com/graphiql@4.1.2/graphiql.min.js" integrity="sha384-9XdHu7ajgGJziD4J1zNBKQ842Q/+zZfDv+ib1eMhZWBH6hPAs806x+Jbcf0yNO6B"></script>"#;
     pub(super) const HOST: &str = " https://unpkg.com";
-    pub(super) const FILES: &[(&str, &str)] = &[];
+    pub(super) const FILES: &[(&str, &[u8])] = &[];
 }
 
 /// Serves the page with its Content-Security-Policy.
@@ -57,11 +61,37 @@ pub(super) async fn page() -> Response {
 
 /// Serves one of the page's scripts or stylesheets.
 pub(super) async fn file(Path(name): Path<String>) -> Response {
-    let mut files = source::FILES.iter().chain([&SESSION, &STYLE]);
-    let Some((_, content)) = files.find(|(known, _)| *known == name) else {
-        return StatusCode::NOT_FOUND.into_response();
+    let content = match find(&name) {
+        Ok(Some(content)) => content,
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     };
     let javascript = std::path::Path::new(&name).extension().is_some_and(|extension| extension == "js");
     let kind = if javascript { "text/javascript; charset=utf-8" } else { "text/css; charset=utf-8" };
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")], *content).into_response()
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")], content).into_response()
+}
+
+fn find(name: &str) -> io::Result<Option<String>> {
+    if let Some((_, content)) = [SESSION, STYLE].iter().find(|(known, _)| *known == name) {
+        return Ok(Some((*content).to_owned()));
+    }
+    let Some((_, packed)) = source::FILES.iter().find(|(known, _)| *known == name) else { return Ok(None) };
+    let mut content = String::new();
+    GzDecoder::new(*packed).read_to_string(&mut content)?;
+    Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_found_and_no_other() {
+        for (name, packed) in source::FILES {
+            // gzip checks the length and a sum.
+            assert!(find(name).unwrap().unwrap().len() > packed.len(), "{name}");
+        }
+        assert_eq!(find(SESSION.0).unwrap().as_deref(), Some(SESSION.1));
+        assert!(find("graphiql.js.gz").unwrap().is_none());
+    }
 }
