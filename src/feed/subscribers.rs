@@ -111,6 +111,11 @@ pub struct TodoSubscriber {
 }
 
 impl TodoSubscriber {
+    /// Announces the number of the user's last event to all subscribers, as it was read from the database.
+    pub fn announce(&self, number: i64) {
+        self.subscribers.announce_event(self.user_id, number);
+    }
+
     /// Waits until there may be events after a number.
     pub async fn wait_for_events_after(&mut self, number: i64) {
         // Fails only without a sender, which lives until the last subscriber of the user is dropped.

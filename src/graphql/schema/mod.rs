@@ -36,7 +36,7 @@ pub struct Mutation(
 );
 
 fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
-    Schema::build(Query::default(), Mutation::default(), todos::Subscription)
+    Schema::build(Query::default(), Mutation::default(), todos::Subscription::default())
         .limit_recursive_depth(MAX_RECURSION)
         // The engine has validated every document.
         .validation_mode(ValidationMode::Fast)

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::futures_util::stream::{self, Stream};
@@ -7,6 +8,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::history::TodoEventKind;
+use super::positions::{Position, Positions};
 use super::{Todo, parse_id};
 use crate::db;
 use crate::error::AppError;
@@ -25,7 +27,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The subscriptions.
 #[derive(Default)]
-pub struct Subscription;
+pub struct Subscription {
+    positions: Positions<Arc<Batch>>,
+}
 
 /// Event streams.
 #[async_graphql::Subscription]
@@ -38,19 +42,13 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Event after which the stream starts; by default it starts now.")] after: Option<ID>,
-    ) -> Result<impl Stream<Item = Result<TodoChange, AppError>> + use<>, AppError> {
+    ) -> Result<impl Stream<Item = Result<Arc<TodoChange>, AppError>> + use<>, AppError> {
         let user_id = ctx.caller()?.requester.require_identity()?.user_id;
         let after = after.map(|id| parse_id(&id)).transpose()?;
         let state = ctx.state()?.clone();
-        // Before the first read, so that no event falls between the two.
-        let subscriber = state.feed.subscribe_to_todos(user_id);
-        let number = state.database.read(async |conn| match after {
-            Some(id) => TodoEvent::number(conn, user_id, id).await,
-            None => TodoEvent::last_number(conn, user_id).await.map(Some),
-        });
-        let number = number.await?.ok_or(AppError::NotFound)?;
-        let reader = Reader { state, user_id, subscriber, number, read: VecDeque::new() };
-        Ok(stream::unfold(Some(reader), |reader| async {
+        // Boxed: the stream keeps room for what it is made by.
+        let reader = Box::pin(Reader::start(state, user_id, after, self.positions.clone())).await?;
+        Ok(stream::unfold(Some(Box::new(reader)), |reader| async {
             let mut reader = reader?;
             Some(match reader.next().await {
                 Ok(change) => (Ok(change), Some(reader)),
@@ -75,41 +73,75 @@ struct TodoChange {
     todo: Option<Todo>,
 }
 
+/// Consecutive changes.
+struct Batch {
+    changes: Vec<Arc<TodoChange>>,
+    /// Number of the last event.
+    last: i64,
+}
+
 /// Reads a user's events in order.
 struct Reader {
     state: AppState,
     user_id: Uuid,
     subscriber: TodoSubscriber,
-    /// Number of the last event read.
-    number: i64,
-    read: VecDeque<TodoChange>,
+    positions: Positions<Arc<Batch>>,
+    position: Arc<Position<Arc<Batch>>>,
+    /// Changes before the position that have not been sent.
+    unread: VecDeque<Arc<TodoChange>>,
 }
 
 impl Reader {
-    async fn next(&mut self) -> Result<TodoChange, AppError> {
+    /// Subscribes a reader that starts after an event, or else now.
+    async fn start(
+        state: AppState,
+        user_id: Uuid,
+        after: Option<Uuid>,
+        positions: Positions<Arc<Batch>>,
+    ) -> Result<Self, AppError> {
+        // Before the first read, so that no event falls between the two.
+        let subscriber = state.feed.subscribe_to_todos(user_id);
+        let numbers = state.database.read(async |conn| {
+            let last = TodoEvent::last_number(conn, user_id).await?;
+            let start = match after {
+                Some(id) => TodoEvent::number(conn, user_id, id).await?,
+                None => Some(last),
+            };
+            Ok((start, last))
+        });
+        let (start, last) = numbers.await?;
+        let start = start.ok_or(AppError::NotFound)?;
+        subscriber.announce(last);
+        let position = positions.join(user_id, start);
+        Ok(Self { state, user_id, subscriber, positions, position, unread: VecDeque::new() })
+    }
+
+    async fn next(&mut self) -> Result<Arc<TodoChange>, AppError> {
         loop {
-            if let Some(change) = self.read.pop_front() {
+            if let Some(change) = self.unread.pop_front() {
                 return Ok(change);
             }
-            match self.read().await {
-                Ok(()) => {}
+            self.subscriber.wait_for_events_after(self.position.number()).await;
+            // Boxed: only one of the subscribers reads.
+            match self.position.next(|| Box::pin(self.read())).await {
+                Ok(batch) => {
+                    self.position = self.positions.join(self.user_id, batch.last);
+                    self.unread.extend(batch.changes.iter().cloned());
+                }
                 // Events are stored, so none is lost while the database is away.
                 Err(error) if error.is_outage() => {
                     tracing::debug!(%error, "a subscription waits for the database");
                     sleep(RETRY_AFTER).await;
-                    continue;
                 }
                 Err(error) => return Err(error.into()),
-            }
-            if self.read.is_empty() {
-                self.subscriber.wait_for_events_after(self.number).await;
             }
         }
     }
 
-    async fn read(&mut self) -> Result<(), db::Error> {
+    /// Reads the events behind the position, which have been announced.
+    async fn read(&self) -> Result<Arc<Batch>, db::Error> {
         let user_id = self.user_id;
-        let number = self.number;
+        let number = self.position.number();
         // A subscriber can learn of a write before the writer has noted its position; its follow-up queries must not read
         // from a replica that lacks the write.
         let owner =
@@ -122,15 +154,20 @@ impl Reader {
             Ok((events, todos))
         });
         let (events, todos) = found.await?;
+        // Not kept as what follows the position: a primary that has lost the event will write others.
+        let missing = || db::Error::Unavailable("an announced event is missing".into());
+        let last = events.last().ok_or_else(missing)?.number;
         let todos: HashMap<_, _> = todos.into_iter().map(|todo| (todo.id, todo)).collect();
-        self.number = events.last().map_or(number, |event| event.number);
-        self.read.extend(events.into_iter().map(|event| TodoChange {
-            event_id: event.id.into(),
-            kind: event.kind.0.into(),
-            at: DateTime(event.created_at),
-            todo_id: event.todo_id.into(),
-            todo: todos.get(&event.todo_id).map(|todo| Todo::new(user_id, todo.clone())),
-        }));
-        Ok(())
+        let change = |event: TodoEvent| {
+            Arc::new(TodoChange {
+                event_id: event.id.into(),
+                kind: event.kind.0.into(),
+                at: DateTime(event.created_at),
+                todo_id: event.todo_id.into(),
+                todo: todos.get(&event.todo_id).map(|todo| Todo::new(user_id, todo.clone())),
+            })
+        };
+        let changes = events.into_iter().map(change).collect();
+        Ok(Arc::new(Batch { changes, last }))
     }
 }

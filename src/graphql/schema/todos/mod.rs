@@ -5,6 +5,7 @@ mod history;
 mod input;
 mod list;
 mod live;
+mod positions;
 mod write;
 mod writer;
 
