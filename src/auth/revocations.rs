@@ -127,7 +127,8 @@ impl Revocations {
             return answer;
         }
         // As for the callers that wait for this poll: they get its reason, too.
-        self.poll(source).await.map_err(|error| db::Error::Unavailable(error.reason()))?;
+        // Boxed: most callers need none.
+        Box::pin(self.poll(source)).await.map_err(|error| db::Error::Unavailable(error.reason()))?;
         Ok(self.known.lock().revoked.contains_key(&id))
     }
 

@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -34,7 +34,7 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
 
 /// The stream of a connection, with its write timeout.
-type ClientStream = TokioIo<LingeringStream<Pin<Box<TimeoutStream<TcpStream>>>>>;
+type ClientStream = TokioIo<LingeringStream<Pin<Box<TimeoutWriter<TcpStream>>>>>;
 
 /// Accepts connections until `shutdown`, and at last those that were in the backlog by then.
 pub(super) async fn accept_until_shutdown(
@@ -102,8 +102,8 @@ fn close(listener: TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Vec
 fn client_stream(stream: TcpStream, settings: &HttpSettings, unread: UnreadBody) -> ClientStream {
     // Responses are written whole, so Nagle's algorithm would only add latency.
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(settings.read_timeout));
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(settings.read_timeout));
     TokioIo::new(LingeringStream::new(Box::pin(stream), unread, settings.read_timeout))
 }
 

@@ -19,6 +19,9 @@ use super::{Transport, origin};
 use crate::graphql::RequestId;
 
 const PROTOCOL: &str = "graphql-transport-ws";
+/// Read buffer of a socket, in bytes; it grows with the longest message. tungstenite's default is 128 KiB, for an idle socket,
+/// too.
+const READ_BUFFER: usize = 512;
 
 /// Upgrades a connection to a socket.
 pub(crate) async fn upgrade<E: Executor>(
@@ -37,13 +40,20 @@ pub(crate) async fn upgrade<E: Executor>(
             .into_response();
     };
     let limit = transport.engine.limits().max_body;
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    let upgrade = upgrade.protocols([PROTOCOL]).read_buffer_size(READ_BUFFER);
+    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
     let has_protocol = upgrade.selected_protocol().is_some();
     // Held from before the upgrade, so that a shutdown waits for the socket.
     let task = transport.tasks.token();
-    let client = transport.client(&headers, peer, &request_id);
-    upgrade.on_upgrade(async move |websocket| {
-        Socket::new(websocket, transport, headers, client, request_id, permit).serve(has_protocol).await;
-        drop(task);
+    let client = Arc::new(transport.client(&headers, peer, &request_id));
+    let headers = Box::new(headers);
+    upgrade.on_upgrade(move |websocket| {
+        let socket = Socket::new(websocket, transport, headers, client, request_id, permit);
+        // Boxed, like the headers: the future would keep room for each place that they pass through.
+        let socket = Box::new(socket);
+        async move {
+            socket.serve(has_protocol).await;
+            drop(task);
+        }
     })
 }

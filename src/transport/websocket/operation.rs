@@ -1,13 +1,15 @@
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::message::{complete_message, errors, result};
+use super::message::{complete_message, result};
 use crate::auth::{Client, Requester};
 use crate::graphql::{Caller, Operation, RefreshCookie, RequestId};
 use crate::metrics::GaugeGuard;
@@ -30,7 +32,7 @@ pub(super) struct RunningOperation {
 pub(super) struct OutgoingMessage {
     pub(super) id: String,
     pub(super) number: u64,
-    pub(super) message: Option<String>,
+    pub(super) message: String,
     pub(super) is_last: bool,
 }
 
@@ -38,14 +40,14 @@ pub(super) struct OutgoingMessage {
 pub(super) struct ResultSender {
     pub(super) id: String,
     pub(super) number: u64,
-    pub(super) sender: mpsc::Sender<OutgoingMessage>,
+    pub(super) sender: mpsc::Sender<Box<OutgoingMessage>>,
 }
 
 impl ResultSender {
     /// Sends a message; returns false if the socket is gone.
-    async fn send(&self, message: Option<String>, is_last: bool) -> bool {
+    async fn send(&self, message: String, is_last: bool) -> bool {
         let message = OutgoingMessage { id: self.id.clone(), number: self.number, message, is_last };
-        self.sender.send(message).await.is_ok()
+        self.sender.send(Box::new(message)).await.is_ok()
     }
 }
 
@@ -71,20 +73,24 @@ impl RunningOperation {
         let span = telemetry::begin_operation(Some(&request_id.0));
         let number = results.number;
         let in_progress = GaugeGuard::new(&transport.app.metrics.socket_operations);
+        let observation = span.in_scope(|| observation.with_operation(&operation));
+        // Boxed, like the run of a query: an idle subscription, of which there are many, needs neither.
+        let operation = Box::new(operation);
         let work = async move {
-            let observation = observation.with_operation(&operation);
             // The session may have ended since the socket was opened.
             let requester = transport.app.auth.recheck_revocation(requester).await;
             let caller = Caller { requester, client, cookie };
-            let last = if operation.kind() == OperationType::Subscription {
-                subscribe(&transport, operation, caller, observation, &results).await
+            if operation.kind() == OperationType::Subscription {
+                let stream = stream(&transport, operation, caller, request_id);
+                let _live = GaugeGuard::new(&transport.app.metrics.subscriptions);
+                forward(stream, observation, &results).await;
             } else {
-                let response = run(&transport, operation, caller, observation, &request_id).await;
-                let (message, is_last) = result(&results.id, &response);
-                results.send(Some(message), is_last).await;
-                (!is_last).then(|| complete_message(&results.id))
-            };
-            results.send(last, true).await;
+                let run = Box::pin(run(&transport, *operation, caller, observation, &request_id));
+                let (message, is_last) = result(&results.id, &run.await);
+                results.send(message, is_last).await;
+            }
+            // The socket ignores it after an error, which has ended the operation.
+            results.send(complete_message(&results.id), true).await;
         };
         let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
         Self { number, _in_progress: in_progress, _task: task }
@@ -114,30 +120,33 @@ async fn run<E: Executor>(
     result.unwrap_or_else(|error| Response::from_errors(vec![error.into_error()]))
 }
 
-/// Forwards the results of a subscription; returns the message that ends it.
-async fn subscribe<E: Executor>(
-    transport: &Arc<Transport<E>>,
-    operation: Operation,
+/// Begins a subscription. Takes the box, which a future would keep when its content is moved out.
+fn stream<E: Executor>(
+    transport: &Transport<E>,
+    operation: Box<Operation>,
     caller: Caller,
+    request_id: RequestId,
+) -> impl Stream<Item = Response> + Send + use<E> {
+    Arc::clone(&transport.engine).stream(*operation, caller, request_id)
+}
+
+/// Forwards the results of a subscription.
+async fn forward(
+    stream: impl Stream<Item = Response> + Send,
     mut observation: Observation,
     results: &ResultSender,
-) -> Option<String> {
-    let request_id = observation.request_id.clone();
-    let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id.clone());
+) {
     // A panic in the stream ends this operation, not the socket.
-    let mut stream = std::pin::pin!(std::panic::AssertUnwindSafe(stream).catch_unwind());
-    let _live = GaugeGuard::new(&transport.app.metrics.subscriptions);
-    while let Some(response) = stream.next().await {
-        let Ok(response) = response else {
-            let error = internal(&request_id);
-            observation.refuse(&error);
-            return Some(errors(&results.id, &[error]));
-        };
+    let mut stream = pin!(AssertUnwindSafe(stream).catch_unwind());
+    let mut format = |response: std::thread::Result<Response>| {
+        let panicked = |_| Response::from_errors(vec![internal(&observation.request_id)]);
+        let response = response.unwrap_or_else(panicked);
         observation.record(&response);
-        let (message, ended) = result(&results.id, &response);
-        if !results.send(Some(message), ended).await || ended {
-            return None;
+        result(&results.id, &response)
+    };
+    while let Some((message, is_last)) = stream.next().await.map(&mut format) {
+        if !results.send(message, is_last).await || is_last {
+            return;
         }
     }
-    Some(complete_message(&results.id))
 }

@@ -40,7 +40,8 @@ const ANONYMOUS_LIFETIME: Duration = Duration::from_mins(5);
 pub(super) struct Socket<W, E> {
     websocket: W,
     transport: Arc<Transport<E>>,
-    headers: HeaderMap,
+    /// Of the upgrade, until the connection is initialised: they keep hyper's read buffer.
+    headers: Option<Box<HeaderMap>>,
     client: Arc<Client>,
     request_id: RequestId,
     permit: SocketPermit,
@@ -53,8 +54,9 @@ pub(super) struct Socket<W, E> {
     session_ended: BoxFuture<'static, ()>,
     operations: HashMap<String, RunningOperation>,
     started: u64,
-    outgoing: mpsc::Receiver<OutgoingMessage>,
-    sender: mpsc::Sender<OutgoingMessage>,
+    /// Boxed: tokio's channel holds room for 32 messages from the start.
+    outgoing: mpsc::Receiver<Box<OutgoingMessage>>,
+    sender: mpsc::Sender<Box<OutgoingMessage>>,
 }
 
 impl<W, E> Socket<W, E>
@@ -65,8 +67,8 @@ where
     pub(super) fn new(
         websocket: W,
         transport: Arc<Transport<E>>,
-        headers: HeaderMap,
-        client: Client,
+        headers: Box<HeaderMap>,
+        client: Arc<Client>,
         request_id: RequestId,
         permit: SocketPermit,
     ) -> Self {
@@ -77,8 +79,8 @@ where
         Self {
             websocket,
             transport,
-            headers,
-            client: Arc::new(client),
+            headers: Some(headers),
+            client,
             request_id,
             permit,
             _open: open,
@@ -93,7 +95,7 @@ where
     }
 
     /// Serves the socket until it ends, and closes it.
-    pub(super) async fn serve(mut self, has_protocol: bool) {
+    pub(super) async fn serve(mut self: Box<Self>, has_protocol: bool) {
         let close = if has_protocol { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
         // Ends the operations that wait for results; writes run to completion on tasks of their own.
         self.operations.clear();
@@ -162,39 +164,45 @@ where
         match ClientMessage::parse(text).map_err(Close::BadRequest)? {
             ClientMessage::ConnectionInit(_) if self.requester.is_some() => Err(Some(Close::TooManyInits)),
             ClientMessage::ConnectionInit(payload) => {
-                self.initialize(payload).await?;
+                // Boxed: an idle socket keeps no room for it.
+                Box::pin(self.initialize(payload)).await?;
                 self.send(ACK).await
             }
             ClientMessage::Ping => self.send(PONG).await,
             ClientMessage::Pong => Ok(()),
-            ClientMessage::Subscribe { id, payload } => {
-                let requester = self.requester.ok_or(Close::Unauthorized)?;
-                if self.operations.contains_key(&id) {
-                    return Err(Some(Close::SubscriberExists(id)));
-                }
-                let observation =
-                    self.transport.observe(Moment::now(), &self.request_id).with_requester(requester);
-                let request = match GraphqlRequest::from_json(payload, self.transport.engine.limits()) {
-                    Err(error) if is_bad_request(&error) => {
-                        observation.refuse(&error);
-                        return Err(Some(Close::BadRequest("The payload is not a GraphQL request")));
-                    }
-                    request => request,
-                };
-                match request.map_err(InvalidRequest::from).and_then(|request| self.prepare(request)) {
-                    Ok(operation) => {
-                        self.start(id, operation, requester, observation);
-                        Ok(())
-                    }
-                    Err(invalid) => {
-                        observation.refuse_invalid(&invalid);
-                        self.send(&errors(&id, &invalid.errors)).await
-                    }
-                }
-            }
+            ClientMessage::Subscribe { id, payload } => match self.subscribe(id, payload)? {
+                Some(refusal) => self.send(&refusal).await,
+                None => Ok(()),
+            },
             ClientMessage::Complete { id } => {
                 self.operations.remove(&id);
                 Ok(())
+            }
+        }
+    }
+
+    /// Starts an operation; returns the answer to an invalid one. An error closes the socket.
+    fn subscribe(&mut self, id: String, payload: &str) -> Result<Option<String>, Close> {
+        let requester = self.requester.ok_or(Close::Unauthorized)?;
+        if self.operations.contains_key(&id) {
+            return Err(Close::SubscriberExists(id));
+        }
+        let observation = self.transport.observe(Moment::now(), &self.request_id).with_requester(requester);
+        let request = match GraphqlRequest::from_json(payload, self.transport.engine.limits()) {
+            Err(error) if is_bad_request(&error) => {
+                observation.refuse(&error);
+                return Err(Close::BadRequest("The payload is not a GraphQL request"));
+            }
+            request => request,
+        };
+        match request.map_err(InvalidRequest::from).and_then(|request| self.prepare(request)) {
+            Ok(operation) => {
+                self.start(id, operation, requester, observation);
+                Ok(None)
+            }
+            Err(invalid) => {
+                observation.refuse_invalid(&invalid);
+                Ok(Some(errors(&id, &invalid.errors)))
             }
         }
     }
@@ -205,12 +213,13 @@ where
             .map(|payload| serde_json::from_str(payload.get()))
             .transpose()
             .map_err(|_| Close::BadRequest("The payload's token must be text"))?;
+        let mut headers = self.headers.take().unwrap_or_default();
         if let Some(authorization) = payload.and_then(InitPayload::authorization) {
             let value = HeaderValue::from_str(&authorization).map_err(|_| Close::Forbidden)?;
-            self.headers.insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, value);
         }
         let app = self.transport.app.clone();
-        let requester = app.auth.authenticate(bearer_token(&self.headers)).await;
+        let requester = app.auth.authenticate(bearer_token(&headers)).await;
         let left = match requester {
             Requester::Rejected(_) => return Err(Close::Forbidden),
             Requester::Unverifiable => return Err(Close::TryAgainLater("The service is busy")),
@@ -253,17 +262,14 @@ where
     }
 
     /// Forwards a message unless its operation has been completed; an error closes the socket.
-    async fn forward(&mut self, outgoing: OutgoingMessage) -> Result<(), Option<Close>> {
+    async fn forward(&mut self, outgoing: Box<OutgoingMessage>) -> Result<(), Option<Close>> {
         if self.operations.get(&outgoing.id).is_none_or(|running| !running.has_number(outgoing.number)) {
             return Ok(());
         }
         if outgoing.is_last {
             self.operations.remove(&outgoing.id);
         }
-        match outgoing.message {
-            Some(message) => self.send(&message).await,
-            None => Ok(()),
-        }
+        self.send(&outgoing.message).await
     }
 
     /// Sends a message; an error closes the socket, without a reason if the client is gone.

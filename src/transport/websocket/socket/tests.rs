@@ -88,15 +88,8 @@ impl Client {
         let transport = Arc::new(transport(shutdown.clone()));
         let permit = Sockets::new(1, 1).admit().unwrap();
         let request_id = RequestId(String::new());
-        let socket = Socket::new(
-            channels,
-            transport,
-            HeaderMap::new(),
-            crate::auth::Client::default(),
-            request_id,
-            permit,
-        );
-        let socket = tokio::spawn(socket.serve(true));
+        let socket = Socket::new(channels, transport, Box::default(), Arc::default(), request_id, permit);
+        let socket = tokio::spawn(Box::new(socket).serve(true));
         Self { sent: Some(sent), received, shutdown, began: Instant::now(), socket }
     }
 
