@@ -9,5 +9,8 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    // mimalloc asks for huge pages, each of which is resident as a whole: 14 MiB more after the start (`VmRSS`).
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     todo_api::cli::main()
 }
