@@ -1,5 +1,4 @@
 use chrono::{DateTime, Utc};
-use diesel::dsl::exists;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -109,11 +108,15 @@ impl SecurityEvent {
     /// Returns true if a user has security events behind the start of a page.
     pub async fn are_behind(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<bool> {
         let Some(Position { at, id }) = page.after else { return Ok(false) };
-        let not_after = security_events::created_at.gt(at).or(security_events::id.ge(id));
-        let behind = security_events::table
+        // Not an EXISTS of later events: PostgreSQL would look among everybody's by the index on the time alone.
+        let latest: Option<(DateTime<Utc>, Uuid)> = security_events::table
             .filter(security_events::user_id.eq(user_id))
-            .filter(security_events::created_at.ge(at).and(not_after));
-        diesel::select(exists(behind)).get_result(conn).await
+            .order((security_events::created_at.desc(), security_events::id.desc()))
+            .select((security_events::created_at, security_events::id))
+            .first(conn)
+            .await
+            .optional()?;
+        Ok(latest.is_some_and(|latest| latest >= (at, id)))
     }
 
     /// Counts the security events of a user.

@@ -43,6 +43,7 @@ mod search;
 mod sessions;
 mod sql_settings;
 mod starting;
+mod statement_plans;
 mod stopping;
 mod throttle;
 mod tls;

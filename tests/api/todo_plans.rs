@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{OwnServer, Owner, TestApp, TestDatabase, connector};
+use crate::support::explained::{is_found_by, looked_at, scans};
+use crate::support::{Explained, Owner};
 
 /// Todos of the queried user; other users have as many together.
 const TODOS: usize = 100_000;
@@ -11,28 +12,7 @@ const HAN: usize = 0x4E00;
 /// Bound on rows read for a page of 50.
 const MAX_ROWS: f64 = 150.0;
 
-struct Explained {
-    server: OwnServer,
-    app: TestApp,
-}
-
 impl Explained {
-    async fn start() -> Self {
-        let server = OwnServer::start().await;
-        for setting in [
-            "session_preload_libraries = 'auto_explain'",
-            "auto_explain.log_min_duration = 0",
-            "auto_explain.log_analyze = on",
-            "auto_explain.log_format = 'json'",
-            "jit = off",
-        ] {
-            server.sql(&format!("ALTER ROLE CURRENT_USER SET {setting}")).await;
-        }
-        todo_api::db::migrations::run(&connector(&server.url())).await.unwrap();
-        let app = TestApp::on(&server.url(), &[], TestDatabase::empty().await).await;
-        Self { server, app }
-    }
-
     /// Fills the table without triggers, with the rows that they would produce.
     async fn fill(&self) {
         self.server
@@ -56,41 +36,24 @@ impl Explained {
 
     /// Returns the plans of the statements on todos that a query runs.
     async fn plans(&self, owner: &Owner<'_>, query: &str) -> Vec<Value> {
-        let path = self.server.dir.path().join("postgres.log");
-        let before = std::fs::read_to_string(&path).unwrap().len();
+        let mark = self.mark();
         let answer = owner.ask(query, Value::Null).await;
         assert!(answer.body.get("errors").is_none(), "{:#}", answer.body);
-        let log = std::fs::read_to_string(&path).unwrap();
-        let plans = log[before..].split("plan:\n").skip(1).map(|text| {
-            let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-            values.next().unwrap().unwrap()
-        });
+        let plans = self.plans_since(mark).into_iter();
         plans.filter(|plan| plan["Query Text"].as_str().unwrap().contains("todo")).collect()
     }
 }
 
 /// Collects the nodes of a plan that read todos.
-fn scans<'a>(plan: &'a Value, found: &mut Vec<&'a Value>) {
-    if plan["Relation Name"] == "todos" {
-        found.push(plan);
-    }
-    plan["Plans"].as_array().into_iter().flatten().for_each(|below| scans(below, found));
-}
-
-/// Returns the rows that a scan read.
-fn looked_at(scan: &Value) -> f64 {
-    let number = |name: &str| scan[name].as_f64().unwrap_or(0.0);
-    (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
-        * number("Actual Loops")
+fn scans_of_todos(plan: &Value) -> Vec<&Value> {
+    let mut found = Vec::new();
+    scans(plan, |table| table == "todos", &mut found);
+    found
 }
 
 /// Returns true if a scan finds rows by their owner.
 fn is_owned(scan: &Value) -> bool {
-    let by = |condition: &Value| {
-        condition.as_str().is_some_and(|text| text.contains("user_id") || text.contains("terms @@"))
-    };
-    let below = scan["Plans"].as_array().into_iter().flatten();
-    by(&scan["Index Cond"]) || below.into_iter().any(|bitmap| by(&bitmap["Index Cond"]) || is_owned(bitmap))
+    is_found_by(scan, &["user_id", "terms @@"])
 }
 
 #[tokio::test]
@@ -133,8 +96,7 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
                     let plans = explained.plans(&ada, &list).await;
                     assert_eq!(plans.len(), 1, "{plans:#?}");
                     let plan = &plans[0]["Plan"];
-                    let mut found = Vec::new();
-                    scans(plan, &mut found);
+                    let found = scans_of_todos(plan);
                     let rows: f64 = found.iter().map(|scan| looked_at(scan)).sum();
                     let names: Vec<_> = found
                         .iter()
@@ -168,10 +130,10 @@ impl Explained {
         let plans = self.plans(owner, &list).await;
         assert_eq!(plans.len(), 2, "{plans:#?}");
         for plan in plans {
-            let mut found = Vec::new();
-            scans(&plan["Plan"], &mut found);
             assert!(
-                found.iter().all(|scan| is_owned(scan) && looked_at(scan) <= MAX_ROWS),
+                scans_of_todos(&plan["Plan"])
+                    .into_iter()
+                    .all(|scan| is_owned(scan) && looked_at(scan) <= MAX_ROWS),
                 "{list}: {plan:#}"
             );
         }

@@ -68,6 +68,11 @@ impl Service {
         request.json(&body).send().await.unwrap().json().await.unwrap()
     }
 
+    /// Returns the identifier of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let signal =
             Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();

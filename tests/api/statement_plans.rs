@@ -1,0 +1,270 @@
+//! The plan of every statement that a request sends, including those of triggers and foreign keys, as logged by PostgreSQL's
+//! auto_explain.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use todo_api::housekeeping::delete_expired;
+
+use crate::support::explained::{is_found_by, looked_at, scans};
+use crate::support::{Client, Explained, Introspected, PASSWORD, TestApp};
+
+/// Other users. Each has a row or more in each table.
+const CROWD: usize = 20_000;
+/// Bound on the rows that a statement reads from one table; the user has fewer in each.
+const MAX_ROWS: f64 = 150.0;
+/// Tables, with the expressions one of which the condition on an index must contain: the user, the key of one row, or for
+/// sessions that have ended the time of the last poll.
+const TABLES: [(&str, &[&str]); 10] = [
+    ("users", &["(id ", "lower((email)::text)"]),
+    ("sessions", &["(id ", "user_id"]),
+    ("refresh_tokens", &["token_hash", "session_id", "successor_hash"]),
+    ("revoked_sessions", &["session_id", "revoked_at"]),
+    ("security_events", &["user_id"]),
+    ("throttle_buckets", &["key"]),
+    ("todos", &["user_id", "terms @@"]),
+    ("todo_events", &["user_id"]),
+    ("todo_event_counters", &["user_id"]),
+    ("write_positions", &["user_id"]),
+];
+/// Times by which housekeeping finds expired rows of all users.
+const TIMES: [&str; 4] = ["expires_at", "used_at", "created_at", "deleted_at"];
+
+/// Fills all tables without triggers, with the rows of other users.
+async fn fill(explained: &Explained) {
+    let sql = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off;
+         INSERT INTO users (email, name, hashed_password)
+             SELECT 'user' || n || '@example.com', 'User', '$argon2id$' FROM generate_series(1, {CROWD}) AS n;
+         INSERT INTO sessions (user_id, expires_at)
+             SELECT id, now() + interval '30 days' FROM users, generate_series(1, 2);
+         INSERT INTO refresh_tokens (token_hash, session_id, used_at, successor_hash, sealed_successor)
+             SELECT sha256((id::text || n)::bytea), id, CASE WHEN n = 1 THEN now() END,
+                 CASE WHEN n = 1 THEN sha256((id::text || 2)::bytea) END, CASE WHEN n = 1 THEN 'sealed'::bytea END
+             FROM sessions, generate_series(1, 2) AS n;
+         -- Too old for the first poll of a process, not old enough to be deleted.
+         INSERT INTO revoked_sessions (session_id, revoked_at)
+             SELECT gen_random_uuid(), now() - interval '24:02' FROM generate_series(1, {CROWD});
+         INSERT INTO security_events (user_id, kind) SELECT id, 'LOGIN_SUCCEEDED' FROM users, generate_series(1, 2);
+         INSERT INTO throttle_buckets (key, level, updated_at, expires_at)
+             SELECT sha256(id::text::bytea), 1, now(), now() + interval '1 hour' FROM users;
+         INSERT INTO todos (user_id, title, tags) SELECT id, 'Buy milk', '{{home}}' FROM users, generate_series(1, 2);
+         INSERT INTO todo_event_counters (user_id, last_number) SELECT id, 2 FROM users;
+         INSERT INTO write_positions (user_id, position) SELECT id, 1 FROM users;
+         INSERT INTO todo_events (user_id, number, id, todo_id, kind)
+             SELECT user_id, row_number() OVER (PARTITION BY user_id), gen_random_uuid(), id, 'CREATED' FROM todos;
+         COMMIT;"
+    );
+    explained.server.sql(&sql).await;
+    explained.server.sql("VACUUM ANALYZE").await;
+}
+
+/// A user who calls everything, and what was sent so far.
+struct Everything<'a> {
+    app: &'a TestApp,
+    token: String,
+    sent: String,
+}
+
+impl Everything<'_> {
+    async fn ask(&mut self, query: &str) -> Value {
+        self.sent.push_str(query);
+        self.app.ask_as(&self.token, query, Value::Null).await.body["data"].clone()
+    }
+
+    /// Sends an operation that must succeed.
+    async fn call(&mut self, query: &str) -> Value {
+        self.sent.push_str(query);
+        let answer = self.app.ask_as(&self.token, query, Value::Null).await;
+        assert!(answer.body.get("errors").is_none(), "{query}: {:#}", answer.body);
+        answer.body["data"].clone()
+    }
+
+    /// Opens the user's next session.
+    async fn open(&mut self, query: &str) -> String {
+        self.token.clear();
+        self.sent.push_str(query);
+        let data = self.app.ask(query, Value::Null).await.body["data"].clone();
+        let payload = data.as_object().unwrap().values().next().unwrap();
+        payload["accessToken"].as_str().unwrap().clone_into(&mut self.token);
+        payload["refreshToken"].as_str().unwrap().to_owned()
+    }
+
+    async fn sessions(&mut self) {
+        let login = format!(
+            "mutation {{ login(input: {{ email: \"ADA@example.com\", password: \"{PASSWORD}\" }}) {{ accessToken refreshToken }} }}"
+        );
+        let register =
+            login.replace("login(input: { email: \"ADA", "register(input: { name: \"Ada\", email: \"ada");
+        self.open(&register).await;
+        self.ask(&login.replace(PASSWORD, "wrong")).await;
+        self.ask(&register).await;
+        let refresh = format!(
+            "mutation {{ refreshSession(input: {{ refreshToken: \"{}\" }}) {{ accessToken refreshToken }} }}",
+            self.open(&login).await
+        );
+        self.open(&refresh).await;
+        self.open(&refresh).await;
+        for list in ["sessions", "securityEvents"] {
+            let page = |after: &str| {
+                format!(
+                    "{{ me {{ id {list}(first: 1{after}) {{ totalCount edges {{ cursor node {{ id }} }} pageInfo {{ hasPreviousPage hasNextPage }} }} }} }}"
+                )
+            };
+            let first = self.call(&page("")).await;
+            self.call(&page(&format!(", after: {}", first["me"][list]["edges"][0]["cursor"]))).await;
+        }
+        self.call("mutation { updateProfile(input: { name: \"Ada Lovelace\" }) { user { id } } }").await;
+        self.call(&format!("mutation {{ changeEmail(input: {{ email: \"ada@example.com\", password: \"{PASSWORD}\" }}) {{ user {{ id }} }} }}")).await;
+        let change = format!(
+            "mutation {{ changePassword(input: {{ currentPassword: \"{PASSWORD}\", newPassword: \"{PASSWORD}\" }}) {{ user {{ id }} }} }}"
+        );
+        self.call(&change).await;
+        let session = self.call("{ me { sessions { nodes { id } } } }").await;
+        let revoke = format!(
+            "mutation {{ revokeSession(input: {{ id: {} }}) {{ __typename }} }}",
+            session["me"]["sessions"]["nodes"][0]["id"]
+        );
+        self.call(&revoke).await;
+        for end in ["logout", "logoutOthers", "logoutEverywhere"] {
+            self.open(&login).await;
+            self.call(&format!("mutation {{ {end} {{ __typename }} }}")).await;
+        }
+        self.open(&login).await;
+    }
+
+    async fn todos(&mut self) {
+        let one = "{ eventId todo { id history(first: 5) { totalCount nodes { id kind } pageInfo { hasPreviousPage } } } }";
+        let id = json!("5f0c8a3e-1b1f-4c57-9a51-0d6a3f1f2e01");
+        let create = format!(
+            "mutation {{ createTodo(input: {{ id: {id}, title: \"Buy milk\", tags: [\"home\"] }}) {one} }}"
+        );
+        self.call(&create).await;
+        self.call(&create).await;
+        self.ask(&create.replace("milk", "bread")).await;
+        let many = "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"b\" }, { title: \"c\" }] }) { eventId todos { id } } }";
+        let created = self.call(many).await["createTodos"]["todos"].clone();
+        let ids = json!([created[0]["id"], created[1]["id"]]);
+        let last = created[2]["id"].clone();
+        for arguments in [
+            "",
+            "(filter: { search: \"mil\" })",
+            "(filter: { tags: { any: [\"home\"] } })",
+            "(filter: { completed: true })",
+            "(filter: { inTrash: true })",
+            "(orderBy: { field: TITLE, direction: DESC })",
+        ] {
+            self.call(&format!(
+                "{{ todos{arguments} {{ eventId totalCount nodes {{ id history {{ nodes {{ id }} }} }} }} }}"
+            ))
+            .await;
+        }
+        let page = self.call("{ todos(first: 1) { pageInfo { endCursor } } }").await;
+        let cursor = &page["todos"]["pageInfo"]["endCursor"];
+        self.call(&format!(
+            "{{ todos(first: 1, after: {cursor}) {{ pageInfo {{ hasPreviousPage }} nodes {{ id }} }} }}"
+        ))
+        .await;
+        let event =
+            self.call(&format!("{{ todo(id: {id}) {{ history(first: 1) {{ nodes {{ id }} }} }} }}")).await;
+        let event = event["todo"]["history"]["nodes"][0]["id"].clone();
+        for name in ["completeTodo", "reopenTodo", "deleteTodo", "restoreTodo", "updateTodo"] {
+            let more = if name == "updateTodo" { ", title: \"Buy oats\"" } else { "" };
+            self.call(&format!("mutation {{ {name}(input: {{ id: {id}{more} }}) {one} }}")).await;
+            self.ask(&format!(
+                "mutation {{ {name}(input: {{ id: {id}, expectedVersion: 1{more} }}) {one} }}"
+            ))
+            .await;
+            let more = if name == "updateTodo" { ", priority: LOW" } else { "" };
+            self.call(&format!(
+                "mutation {{ {name}s(input: {{ ids: {ids}{more} }}) {{ eventId todos {{ id }} }} }}"
+            ))
+            .await;
+        }
+        let undo = |event: &Value| format!("mutation {{ undo(input: {{ eventId: {event} }}) {one} }}");
+        let update = self
+            .call(&format!("mutation {{ updateTodo(input: {{ id: {id}, title: \"Buy tea\" }}) {one} }}"))
+            .await;
+        let undone = undo(&update["updateTodo"]["todo"]["history"]["nodes"][0]["id"]);
+        self.call(&undone).await;
+        self.call(&undone).await;
+        self.ask(&undo(&event)).await;
+        self.call(&format!("mutation {{ purgeTodo(input: {{ id: {id} }}) {{ __typename }} }}")).await;
+        self.call(&format!("mutation {{ purgeTodos(input: {{ ids: {ids} }}) {{ __typename }} }}")).await;
+        self.call(&format!("mutation {{ deleteTodo(input: {{ id: {last} }}) {one} }}")).await;
+        self.call("mutation { emptyTrash { purgedCount } }").await;
+    }
+
+    /// Subscribes after an event, so that later ones are loaded, too.
+    async fn changes(&mut self) {
+        let after = self.call("{ todos { eventId } }").await["todos"]["eventId"].clone();
+        self.call("mutation { createTodo(input: { title: \"Buy soap\" }) { todo { id } } }").await;
+        let query = format!("subscription {{ todoChanged(after: {after}) {{ eventId todo {{ id }} }} }}");
+        self.sent.push_str(&query);
+        let payload = json!({ "Authorization": format!("Bearer {}", self.token) });
+        let mut client = Client::ready(self.app, payload).await;
+        client.subscribe("live", &query).await;
+        client.next().await;
+    }
+
+    /// Checks that every root field was called.
+    async fn assert_complete(&self) {
+        let schema = Introspected::of(self.app).await;
+        let sent: BTreeSet<&str> = self.sent.split(|c: char| !c.is_alphanumeric()).collect();
+        for root in ["Query", "Mutation", "Subscription"] {
+            for field in schema.find(root)["fields"].as_array().unwrap() {
+                let name = field["name"].as_str().unwrap();
+                assert!(sent.contains(name), "call {name} in this test");
+            }
+        }
+    }
+}
+
+/// Returns the faults of a plan: scans that do not find their rows by a key or by one of `others`, or that read too many.
+fn faults(plan: &Value, others: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    scans(&plan["Plan"], |_| true, &mut found);
+    let fault = |scan: &&Value| {
+        let keys = TABLES
+            .iter()
+            .find(|(table, _)| scan["Relation Name"] == *table)
+            .map_or(&[][..], |(_, keys)| keys);
+        let by_key = is_found_by(scan, &[keys, others].concat()) || scan["Node Type"] == "Tid Scan";
+        !by_key || looked_at(scan) > MAX_ROWS
+    };
+    found.into_iter().filter(fault).map(|scan| format!("{}\n{scan:#}", plan["Query Text"])).collect()
+}
+
+fn assert_flawless(plans: &[Value], others: &[&str]) {
+    let faults: Vec<_> = plans.iter().flat_map(|plan| faults(plan, others)).collect();
+    assert!(faults.is_empty(), "{} of {} plans:\n{}", faults.len(), plans.len(), faults.join("\n"));
+}
+
+#[tokio::test]
+async fn every_statement_of_a_request_reads_few_rows_of_one_user_by_an_index() {
+    let explained = Explained::with_nested().await;
+    fill(&explained).await;
+    let mark = explained.mark();
+    let mut everything = Everything { app: &explained.app, token: String::new(), sent: String::new() };
+    everything.sessions().await;
+    everything.todos().await;
+    everything.changes().await;
+    let delete =
+        format!("mutation {{ deleteAccount(input: {{ password: \"{PASSWORD}\" }}) {{ deletedUserId }} }}");
+    everything.call(&delete).await;
+    everything.assert_complete().await;
+    let mut plans = explained.plans_since(mark);
+    // Housekeeping runs some seconds after a request.
+    plans.retain(|plan| !plan["Query Text"].as_str().unwrap().contains("SKIP LOCKED"));
+    assert_flawless(&plans, &[]);
+}
+
+#[tokio::test]
+async fn housekeeping_finds_expired_rows_by_an_index_on_their_time() {
+    let explained = Explained::with_nested().await;
+    fill(&explained).await;
+    let mark = explained.mark();
+    delete_expired(&explained.app.state).await.unwrap();
+    let plans = explained.plans_since(mark);
+    assert_flawless(&plans, &TIMES);
+}

@@ -1,0 +1,83 @@
+use serde_json::Value;
+use todo_api::db::migrations;
+
+use super::{OwnServer, TestApp, TestDatabase, connector};
+
+/// The service on a server whose log has the plan of each statement, with the rows and buffers that it read.
+pub(crate) struct Explained {
+    pub(crate) server: OwnServer,
+    pub(crate) app: TestApp,
+}
+
+impl Explained {
+    /// Starts both, and explains the statements of clients.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts both, and explains the statements of triggers and foreign keys, too.
+    pub(crate) async fn with_nested() -> Self {
+        Self::with(&["auto_explain.log_nested_statements = on"]).await
+    }
+
+    async fn with(settings: &[&str]) -> Self {
+        let server = OwnServer::start().await;
+        let common = [
+            "session_preload_libraries = 'auto_explain'",
+            "auto_explain.log_min_duration = 0",
+            "auto_explain.log_analyze = on",
+            "auto_explain.log_buffers = on",
+            "auto_explain.log_format = 'json'",
+            "jit = off",
+        ];
+        for setting in common.iter().chain(settings) {
+            server.sql(&format!("ALTER ROLE CURRENT_USER SET {setting}")).await;
+        }
+        migrations::run(&connector(&server.url())).await.unwrap();
+        let app = TestApp::on(&server.url(), &["--rate-limits=off"], TestDatabase::empty().await).await;
+        Self { server, app }
+    }
+
+    /// Returns the position in the log from which [`Self::plans_since`] reads.
+    pub(crate) fn mark(&self) -> usize {
+        self.log().len()
+    }
+
+    /// Returns the plans that were logged since a mark.
+    pub(crate) fn plans_since(&self, mark: usize) -> Vec<Value> {
+        let log = self.log();
+        let plans = log[mark..].split("plan:\n").skip(1).map(|text| {
+            let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+            values.next().unwrap().unwrap()
+        });
+        plans.collect()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.server.dir.path().join("postgres.log")).unwrap()
+    }
+}
+
+/// Collects the nodes of a plan that read one of some tables.
+pub(crate) fn scans<'a>(plan: &'a Value, of: impl Fn(&str) -> bool + Copy, found: &mut Vec<&'a Value>) {
+    if plan["Relation Name"].as_str().is_some_and(of) && plan["Node Type"] != "ModifyTable" {
+        found.push(plan);
+    }
+    plan["Plans"].as_array().into_iter().flatten().for_each(|below| scans(below, of, found));
+}
+
+/// Returns the rows that a scan read.
+pub(crate) fn looked_at(scan: &Value) -> f64 {
+    let number = |name: &str| scan[name].as_f64().unwrap_or(0.0);
+    (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
+        * number("Actual Loops")
+}
+
+/// Returns true if a scan finds its rows in an index by a condition that contains one of some expressions.
+pub(crate) fn is_found_by(scan: &Value, expressions: &[&str]) -> bool {
+    let by = |condition: &Value| {
+        condition.as_str().is_some_and(|text| expressions.iter().any(|expression| text.contains(expression)))
+    };
+    let below = scan["Plans"].as_array().into_iter().flatten();
+    by(&scan["Index Cond"]) || below.into_iter().any(|bitmap| is_found_by(bitmap, expressions))
+}
