@@ -7,25 +7,25 @@
     reason = "a program to be read by its author"
 )]
 
+#[path = "support/mod.rs"]
+mod parts;
+
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Args, FromArgMatches};
 use diesel_async::SimpleAsyncConnection;
+use parts::{Parts, connector};
 use secrecy::ExposeSecret;
-use todo_api::auth::{SigningKey, SigningKeys};
 use todo_api::cli::serve_until;
-use todo_api::config::Config;
+use todo_api::crypto;
 use todo_api::data_dir::DataDir;
 use todo_api::db::embedded::EmbeddedPostgres;
-use todo_api::db::{Connector, Connectors, DatabaseUrl, migrations};
-use todo_api::graphql::{self, Engine};
+use todo_api::db::{DatabaseUrl, migrations};
 use todo_api::metrics::CacheOutcome;
 use todo_api::state::AppState;
-use todo_api::{Clock, crypto};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -84,27 +84,15 @@ async fn prepare(url: &str) -> Vec<Uuid> {
     (1..=USERS as u128).map(Uuid::from_u128).collect()
 }
 
-fn connector(url: &str) -> Connector {
-    Connector::new(&DatabaseUrl::parse(url).expect("it is a URL"), TIME).expect("it needs no certificates")
-}
-
 /// Measures and prints one line.
 async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, load: Load, users: &[Uuid]) {
     let port = DatabaseUrl::parse(url).map(|_| port_of(url)).expect("it is a URL");
     let far = url.replace(&format!(":{port}/"), &format!(":{}/", delayed(port, away).await));
-    let mut flags = vec!["cache".to_owned()];
+    let mut flags = Vec::new();
     if let Some((port, away)) = redis {
         flags.push(format!("--redis-url=redis://127.0.0.1:{}", delayed(port, away).await));
     }
-    let command = Config::augment_args(clap::Command::new("cache")).mut_args(|arg| arg.env(None::<&str>));
-    let config = Config::from_arg_matches(&command.get_matches_from(flags)).expect("they are right");
-    let first =
-        SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into()).expect("it is long enough");
-    let keys = SigningKeys { first, others: Vec::new() };
-    let connectors = Connectors { primary: connector(&far), direct: connector(&far), replicas: Vec::new() };
-    let state = AppState::new(&config, connectors, keys, Clock::system()).expect("the settings are right");
-    let engine = Engine::new(graphql::schema(state.clone(), true), &graphql::sdl(), &config, None)
-        .expect("it is right");
+    let Parts { config, state, engine } = Parts::new(&far, &flags);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
     let address = listener.local_addr().expect("it is bound");
     let shutdown = CancellationToken::new();

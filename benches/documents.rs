@@ -1,23 +1,20 @@
-//! Time to prepare documents for execution, uncached and cached: `cargo bench --bench documents`.
+//! Time to prepare the documents of an attacker, new and known: `cargo bench --bench documents`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program to be read by its author")]
 
 #[path = "../tests/support/documents.rs"]
 mod documents;
+#[path = "support/mod.rs"]
+mod parts;
 
 use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use clap::{Args, FromArgMatches};
+use parts::Parts;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use todo_api::auth::{SigningKey, SigningKeys};
-use todo_api::config::Config;
-use todo_api::db::{Connector, Connectors, DatabaseUrl};
-use todo_api::graphql::{self, Engine, GraphqlRequest, Schema};
-use todo_api::state::AppState;
-use todo_api::{Clock, crypto};
+use todo_api::graphql::{Engine, GraphqlRequest, Schema};
 
 /// Measurement time per document.
 const TIME: Duration = Duration::from_millis(300);
@@ -26,8 +23,7 @@ const RANDOM: usize = 50_000;
 
 #[tokio::main]
 async fn main() {
-    let engine = engine();
-    let me = "query Me { me { id email name createdAt updatedAt } }".to_owned();
+    let Parts { engine, .. } = Parts::new(parts::NOWHERE, &[]);
     let bomb = (0..40).fold("{ me { ...F0 } }".to_owned(), |mut text, n| {
         let _ = write!(text, " fragment F{n} on User {{ ...F{0} ...F{0} }}", n + 1);
         text
@@ -40,7 +36,6 @@ async fn main() {
         )
     });
     for (what, document) in [
-        ("me", me),
         ("60,000 nested braces", "{".repeat(60_000)),
         ("50,000 nested brackets", format!("{{ a(b: {}", "[".repeat(50_000))),
         ("10,000 tokens", format!("{{ {} }}", "id ".repeat(10_000))),
@@ -146,19 +141,4 @@ fn random(engine: &Engine<Schema>) {
         }
     }
     println!("\nthe slowest of {RANDOM} random documents: {longest:.1?}\n{slowest:.200}");
-}
-
-fn engine() -> Engine<Schema> {
-    crypto::install_provider();
-    let matches = Config::augment_args(clap::Command::new("documents")).get_matches_from(["documents"]);
-    let config = Config::from_arg_matches(&matches).expect("the defaults are right");
-    // Preparing a document never needs a connection.
-    let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/nothing").expect("it is a URL");
-    let connector = Connector::new(&url, TIME).expect("it needs no certificates");
-    let first =
-        SigningKey::from_secret(&crypto::random_bytes::<32>().to_vec().into()).expect("it is long enough");
-    let keys = SigningKeys { first, others: Vec::new() };
-    let connectors = Connectors { primary: connector.clone(), direct: connector, replicas: Vec::new() };
-    let state = AppState::new(&config, connectors, keys, Clock::system()).expect("the settings are right");
-    Engine::new(graphql::schema(state, true), &graphql::sdl(), &config, None).expect("the schema is right")
 }

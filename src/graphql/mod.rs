@@ -13,4 +13,4 @@ pub use engine::{Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocum
 pub use error_code::ErrorCode;
 pub use errors::{is_request_error, wire_error};
 pub(crate) use schema::refresh_token_in_cookie;
-pub use schema::{Mutation, Query, Schema, schema, sdl};
+pub use schema::{Cursors, Mutation, Query, Schema, schema, sdl};

@@ -12,7 +12,7 @@ use crate::models::{Position, Priority, TextEnum, TodoOrder, TodoPosition, TodoS
 /// A layout of cursors for one kind of list.
 ///
 /// Clients keep cursors across deployments: a layout never changes, a new one gets a new `LAYOUT`.
-pub(super) trait Cursors {
+pub trait Cursors {
     /// Position of a row in the list.
     type Position;
 

@@ -15,6 +15,7 @@ use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder, ValidationMod
 use tracing::Instrument;
 
 pub(crate) use cookie::read as refresh_token_in_cookie;
+pub use cursors::Cursors;
 
 use super::engine::MAX_RECURSION;
 use crate::state::AppState;

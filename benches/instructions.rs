@@ -1,0 +1,139 @@
+//! Counts the instructions per request of the release binary with callgrind, and fails if a request costs more than
+//! [`MAX_PERCENT`] of the committed count: `cargo bench --bench instructions`, and `-- --renew` to commit the measured counts.
+//!
+//! The service answers N requests in one run and 5 N in another; the difference, divided by 4 N, has neither the start nor the
+//! shutdown. Unlike times, counts are the same on a busy machine; they include neither the kernel nor stalls on memory.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program to be read by its author"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use serde_json::{Value, json};
+use support::{Owner, SECRET, Service, TestApp};
+use tempfile::TempDir;
+
+/// Bound on a count in percent of the committed one. Leaves room for other processors and versions of valgrind and libc.
+const MAX_PERCENT: u64 = 110;
+/// File with the committed counts.
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
+const PAGE: usize = 50;
+
+/// A kind of request.
+struct Scenario {
+    name: &'static str,
+    query: &'static str,
+    /// Requests of the shorter run.
+    requests: usize,
+    log: &'static str,
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario { name: "typename", query: "{ __typename }", requests: 100, log: QUIET },
+    Scenario { name: "me", query: ME, requests: 100, log: QUIET },
+    Scenario { name: "me_logged", query: ME, requests: 100, log: "info" },
+    Scenario {
+        name: "todos",
+        query: "query Todos($first: Int!) { todos(first: $first) { nodes { id title description completed createdAt } } }",
+        requests: 25,
+        log: QUIET,
+    },
+];
+const ME: &str = "query Me { me { id email name createdAt updatedAt } }";
+/// Log level without a line per request; that the service is ready must be logged.
+const QUIET: &str = "error,todo_api::cli=info";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("skipped: valgrind is not installed");
+        return ExitCode::SUCCESS;
+    }
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    for number in 0..PAGE {
+        let description =
+            format!("Something that has to be done before the end of the week, number {number}");
+        ada.todo("createTodo", json!({ "title": format!("Todo {number}"), "description": description }))
+            .await;
+    }
+    let mut counts = BTreeMap::new();
+    for scenario in &SCENARIOS {
+        let (few, many) = tokio::join!(total(&ada, scenario, 1), total(&ada, scenario, 5));
+        counts.insert(scenario.name, (many - few) / (4 * scenario.requests as u64));
+    }
+    if std::env::args().any(|argument| argument == "--renew") {
+        std::fs::write(COMMITTED, serde_json::to_string_pretty(&counts).unwrap() + "\n").unwrap();
+    }
+    report(&counts)
+}
+
+/// Returns the instructions of a run with some times the scenario's requests.
+async fn total(owner: &Owner<'_>, scenario: &Scenario, times: usize) -> u64 {
+    let dir = TempDir::new().unwrap();
+    let output = dir.path().join("callgrind");
+    let mut command = callgrind(&output, &owner.app.database.url, scenario.log);
+    let service = tokio::task::spawn_blocking(move || Service::start_command(&mut command)).await.unwrap();
+    let client = reqwest::Client::new();
+    let body = json!({ "query": scenario.query, "variables": { "first": PAGE } }).to_string();
+    for _ in 0..times * scenario.requests {
+        let request = client.post(format!("http://{}/graphql", service.address)).bearer_auth(&owner.token);
+        let request = request.header("content-type", "application/json").body(body.clone());
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert!(answer.get("errors").is_none(), "{answer:#}");
+    }
+    drop(client);
+    tokio::task::spawn_blocking(move || service.stop()).await.unwrap();
+    let text = std::fs::read_to_string(output).unwrap();
+    let totals =
+        text.lines().find_map(|line| line.strip_prefix("totals: ")).expect("callgrind writes totals");
+    totals.parse().unwrap()
+}
+
+/// Returns the command that serves under callgrind, as in production.
+fn callgrind(output: &Path, database_url: &str, log: &str) -> Command {
+    let mut command = Command::new("valgrind");
+    command
+        .env_clear()
+        .args(["--tool=callgrind", &format!("--callgrind-out-file={}", output.display())])
+        .arg(env!("CARGO_BIN_EXE_todo-api"))
+        .envs(std::env::var("PATH").map(|path| ("PATH", path)))
+        .envs([
+            ("APP_ENV", "production"),
+            ("DATABASE_URL", database_url),
+            ("JWT_SECRET", SECRET),
+            ("PORT", "0"),
+            ("RUST_LOG", log),
+            ("LOG_FORMAT", "json"),
+            ("TOKIO_WORKER_THREADS", "1"),
+        ]);
+    command
+}
+
+/// Prints the counts beside the committed ones; fails if one is over its bound.
+fn report(counts: &BTreeMap<&str, u64>) -> ExitCode {
+    let committed: Value = serde_json::from_str(&std::fs::read_to_string(COMMITTED).unwrap()).unwrap();
+    let mut status = ExitCode::SUCCESS;
+    println!("| request | instructions | committed | measured of committed |\n| --- | --- | --- | --- |");
+    for (name, count) in counts {
+        let known = committed[name].as_u64().unwrap_or_else(|| panic!("{COMMITTED} has no {name}"));
+        let percent = count * 100 / known;
+        println!("| {name} | {count} | {known} | {percent} % |");
+        if percent > MAX_PERCENT {
+            println!("{name} costs too much; if it has to: cargo bench --bench instructions -- --renew");
+            status = ExitCode::FAILURE;
+        }
+    }
+    status
+}
