@@ -7,10 +7,15 @@ use tokio_util::task::TaskTracker;
 use super::manager::Connections;
 use super::session::Session;
 
-/// A session on loan. Dropped without a word, its statement is cancelled and it is closed, on a task that holds its place
-/// meanwhile: work that has been given up counts until the server is done with it.
+/// A session on loan.
+///
+/// If it is dropped, its statement is cancelled and the session closed. The session of a read, which a client abandons by
+/// disconnecting, returns to the pool instead if its statement ends soon, so that a disconnect costs no connection. Both happen on
+/// a task that holds the session's place: abandoned work counts against the pool until the server is done with it.
 pub(super) struct Lease<'pool> {
     loan: Option<Loan>,
+    /// Statement that follows an abandoned read; `None` for writes, which are cancelled.
+    reset: Option<&'static str>,
     closing: &'pool TaskTracker,
 }
 
@@ -23,7 +28,14 @@ pub(super) enum Loan {
 
 impl<'pool> Lease<'pool> {
     pub(super) fn new(loan: Loan, closing: &'pool TaskTracker) -> Self {
-        Self { loan: Some(loan), closing }
+        Self { loan: Some(loan), reset: None, closing }
+    }
+
+    /// Keeps the session if it is abandoned during a read: after `ROLLBACK` if the read runs `in_transaction`.
+    pub(super) fn for_read(mut self, in_transaction: bool) -> Self {
+        // Outside of a transaction PostgreSQL would log a warning.
+        self.reset = Some(if in_transaction { "ROLLBACK" } else { "" });
+        self
     }
 
     /// Returns the session; `None` only after the lease has ended.
@@ -36,6 +48,13 @@ impl<'pool> Lease<'pool> {
         self.loan.take();
     }
 
+    /// Cancels the statement under way, and closes the session.
+    pub(super) fn cancel(mut self) {
+        if let Some(loan) = self.loan.take() {
+            self.finish(loan, None);
+        }
+    }
+
     /// Closes a session on which there is nothing to cancel.
     pub(super) fn discard(mut self) {
         if let Some(loan) = self.loan.take() {
@@ -44,18 +63,27 @@ impl<'pool> Lease<'pool> {
     }
 }
 
+impl Lease<'_> {
+    /// Gives a session back if it settles in time; otherwise, or without `reset`, cancels its statement and closes it.
+    fn finish(&self, mut loan: Loan, reset: Option<&'static str>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return loan.close() };
+        let finish = async move {
+            if let Some(reset) = reset
+                && loan.settle(reset).await
+            {
+                return;
+            }
+            loan.cancel().await;
+            loan.close();
+        };
+        self.closing.spawn_on(finish, &runtime);
+    }
+}
+
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let Some(mut loan) = self.loan.take() else { return };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                let cancel = async move {
-                    loan.cancel().await;
-                    loan.close();
-                };
-                self.closing.spawn_on(cancel, &runtime);
-            }
-            Err(_) => loan.close(),
+        if let Some(loan) = self.loan.take() {
+            self.finish(loan, self.reset);
         }
     }
 }

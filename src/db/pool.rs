@@ -142,7 +142,10 @@ impl ConnectionPool {
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
         let lease = self.get(deadline).await?;
-        let Some(limits) = self.transaction_limits() else {
+        // Known only now: the first connection may have found a pooler.
+        let limits = self.transaction_limits();
+        let lease = lease.for_read(limits.is_some());
+        let Some(limits) = limits else {
             return self.run_on(lease, limit, work).await;
         };
         // Boxed, so that without a pooler it is not part of the future.
@@ -174,7 +177,7 @@ impl ConnectionPool {
             Ok(done) => done.map_err(|error| Error::in_session(error, &wire)),
             Err(error) => {
                 self.note_failure(&error);
-                // Dropping the lease cancels the statement.
+                lease.cancel();
                 return Err(error);
             }
         };
@@ -187,7 +190,7 @@ impl ConnectionPool {
         if is_silent {
             // The server knows nothing of the loss, and may still be busy with the statement.
             self.silent.send_replace(Some(Instant::now()));
-            drop(lease);
+            lease.cancel();
         } else if error.is_unknown() {
             lease.discard();
         } else {

@@ -3,6 +3,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use diesel::pg::PgNotification;
+use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -20,6 +21,10 @@ use super::wire::{Failure, Observing, Wire};
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit for the end of a statement that has been cancelled.
 const END_LIMIT: Duration = Duration::from_secs(1);
+/// Time limit for the end of a statement whose caller is gone.
+const SETTLE_LIMIT: Duration = Duration::from_millis(500);
+/// Abandoned reads after which a session is closed: each may leave a prepared statement that the driver no longer knows.
+const MAX_ABANDONED: usize = 32;
 /// Time for which a connection that has been given up waits for the answers that are outstanding.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -43,6 +48,8 @@ pub(super) struct Session {
     pub(super) wire: Wire,
     pub(super) notifications: Notifications,
     cancellation: Cancellation,
+    /// Number of reads that were abandoned on it.
+    abandoned: usize,
     /// Tells the driver's task that the connection is given up.
     held: oneshot::Sender<()>,
 }
@@ -85,7 +92,7 @@ impl Session {
         DRIVERS.spawn(drive(connection, sender, wire.clone(), released));
         let connection = AsyncPgConnection::try_from(client).await;
         let connection = connection.map_err(|error| Error::beginning(error, &wire)).map(instrumented)?;
-        Ok(Self { connection, wire, notifications, cancellation, held })
+        Ok(Self { connection, wire, notifications, cancellation, abandoned: 0, held })
     }
 
     /// Keeps the connection alone, whose session then ends when its last statement has.
@@ -107,6 +114,15 @@ impl Session {
             notifications: self.notifications,
             _held: self.held,
         }
+    }
+
+    /// Waits up to [`SETTLE_LIMIT`] for the statement under way and for `reset`; returns true if the session can be reused.
+    pub(super) async fn settle(&mut self, reset: &'static str) -> bool {
+        self.abandoned += 1;
+        // Answers come in order, so this one comes after that of the statement under way.
+        self.abandoned <= MAX_ABANDONED
+            && !self.connection.is_broken()
+            && matches!(timeout(SETTLE_LIMIT, self.connection.batch_execute(reset)).await, Ok(Ok(())))
     }
 
     /// Cancels the statement under way and waits for its end.

@@ -46,6 +46,31 @@ async fn an_exhausted_pool_is_service_unavailable_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_read_whose_client_disconnects_keeps_its_connection() {
+    let app = TestApp::with(&["--database-pool-size=1", "--database-pool-overflow=0"]).await;
+    let backend_pid = async || {
+        let read = async |conn: &mut AsyncPgConnection| {
+            let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
+            diesel::select(pid).get_result::<i32>(conn).await
+        };
+        app.state.database.read(read).await.unwrap()
+    };
+    let before = backend_pid().await;
+    let database = app.state.database.clone();
+    let reading = tokio::spawn(async move {
+        let sleep = async |conn: &mut AsyncPgConnection| {
+            diesel::sql_query("SELECT pg_sleep(0.3)").execute(conn).await
+        };
+        database.read(sleep).await
+    });
+    let asleep = "SELECT pid::text AS text FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    while rows(&app, asleep).await.is_empty() {}
+    reading.abort();
+    assert_eq!(backend_pid().await, before);
+}
+
+#[tokio::test]
 async fn connections_that_the_server_ended_are_not_handed_out() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
