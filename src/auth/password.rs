@@ -1,5 +1,6 @@
 mod kernel;
-mod recipe;
+mod memory;
+mod scheme;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +8,13 @@ use std::time::{Duration, Instant};
 use argon2::Params;
 use argon2::password_hash::phc::PasswordHash;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::kernel::Memory;
-use self::recipe::Recipe;
+use self::memory::MemoryPool;
+use self::scheme::Scheme;
 use crate::crypto;
 use crate::domain::{NewPassword, Password, Problem};
 use crate::error::AppError;
@@ -22,8 +23,12 @@ use crate::metrics::{Metrics, PasswordWork};
 /// Bound on the cost of stored bcrypt hashes, which cost what they say at each login.
 const MAX_BCRYPT_COST: u32 = 15;
 
-/// Bytes of the salt of new hashes.
+/// Length of the salt of new hashes, in bytes.
 const SALT_LEN: usize = 16;
+
+/// Niceness of threads that hash: a third of the weight of others that want the same core.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 5;
 
 /// Bytes of a password that bcrypt reads.
 const BCRYPT_BYTES: usize = 72;
@@ -34,9 +39,8 @@ pub struct PasswordHasher {
     permits: Arc<Semaphore>,
     timeout: Duration,
     metrics: Metrics,
-    /// Work memory for reuse: fresh pages cost a tenth of the time of a hash.
-    memory: Arc<Mutex<Vec<Memory>>>,
-    /// A hash that no password has, verified where no account exists so that the time taken is the same.
+    memory: MemoryPool,
+    /// Hash that no password matches, verified where no account exists so that the time taken is the same.
     dummy_hash: SecretString,
 }
 
@@ -69,15 +73,16 @@ impl Strength {
 }
 
 impl PasswordHasher {
-    /// Creates a hasher of at most `concurrency` passwords at once, 19 MiB each; others wait for at most `timeout`.
+    /// Creates a hasher of at most `concurrency` passwords at once, 19 MiB each; others wait for at most `timeout`. Must be called on
+    /// a tokio runtime.
     pub fn new(concurrency: usize, timeout: Duration, metrics: Metrics) -> anyhow::Result<Self> {
         Ok(Self {
             permits: Arc::new(Semaphore::new(concurrency)),
             timeout,
             metrics,
-            memory: Arc::default(),
-            // Made up, not computed: that would take the start 20 ms and 19 MiB.
-            dummy_hash: Recipe::current()?.encode(&[0; SALT_LEN], &[0; Params::DEFAULT_OUTPUT_LEN])?,
+            memory: MemoryPool::new(),
+            // Constant, not computed, which would cost the start 20 ms and 19 MiB.
+            dummy_hash: Scheme::current()?.encode(&[0; SALT_LEN], &[0; Params::DEFAULT_OUTPUT_LEN])?,
         })
     }
 
@@ -86,7 +91,7 @@ impl PasswordHasher {
         if is_bcrypt(stored) {
             return stored.len() == 60 && bcrypt_cost(stored).is_some_and(|cost| cost <= MAX_BCRYPT_COST);
         }
-        PasswordHash::new(stored).is_ok_and(|hash| Recipe::of(&hash).is_ok())
+        PasswordHash::new(stored).is_ok_and(|hash| Scheme::parse(&hash).is_ok())
     }
 
     /// Checks that a password is good enough to be set; `context` holds texts known of the user, which make it guessable.
@@ -149,6 +154,7 @@ impl PasswordHasher {
         let span = tracing::Span::current();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            yield_to_requests();
             let started = Instant::now();
             let result = span.in_scope(|| work(&hasher));
             hasher.metrics.password_work.get(kind).observe(started.elapsed().as_secs_f64());
@@ -158,11 +164,11 @@ impl PasswordHasher {
     }
 
     fn hash_now(&self, password: &[u8]) -> anyhow::Result<SecretString> {
-        let recipe = Recipe::current()?;
+        let scheme = Scheme::current()?;
         let salt = crypto::random_bytes::<SALT_LEN>();
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-        self.compute(&recipe, password, &salt, &mut output)?;
-        recipe.encode(&salt, &output)
+        self.compute(&scheme, password, &salt, &mut output)?;
+        scheme.encode(&salt, &output)
     }
 
     /// Compares until a form is right. A hash of another form than the normalised one is outdated.
@@ -190,31 +196,36 @@ impl PasswordHasher {
         let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
             anyhow::bail!("a stored password hash has no salt or no output");
         };
-        let recipe = Recipe::of(&hash)?;
+        let scheme = Scheme::parse(&hash)?;
         let mut output = vec![0; expected.len()];
-        self.compute(&recipe, password, salt.as_ref(), &mut output)?;
+        self.compute(&scheme, password, salt.as_ref(), &mut output)?;
         if verify_slices_are_equal(&output, expected.as_bytes()).is_err() {
             return Ok(Verified::Wrong);
         }
-        Ok(if recipe.is_current() { Verified::Current } else { Verified::OtherParameters })
+        Ok(if scheme.is_current() { Verified::Current } else { Verified::OtherParameters })
     }
 
-    /// Computes a hash, in kept memory unless it needs more than new hashes do.
+    /// Computes a hash, in pooled memory unless it needs more than new hashes do.
     fn compute(
         &self,
-        recipe: &Recipe,
+        scheme: &Scheme,
         password: &[u8],
         salt: &[u8],
         output: &mut [u8],
     ) -> anyhow::Result<()> {
-        if !recipe.fits_kept_memory() {
-            return Memory::default().hash(recipe, password, salt, output);
+        if scheme.fits_pooled_memory() {
+            self.memory.with(|memory| memory.hash(scheme, password, salt, output))
+        } else {
+            Memory::default().hash(scheme, password, salt, output)
         }
-        let mut memory = self.memory.lock().pop().unwrap_or_default();
-        let done = memory.hash(recipe, password, salt, output);
-        self.memory.lock().push(memory);
-        done
     }
+}
+
+/// Lowers the priority of this blocking thread, so that requests on the same core do not wait for the end of its time slice.
+fn yield_to_requests() {
+    // On Linux each thread has its own priority. Fails if that is lower already.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 /// Result of comparing one form of a password with a stored hash.
@@ -253,14 +264,13 @@ mod tests {
     }
 
     fn matched(hashed: &str, typed: &str) -> PasswordMatch {
-        let passwords = hasher();
-        let stored = passwords.hash_now(hashed.as_bytes()).unwrap();
+        let stored = hasher().hash_now(hashed.as_bytes()).unwrap();
         let typed = Password::parse(typed.to_owned()).unwrap();
-        passwords.verify_forms(&typed, stored.expose_secret()).unwrap()
+        hasher().verify_forms(&typed, stored.expose_secret()).unwrap()
     }
 
-    #[test]
-    fn a_hash_of_another_form_than_the_normalised_one_is_outdated() {
+    #[tokio::test]
+    async fn a_hash_of_another_form_than_the_normalised_one_is_outdated() {
         let is_right = |hashed, typed| matches!(matched(hashed, typed), PasswordMatch::Right);
         assert!(
             is_right("café au lait", "café au lait") && is_right("café au lait", "cafe\u{301} au\u{A0}lait")
@@ -272,17 +282,17 @@ mod tests {
         assert!(matches!(matched("cafe au lait", "café au lait"), PasswordMatch::Wrong));
     }
 
-    #[test]
-    fn verifying_without_an_account_is_as_much_work_as_with_one() {
+    #[tokio::test]
+    async fn verifying_without_an_account_is_as_much_work_as_with_one() {
         let passwords = hasher();
         let dummy = passwords.dummy_hash.expose_secret();
-        let made = passwords.hash_now(b"correct horse").unwrap();
-        let made = PasswordHash::new(made.expose_secret()).unwrap();
-        let made_up = PasswordHash::new(dummy).unwrap();
-        assert!([&made, &made_up].into_iter().all(|hash| Recipe::of(hash).unwrap().is_current()));
+        let computed = hasher().hash_now(b"correct horse").unwrap();
+        let computed = PasswordHash::new(computed.expose_secret()).unwrap();
+        let constant = PasswordHash::new(dummy).unwrap();
+        assert!([&computed, &constant].into_iter().all(|hash| Scheme::parse(hash).unwrap().is_current()));
         let lengths =
             |hash: &PasswordHash| (hash.salt.map(|salt| salt.len()), hash.hash.map(|hash| hash.len()));
-        assert_eq!(lengths(&made_up), lengths(&made));
+        assert_eq!(lengths(&constant), lengths(&computed));
         assert!(matches!(passwords.verify_now(b"correct horse", dummy).unwrap(), Verified::Wrong));
     }
 }

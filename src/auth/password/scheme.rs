@@ -13,22 +13,22 @@ const MAX_MEMORY_KIB: u32 = 262_144;
 const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 16;
 
-/// The way to compute an argon2 hash.
-pub(super) struct Recipe {
+/// Type, version and parameters of an argon2 hash.
+pub(super) struct Scheme {
     pub(super) algorithm: Algorithm,
     pub(super) version: Version,
     pub(super) params: Params,
 }
 
-impl Recipe {
-    /// Returns the recipe of new hashes.
+impl Scheme {
+    /// Returns the scheme of new hashes.
     pub(super) fn current() -> anyhow::Result<Self> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))?;
         Ok(Self { algorithm: Algorithm::Argon2id, version: Version::V0x13, params })
     }
 
-    /// Returns the recipe of a stored hash; fails if it asks for more work than is allowed.
-    pub(super) fn of(hash: &PasswordHash) -> anyhow::Result<Self> {
+    /// Parses the scheme of a stored hash; fails if it asks for more work than is allowed.
+    pub(super) fn parse(hash: &PasswordHash) -> anyhow::Result<Self> {
         let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
         let version = hash.version.map(Version::try_from).transpose()?.unwrap_or(Version::V0x13);
         let params = Params::try_from(hash)?;
@@ -39,7 +39,7 @@ impl Recipe {
         Ok(Self { algorithm, version, params })
     }
 
-    /// True if new hashes are made like this.
+    /// Returns true if new hashes use this scheme.
     pub(super) fn is_current(&self) -> bool {
         let params = (self.params.m_cost(), self.params.t_cost(), self.params.p_cost());
         self.algorithm == Algorithm::Argon2id
@@ -47,12 +47,12 @@ impl Recipe {
             && params == (MEMORY_KIB, PASSES, LANES)
     }
 
-    /// True if it needs no more memory than new hashes do.
-    pub(super) fn fits_kept_memory(&self) -> bool {
+    /// Returns true if a hash needs no more memory than new ones do.
+    pub(super) fn fits_pooled_memory(&self) -> bool {
         self.params.block_count() <= MEMORY_KIB as usize
     }
 
-    /// Writes a hash as a PHC string.
+    /// Formats a hash as a PHC string.
     pub(super) fn encode(&self, salt: &[u8], output: &[u8]) -> anyhow::Result<SecretString> {
         let hash = PasswordHash {
             algorithm: Ident::new(self.algorithm.as_str())?,
