@@ -1,17 +1,8 @@
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Version, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
-use crate::transport;
-
-/// Refuses requests whose `Host` is not as RFC 9112, section 3.2, requires.
-pub(super) async fn require_host(mut request: Request, next: Next) -> Response {
-    if is_valid(&mut request) { next.run(request).await } else { transport::bad_host_response() }
-}
-
-/// Returns true if a request has one valid `Host`, which HTTP/1.0 may omit.
+/// Returns true if a request has one valid `Host`, as RFC 9112, section 3.2, requires; HTTP/1.0 may omit it.
 ///
 /// The host of a target in absolute form replaces the header's.
 pub(super) fn is_valid(request: &mut Request) -> bool {

@@ -1,18 +1,18 @@
-//! What surrounds every request: identifier, span, `Host`, CORS, time limit, panics, compression, security headers.
+//! Middleware of all routes: identifier, span, `Host`, CORS, time limit, panics, compression, security headers.
 //!
-//! One service, as each layer of tower moves the request and the response once more and is cloned by axum for every request;
-//! futures are pinned where they are made, as a future that is passed on is copied.
+//! A single service around the router: each layer of tower moves the request and the response once more and is cloned by axum for
+//! every request. Futures are pinned where they are made, as a future that is passed on is copied.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::Route;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tower::{Layer, Service, service_fn};
@@ -71,20 +71,21 @@ impl Middleware {
 
     /// Gives a request its identifier and span, and the response the identifier and the common headers. Refuses a request
     /// without a valid `Host`.
-    pub(super) async fn respond(&self, route: Route, mut request: Request) -> Response {
+    pub(super) async fn respond(&self, router: Router, mut request: Request) -> Response {
         let id = request.headers().get(REQUEST_ID).and_then(acceptable);
         let id = id.unwrap_or_else(new_id);
         let span = telemetry::begin_request(&request, &id);
+        let name = telemetry::trace_name(&request);
         request.extensions_mut().insert(RequestId(id.clone()));
         let answer = pin!(async {
             let mut response = if !host::is_valid(&mut request) {
                 transport::bad_host_response()
             } else if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
-                Box::pin(self.run_with_cors(route, request)).await
+                Box::pin(self.run_with_cors(router, request)).await
             } else {
-                self.run(route, request).await
+                self.run(router, request).await
             };
-            telemetry::end_request(&mut response);
+            telemetry::end_request(&mut response, name);
             response
         });
         let mut response = answer.instrument(span).await;
@@ -93,15 +94,16 @@ impl Middleware {
     }
 
     /// Answers a preflight request, or runs one that a page sent and adds the headers that let it read the response.
-    async fn run_with_cors(&self, route: Route, request: Request) -> Response {
-        let service = service_fn(async |request| Ok::<_, Infallible>(self.run(route.clone(), request).await));
+    async fn run_with_cors(&self, router: Router, request: Request) -> Response {
+        let service =
+            service_fn(async |request| Ok::<_, Infallible>(self.run(router.clone(), request).await));
         let Ok(response) = self.cors.layer(service).call(request).await;
         response
     }
 
     /// Runs a request within the time limit, which is a safety net: `/graphql` has its own, with a GraphQL error.
-    async fn run(&self, route: Route, request: Request) -> Response {
-        let work = pin!(run_compressed(route, request));
+    async fn run(&self, router: Router, request: Request) -> Response {
+        let work = pin!(run_compressed(router, request));
         match AssertUnwindSafe(timeout(self.timeout, work)).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => StatusCode::GATEWAY_TIMEOUT.into_response(),
@@ -131,14 +133,14 @@ fn new_id() -> String {
 }
 
 /// Runs a request, and compresses the response if the client accepts that.
-async fn run_compressed(mut route: Route, request: Request) -> Response {
+async fn run_compressed(mut router: Router, request: Request) -> Response {
     let encoding = request.headers().get(header::ACCEPT_ENCODING);
     if encoding.is_none_or(|encoding| encoding == "identity") {
-        let Ok(response) = route.call(request).await;
+        let Ok(response) = router.call(request).await;
         return response;
     }
-    let mut route = Compression::new(route).compress_when(SizeAbove::new(COMPRESSED));
-    let Ok(response) = route.call(request).await;
+    let mut compressed = Compression::new(router).compress_when(SizeAbove::new(COMPRESSED));
+    let Ok(response) = compressed.call(request).await;
     response.map(Body::new)
 }
 

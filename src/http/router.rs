@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,11 +5,9 @@ use async_graphql::Executor;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::Redirect;
-use axum::routing::{Route, any, get};
+use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::layer::layer_fn;
-use tower::service_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::middleware::{Middleware, REQUEST_ID, TRACEPARENT};
@@ -23,7 +20,7 @@ use crate::transport::{self, Transport};
 /// Delay of the outer timeout behind the inner one.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Builds all routes with their middleware.
+/// Builds all routes.
 pub(super) fn router<E: Executor>(
     state: AppState,
     engine: Arc<Engine<E>>,
@@ -49,27 +46,20 @@ pub(super) fn router<E: Executor>(
             .route("/graphiql", get(graphiql::page))
             .route("/graphiql/{file}", get(graphiql::file));
     }
-    with_middleware(router, config)
+    router
 }
 
 /// Builds the routes of a start: alive, not ready, and nothing else yet.
-pub(super) fn starting(config: &Config) -> Router {
-    let router = Router::new()
+pub(super) fn starting() -> Router {
+    Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::starting))
-        .fallback(transport::refuse_at_start);
-    with_middleware(router, config)
+        .fallback(transport::refuse_at_start)
 }
 
-fn with_middleware(router: Router, config: &Config) -> Router {
-    let middleware = Arc::new(Middleware::new(cors(config), config.http.request_timeout + GRACE));
-    router.layer(layer_fn(move |route: Route| {
-        let middleware = Arc::clone(&middleware);
-        service_fn(move |request| {
-            let (middleware, route) = (Arc::clone(&middleware), route.clone());
-            async move { Ok::<_, Infallible>(middleware.respond(route, request).await) }
-        })
-    }))
+/// Builds the middleware of all routes.
+pub(super) fn middleware(config: &Config) -> Middleware {
+    Middleware::new(cors(config), config.http.request_timeout + GRACE)
 }
 
 /// Allows pages of the configured origins to call the service; none by default.

@@ -2,16 +2,14 @@ use std::sync::Arc;
 
 use async_graphql::Executor;
 use axum::Router;
-use axum::middleware;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connections::{accept_until_shutdown, drain};
-use super::host::require_host;
 use super::metrics::metrics;
-use super::router::{router, starting};
+use super::router::{middleware, router, starting};
 use super::routes::Routes;
 use crate::config::{Config, HttpSettings};
 use crate::graphql::Engine;
@@ -28,7 +26,7 @@ pub struct Server {
 impl Server {
     /// Accepts connections until `shutdown`.
     pub fn start(listener: TcpListener, config: &Config, shutdown: CancellationToken) -> Self {
-        let routes = Routes::new(starting(config));
+        let routes = Routes::new(starting(), middleware(config));
         let tasks = TaskTracker::new();
         let settings = config.http.clone();
         let accepting =
@@ -54,8 +52,7 @@ impl Server {
 
     /// Opens the route of metrics alone.
     pub fn open_metrics(&self, state: AppState) {
-        let metrics = Router::new().route("/metrics", get(metrics)).with_state(state);
-        self.routes.open(metrics.layer(middleware::from_fn(require_host)));
+        self.routes.open(Router::new().route("/metrics", get(metrics)).with_state(state));
     }
 
     /// Waits for the shutdown, then for tasks and open connections within the time limit of the settings.

@@ -1,5 +1,5 @@
-//! Log lines as JSON, byte for byte those of tracing-subscriber's formatter at a fraction of its price: that parses the fields of
-//! each span from JSON again, twice in each line, where this copies them.
+//! Log lines as JSON, byte for byte those of tracing-subscriber's formatter at a fraction of its cost: that one parses the fields
+//! of each span from JSON twice per line, while this one copies them.
 
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
@@ -15,10 +15,10 @@ use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-/// Target of records of the crate `log`. Their own is a field, which only tracing-subscriber's formatter reads.
+/// Target of records from the crate `log`. Their real target is a field that only tracing-subscriber's formatter reads.
 const LOG_TARGET: &str = "log";
 
-/// Formats events.
+/// Formats events as JSON objects.
 pub(super) struct JsonEvents(Format<Json>);
 
 impl JsonEvents {
@@ -62,7 +62,7 @@ where
     }
 }
 
-/// Writes the fields that [`JsonFields`] has formatted, and the name.
+/// Writes a span: its fields as [`JsonFields`] has formatted them, then its name.
 fn write_span<S, N>(writer: &mut Writer<'_>, span: &SpanRef<'_, S>) -> fmt::Result
 where
     S: for<'span> LookupSpan<'span>,
@@ -75,14 +75,14 @@ where
     write_all(writer, [open, separator, r#""name":""#, span.name(), "\"}"])
 }
 
-/// Writes the time in UTC. Its date and time of day are formatted once a second.
+/// Writes the time in UTC. All but the fraction is formatted once per second.
 fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
     thread_local! {
         static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
     }
     #[expect(
         clippy::disallowed_methods,
-        reason = "a log shows the system's time, whatever the service takes for it"
+        reason = "logs show the system's time, not that of the injected clock"
     )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     LAST.with_borrow_mut(|(second, text)| {
@@ -95,7 +95,7 @@ fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
     })
 }
 
-/// Writes texts. Costs a third of `write!` where nothing is to be formatted.
+/// Writes texts at a third of the cost of `write!`.
 fn write_all<const N: usize>(writer: &mut Writer<'_>, texts: [&str; N]) -> fmt::Result {
     texts.into_iter().try_for_each(|text| writer.write_str(text))
 }
@@ -130,7 +130,7 @@ fn write_fields<'writer>(
     fields.result
 }
 
-/// Visits fields. Writes their names unescaped, as they are identifiers.
+/// Visitor that writes fields. Their names are identifiers, which need no escaping.
 struct Fields<'a, 'writer> {
     writer: &'a mut Writer<'writer>,
     separator: &'static str,
@@ -190,13 +190,13 @@ struct Escaped<'a, 'writer>(&'a mut Writer<'writer>);
 impl Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let needs_escape = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        // Most texts are plain. Looks at all bytes, which the compiler does with vectors.
+        // Most texts are plain. Without an early exit the compiler vectorises this search.
         if !text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
             return self.0.write_str(text);
         }
         let mut rest = text;
-        while let Some(place) = rest.bytes().position(needs_escape)
-            && let Some((plain, special)) = rest.split_at_checked(place)
+        while let Some(index) = rest.bytes().position(needs_escape)
+            && let Some((plain, special)) = rest.split_at_checked(index)
         {
             self.0.write_str(plain)?;
             let mut special = special.chars();
@@ -270,8 +270,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_those_of_the_formatter_of_tracing_subscriber() {
-        let (expected, found) = (Written::default(), Written::default());
+    fn lines_equal_those_of_tracing_subscriber() {
+        let expected = Written::default();
+        let found = Written::default();
         let writers = (expected.clone(), found.clone());
         let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
         let expecting = layer.with_writer(move || writers.0.clone());

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::traces::Traces;
-pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation};
+pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation, trace_name};
 use self::writer::LogWriter;
 use crate::config::LogSettings;
 

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, Response};
+use axum::extract::Request;
+use axum::http::{HeaderName, Response, StatusCode};
 use opentelemetry::KeyValue;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Status, TraceContextExt, TracerProvider};
@@ -120,22 +120,28 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
     if is_traced() {
         let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
         span.record("otel.kind", "server");
-        // The route, not the path: names of spans need low cardinality.
-        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        let name = format!("{} {route}", request.method());
-        span.context().span().update_name(name.trim_end().to_owned());
+        span.context().span().update_name(request.method().to_string());
     }
     span
 }
 
-/// Completes the current span, that of a request: records the status, and names the span in the response.
-pub(crate) fn end_request<B>(response: &mut Response<B>) {
+/// Returns the name of a request's span if its path exists; `None` if traces are off.
+pub(crate) fn trace_name(request: &Request) -> Option<String> {
+    is_traced().then(|| format!("{} {}", request.method(), request.uri().path()))
+}
+
+/// Completes the current span, that of a request: records its name and the status, and names the span in the response.
+pub(crate) fn end_request<B>(response: &mut Response<B>, name: Option<String>) {
     if !is_traced() {
         return;
     }
     let span = Span::current();
     let status = response.status();
     span.set_attribute("http.response.status_code", i64::from(status.as_u16()));
+    // Names of spans need low cardinality, so a path of which there is nothing is left out.
+    if let Some(name) = name.filter(|_| status != StatusCode::NOT_FOUND) {
+        span.context().span().update_name(name);
+    }
     if status.is_server_error() {
         span.set_status(Status::error(""));
     }

@@ -12,15 +12,15 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait for a slow reader; further ones are dropped.
 const QUEUE: u64 = 4096;
-/// Pause after a write. The line of an idle service is written at once; under load one write has the lines of a pause, and
-/// requests do not wake the thread.
+/// Pause after a write. Under load it batches lines, and requests need not wake the thread; the line of an idle service is
+/// written at once.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Memory kept for further lines, in bytes.
+/// Capacity of the buffer kept between writes, in bytes.
 const KEPT: usize = 64 << 10;
 /// Time limit at exit for the lines that wait.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// A queue of log lines; cheap to clone.
+/// A handle to the queue of log lines; cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct LogWriter(Arc<Shared>);
 
@@ -36,9 +36,9 @@ struct Queue {
     text: Vec<u8>,
     /// Number of lines taken since the start.
     taken: u64,
-    /// How many of them are written.
+    /// Number of taken lines that are written.
     written: u64,
-    /// Number of lines dropped since the last report of it.
+    /// Number of lines dropped since the last report.
     dropped: u64,
 }
 
@@ -123,10 +123,10 @@ mod tests {
 
     use super::*;
 
-    /// Blocks each write until the test receives it.
-    struct Reader(SyncSender<String>);
+    /// Output that blocks each write until the test receives it.
+    struct BlockingOutput(SyncSender<String>);
 
-    impl Write for Reader {
+    impl Write for BlockingOutput {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
             self.0.send(String::from_utf8(text.to_vec()).unwrap()).map_err(io::Error::other)?;
             Ok(text.len())
@@ -140,13 +140,13 @@ mod tests {
     fn start() -> (LogWriter, Receiver<String>) {
         let writer = LogWriter::default();
         let shared = Arc::clone(&writer.0);
-        let (reader, written) = sync_channel(0);
-        thread::spawn(move || shared.write_all(Reader(reader)));
+        let (sender, written) = sync_channel(0);
+        thread::spawn(move || shared.write_all(BlockingOutput(sender)));
         (writer, written)
     }
 
     #[test]
-    fn lines_that_wait_are_one_write_and_too_many_are_dropped() {
+    fn waiting_lines_are_one_write_and_excess_lines_are_dropped() {
         let (mut writer, written) = start();
         let lines: Vec<_> = (0..QUEUE + 7).map(|number| format!("{number}\n")).collect();
         for line in &lines {

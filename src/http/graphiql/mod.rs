@@ -22,7 +22,7 @@ mod source {
     <script src="/graphiql/react-dom.js"></script>
     <script src="/graphiql/graphiql.js"></script>"#;
     pub(super) const HOST: &str = "";
-    /// With gzip.
+    /// Names and contents, compressed with gzip.
     pub(super) const FILES: &[(&str, &[u8])] = &[
         ("react.js", include_bytes!(concat!(env!("OUT_DIR"), "/react.js.gz"))),
         ("react-dom.js", include_bytes!(concat!(env!("OUT_DIR"), "/react-dom.js.gz"))),
@@ -75,9 +75,11 @@ fn find(name: &str) -> io::Result<Option<String>> {
     if let Some((_, content)) = [SESSION, STYLE].iter().find(|(known, _)| *known == name) {
         return Ok(Some((*content).to_owned()));
     }
-    let Some((_, packed)) = source::FILES.iter().find(|(known, _)| *known == name) else { return Ok(None) };
+    let Some((_, compressed)) = source::FILES.iter().find(|(known, _)| *known == name) else {
+        return Ok(None);
+    };
     let mut content = String::new();
-    GzDecoder::new(*packed).read_to_string(&mut content)?;
+    GzDecoder::new(*compressed).read_to_string(&mut content)?;
     Ok(Some(content))
 }
 
@@ -87,9 +89,9 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_is_found_and_no_other() {
-        for (name, packed) in source::FILES {
-            // gzip checks the length and a sum.
-            assert!(find(name).unwrap().unwrap().len() > packed.len(), "{name}");
+        for (name, compressed) in source::FILES {
+            // Decompression verifies length and checksum.
+            assert!(find(name).unwrap().unwrap().len() > compressed.len(), "{name}");
         }
         assert_eq!(find(SESSION.0).unwrap().as_deref(), Some(SESSION.1));
         assert!(find("graphiql.js.gz").unwrap().is_none());

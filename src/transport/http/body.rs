@@ -1,10 +1,13 @@
 use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::ServerError;
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use futures_util::FutureExt;
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -38,7 +41,13 @@ pub(super) async fn read(
     if body.size_hint().lower() > limits.max_body as u64 {
         return Err(too_large(limits));
     }
-    let Ok(body) = timeout(time_limit, to_bytes(body, limits.max_body)).await else {
+    let mut reading = pin!(to_bytes(body, limits.max_body));
+    // A small body has arrived with its head: no timer then.
+    let read = match (&mut reading).now_or_never() {
+        Some(read) => Ok(read),
+        None => timeout(time_limit, reading).await,
+    };
+    let Ok(body) = read else {
         let error = wire_error(ErrorCode::RequestTimeout, "The body took too long to arrive.");
         return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error));
     };
@@ -112,7 +121,7 @@ pub(super) fn read_url(uri: &Uri, limits: &Limits) -> Result<Requests, ServerErr
     let variables = variables.filter(|json| !json.is_empty());
     let extensions = extensions.filter(|json| !json.is_empty());
     GraphqlRequest::new(
-        parameters.query,
+        parameters.query.map(Arc::from),
         parameters.operation_name,
         variables,
         extensions,
