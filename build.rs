@@ -1,4 +1,4 @@
-//! Fetches GraphiQL, the IDE, from npm to be embedded in the binary, with gzip.
+//! Fetches GraphiQL, the IDE, from npm to be embedded in the binary, compressed with gzip.
 //!
 //! `npm ci` takes exactly the versions of `src/http/graphiql/package-lock.json` and verifies their integrity
 //! hashes. Where npm or its registry can't be reached the build goes on, and the page loads the same files from a
@@ -57,7 +57,7 @@ fn fetch(out: &Path) -> Result<(), String> {
         return Err(text.lines().next().unwrap_or("no reason given").to_owned());
     }
     for (name, path) in FILES {
-        pack(&work.join("node_modules").join(path), &out.join(format!("{name}.gz")))
+        compress(&work.join("node_modules").join(path), &out.join(format!("{name}.gz")))
             .map_err(|error| format!("{path}: {error}"))?;
     }
     // Some hundred megabytes of which four files are needed.
@@ -65,9 +65,9 @@ fn fetch(out: &Path) -> Result<(), String> {
     fs::write(fetched, lock).map_err(|error| error.to_string())
 }
 
-/// Compresses a file: the four are 1.6 MB, and 0.4 MB with gzip.
-fn pack(from: &Path, to: &Path) -> io::Result<()> {
-    let mut packed = GzEncoder::new(File::create(to)?, Compression::best());
-    io::copy(&mut File::open(from)?, &mut packed)?;
-    packed.finish().map(drop)
+/// Compresses a file with gzip: the four shrink from 1.6 to 0.4 MB.
+fn compress(from: &Path, to: &Path) -> io::Result<()> {
+    let mut encoder = GzEncoder::new(File::create(to)?, Compression::best());
+    io::copy(&mut File::open(from)?, &mut encoder)?;
+    encoder.finish().map(drop)
 }

@@ -107,7 +107,7 @@ impl AccessTokens {
         Ok((sign(&claims, &self.signing.key)?, expires_at))
     }
 
-    /// Verifies a token: its signature and fixed claims, unless it was accepted before, and its time.
+    /// Verifies a token: signature and fixed claims unless it is cached, `exp` and `nbf` always.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Claims>, UnauthenticatedReason> {
         if let Some(claims) = self.verified.get(token) {
             return check_time(&claims, now).map(|()| claims);
@@ -118,7 +118,7 @@ impl AccessTokens {
         Ok(claims)
     }
 
-    /// Returns the claims of a token that one of the keys has signed, for this audience.
+    /// Decodes a token that one of the keys has signed for this audience. Does not check its time.
     fn decode(&self, token: &str) -> Option<Claims> {
         let header = decode_header(token).ok()?;
         // The key fixes its algorithm: the header may select a key, but not how it is used.

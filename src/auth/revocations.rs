@@ -127,7 +127,7 @@ impl Revocations {
             return answer;
         }
         // As for the callers that wait for this poll: they get its reason, too.
-        // Boxed: most callers need none.
+        // Boxed: most callers do not poll, and their futures need no room for it.
         Box::pin(self.poll(source)).await.map_err(|error| db::Error::Unavailable(error.reason()))?;
         Ok(self.known.lock().revoked.contains_key(&id))
     }

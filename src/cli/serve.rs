@@ -111,7 +111,7 @@ async fn serve_on(
     Ok(())
 }
 
-/// Checks the database and meanwhile builds what will serve requests.
+/// Prepares the database and, concurrently, builds the state and the engine.
 async fn prepare(
     config: &Config,
     backend: &Backend,
@@ -122,11 +122,13 @@ async fn prepare(
     let settings = config.clone();
     let building = tokio::task::spawn_blocking(move || {
         let state = AppState::new(&settings, connectors, keys, Clock::system())?;
-        let schema = graphql::schema(state.clone(), settings.introspection());
-        let engine = Engine::new(schema, &graphql::sdl(), &settings, trusted)?;
+        let engine = graphql::engine(state.clone(), &settings, trusted)?;
         anyhow::Ok((state, engine))
     });
-    let ((), built) = tokio::try_join!(prepare_database(config, backend), async { building.await? })?;
+    // Not `try_join`: an error here must not cut a migration off.
+    let (prepared, built) = tokio::join!(prepare_database(config, backend), building);
+    let built = built??;
+    prepared?;
     Ok(built)
 }
 

@@ -91,7 +91,7 @@ pub async fn status(connector: &Connector) -> anyhow::Result<Vec<MigrationStatus
     status_on(&mut connector.connect_patiently().await?).await
 }
 
-/// Lists the migrations as [`status`], on an open connection.
+/// Like [`status`], on an open connection.
 pub async fn status_on(connection: &mut AsyncPgConnection) -> anyhow::Result<Vec<MigrationStatus>> {
     let applied = timeout(LOCK_LIMIT, applied_versions(connection)).await;
     let applied = applied.context("the list of migrations is locked")??;

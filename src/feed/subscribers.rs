@@ -111,7 +111,7 @@ pub struct TodoSubscriber {
 }
 
 impl TodoSubscriber {
-    /// Announces the number of the user's last event to all subscribers, as it was read from the database.
+    /// Announces the number of the user's last event, as read from the database, to all of the user's subscribers.
     pub fn announce(&self, number: i64) {
         self.subscribers.announce_event(self.user_id, number);
     }

@@ -6,6 +6,7 @@ mod error_code;
 mod errors;
 mod scalars;
 mod schema;
+mod written;
 
 pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use engine::exceeded;
@@ -14,3 +15,16 @@ pub use error_code::ErrorCode;
 pub use errors::{is_request_error, wire_error};
 pub(crate) use schema::refresh_token_in_cookie;
 pub use schema::{Cursors, Mutation, Query, Schema, schema, sdl};
+
+use crate::config::Config;
+use crate::state::AppState;
+
+/// Builds the engine of the service.
+pub fn engine(
+    state: AppState,
+    config: &Config,
+    trusted: Option<TrustedDocuments>,
+) -> anyhow::Result<Engine<Schema>> {
+    let schema = schema(state.clone(), config.introspection());
+    Ok(Engine::new(schema, &sdl(), config, trusted)?.writing(state))
+}

@@ -1,5 +1,5 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use chrono::{Datelike, SecondsFormat, Utc};
+use chrono::{Datelike, SecondsFormat, Timelike, Utc};
 
 /// An instant. The doc of the scalar below is its description in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,34 @@ impl DateTime {
         }
         Ok(Self(instant.to_utc()))
     }
+
+    /// Formats the instant as the schema specifies results.
+    ///
+    /// Not by chrono, which takes 1,000 instructions, three times as many: a page has a hundred instants.
+    pub(super) fn to_text(self) -> String {
+        if !is_representable(self.0) {
+            return self.0.to_rfc3339_opts(SecondsFormat::Micros, true);
+        }
+        let date = self.0.date_naive();
+        let time = self.0.time();
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let numbers = [
+            (0..4, date.year().unsigned_abs()),
+            (5..7, date.month()),
+            (8..10, date.day()),
+            (11..13, time.hour()),
+            (14..16, time.minute()),
+            (17..19, time.second()),
+            (20..26, self.0.timestamp_subsec_micros()),
+        ];
+        for (place, mut number) in numbers {
+            for digit in text.get_mut(place).into_iter().flatten().rev() {
+                *digit += u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        }
+        text.iter().copied().map(char::from).collect()
+    }
 }
 
 /// A date and time as RFC 3339 text, such as `2026-11-23T09:00:00.123456Z`. Results are in UTC with six fractional
@@ -34,7 +62,7 @@ impl ScalarType for DateTime {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+        Value::String(self.to_text())
     }
 }
 
@@ -55,6 +83,17 @@ pub(super) fn is_representable(time: chrono::DateTime<Utc>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_formatted_as_by_chrono() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..10_000 {
+            // The years 1 to 9999, and some beyond.
+            let micros = rng.i64(-70_000_000_000_000_000..260_000_000_000_000_000);
+            let time = chrono::DateTime::from_timestamp_micros(micros).unwrap();
+            assert_eq!(DateTime(time).to_text(), time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        }
+    }
 
     #[test]
     fn instants_parse_by_their_specification_and_have_one_written_form() {

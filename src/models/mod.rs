@@ -31,8 +31,8 @@ pub use session::{NewSession, Session};
 pub use text_enum::{TextColumn, TextEnum};
 pub use throttle_bucket::ThrottleBucket;
 pub use todo::{
-    Actor, NewTodo, Noted, Priority, Todo, TodoChanges, TodoFilter, TodoOrder, TodoPosition, TodoSortKey,
-    TodoSortValue, WriteOutcome,
+    Actor, NewTodo, Noted, PartialTodo, Priority, Todo, TodoChanges, TodoColumn, TodoColumns, TodoFilter,
+    TodoOrder, TodoPosition, TodoSortKey, TodoSortValue, WriteOutcome,
 };
 pub use todo_event::{TodoEvent, TodoEventKind};
 pub use user::{AccountOverview, ImportedUser, NewUser, User};

@@ -33,7 +33,7 @@ impl RevokedSession {
 
     /// Loads the sessions revoked within the last `seconds`, by the database's clock.
     pub async fn list_within(conn: &mut AsyncPgConnection, seconds: u64) -> QueryResult<Vec<Self>> {
-        // Unlike clock_timestamp(), an index can be searched by it.
+        // Not clock_timestamp(), which is volatile and therefore can't be an index condition.
         let begin = sql::<Timestamptz>(&format!("statement_timestamp() - interval '{seconds} seconds'"));
         Self::query().filter(revoked_sessions::revoked_at.ge(begin)).load(conn).await
     }

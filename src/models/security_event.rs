@@ -108,7 +108,7 @@ impl SecurityEvent {
     /// Returns true if a user has security events behind the start of a page.
     pub async fn are_behind(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<bool> {
         let Some(Position { at, id }) = page.after else { return Ok(false) };
-        // Not an EXISTS of later events: PostgreSQL would look among everybody's by the index on the time alone.
+        // Not EXISTS on later events: the planner would scan those of all users by the index on `created_at` alone.
         let latest: Option<(DateTime<Utc>, Uuid)> = security_events::table
             .filter(security_events::user_id.eq(user_id))
             .order((security_events::created_at.desc(), security_events::id.desc()))

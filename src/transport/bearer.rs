@@ -3,7 +3,7 @@ use axum::http::header::AUTHORIZATION;
 
 use crate::auth::BearerToken;
 
-/// Beginning of the header.
+/// Scheme in lower case, with the space before the token.
 const SCHEME: &[u8] = b"bearer ";
 
 /// Extracts the token of `Authorization: Bearer <token>`. The scheme is case-insensitive (RFC 9110, section 11.1).

@@ -14,6 +14,9 @@ use crate::telemetry;
 /// Longest logged operation name, in bytes; names are ASCII.
 const MAX_LOGGED_NAME: usize = 64;
 
+/// Code of a query whose client disconnected; only in metrics and the log.
+const CANCELLED: &str = "CANCELLED";
+
 /// Observation of one operation over any transport: counted and logged once, on drop.
 pub(super) struct Observation {
     pub(super) request_id: RequestId,
@@ -26,6 +29,8 @@ pub(super) struct Observation {
     /// True if the document is valid, so that its operation name is bounded by the client's real operations.
     valid: bool,
     code: Option<ErrorCode>,
+    /// True while the operation is executed: a drop then means cancellation or a panic.
+    is_unfinished: bool,
 }
 
 impl Observation {
@@ -40,6 +45,7 @@ impl Observation {
             kind: OperationKind::Unknown,
             valid: false,
             code: None,
+            is_unfinished: false,
         }
     }
 
@@ -72,6 +78,7 @@ impl Observation {
 
     /// Ends the observation with an error of the request as a whole.
     pub(super) fn refuse(mut self, error: &ServerError) {
+        self.is_unfinished = false;
         self.code = Some(code(error));
     }
 
@@ -89,13 +96,13 @@ impl Observation {
 
     /// Ends the observation with the response.
     pub(super) fn end_with(mut self, response: &Response) {
-        self.code = None;
+        self.is_unfinished = false;
         self.record(response);
     }
 
-    /// Marks the execution as begun: if it is dropped without a response, the operation has panicked.
+    /// Marks the execution as begun: if it is dropped without a response, it was cancelled or has panicked.
     pub(super) fn begin(&mut self) {
-        self.code = Some(ErrorCode::InternalServerError);
+        self.is_unfinished = true;
     }
 
     /// Records a response; the first error of all counts.
@@ -103,10 +110,19 @@ impl Observation {
         self.code = self.code.or_else(|| response.errors.first().map(code));
     }
 
+    /// Returns the code for metrics and the log; `None` for success.
+    fn outcome(&self) -> Option<&'static str> {
+        match self.code {
+            None if self.is_unfinished && !std::thread::panicking() => Some(CANCELLED),
+            None if self.is_unfinished => Some(ErrorCode::InternalServerError.as_str()),
+            code => code.map(ErrorCode::as_str),
+        }
+    }
+
     fn log(&self, took: Duration) {
         let name = self.name.as_ref().map(|name| name.get(..MAX_LOGGED_NAME).unwrap_or(name));
         let kind = self.kind.as_str();
-        let code = self.code.map_or("OK", ErrorCode::as_str);
+        let code = self.outcome().unwrap_or("OK");
         let request_id = self.request_id.0.as_str();
         let user_id = self.user_id.map(display);
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
@@ -131,7 +147,7 @@ impl Drop for Observation {
         self.metrics.operations.record(&EndedOperation {
             name: self.name.as_deref(),
             kind: self.kind,
-            code: self.code.map(ErrorCode::as_str),
+            code: self.outcome(),
             valid: self.valid,
             took,
         });

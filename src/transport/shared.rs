@@ -1,11 +1,15 @@
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response, ServerError};
 use axum::http::{HeaderMap, HeaderValue};
+use futures_util::FutureExt;
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -95,23 +99,29 @@ impl<E: Executor> Transport<E> {
         permit.map_err(|_| overloaded(self.engine.limits().max_concurrent_requests))
     }
 
-    /// Runs an operation on a task of its own, so that a client that disconnects does not cut a write in half and a panic
-    /// ends only its own request.
+    /// Runs an operation until the deadline.
+    ///
+    /// A query runs on the task of its request, and is cancelled if the client disconnects. A mutation runs on a task of its
+    /// own, so that a disconnect does not cut a write in half. A panic ends only its own request.
     pub(super) async fn run(
         &self,
         operation: Operation,
         caller: Caller,
         mut observation: Observation,
-        request_id: &RequestId,
+        deadline: Instant,
         permit: Arc<OwnedSemaphorePermit>,
     ) -> Result<Response, RunError> {
         let engine = Arc::clone(&self.engine);
-        let limit = self.request_timeout;
+        let request_id = observation.request_id.clone();
+        let is_read = operation.kind() == OperationType::Query;
         let work = async move {
             let _permit = permit;
             observation.begin();
-            // Time out here too: this task outlives the request otherwise. An open transaction is rolled back.
-            let executed = timeout(limit, engine.execute(operation, caller, &observation.request_id)).await;
+            // A timeout drops the execution, which rolls an open transaction back.
+            let executed = {
+                let execution = pin!(engine.execute(operation, caller, &observation.request_id));
+                timeout_at(deadline.into(), execution).await
+            };
             if let Ok(response) = executed {
                 observation.end_with(&response);
                 Ok(response)
@@ -121,7 +131,11 @@ impl<E: Executor> Transport<E> {
                 Err(RunError::TimedOut(error))
             }
         };
-        let task = self.tasks.spawn(work.in_current_span());
-        task.await.unwrap_or_else(|_| Err(RunError::Panicked(internal(request_id))))
+        let done = if is_read {
+            AssertUnwindSafe(pin!(work)).catch_unwind().await.ok()
+        } else {
+            self.tasks.spawn(work.in_current_span()).await.ok()
+        };
+        done.unwrap_or_else(|| Err(RunError::Panicked(internal(&request_id))))
     }
 }

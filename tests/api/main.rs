@@ -57,3 +57,4 @@ mod todos;
 mod tokens;
 mod traces;
 mod websocket;
+mod written;

@@ -47,6 +47,7 @@ async fn a_hash_of_another_document_is_refused() {
     let app = TestApp::start().await;
     let answer = post(&app, Some("{ __typename }"), &hash("{ me { id } }")).await;
     assert_eq!(answer.code(), "BAD_REQUEST");
+    assert_eq!(post(&app, Some("{ nothing }"), &hash("{ me { id } }")).await.code(), "BAD_REQUEST");
     for wrong in ["", "x", &"g".repeat(64), &"é".repeat(32)] {
         assert_eq!(post(&app, None, wrong).await.code(), "PERSISTED_QUERY_NOT_FOUND", "{wrong}");
     }
@@ -55,6 +56,14 @@ async fn a_hash_of_another_document_is_refused() {
         Answer::of(app.http.post(app.url("/graphql")).json(&other_version)).await.code(),
         "BAD_REQUEST"
     );
+}
+
+#[tokio::test]
+async fn a_document_sent_without_its_hash_is_not_found_by_it() {
+    let app = TestApp::start().await;
+    let query = "query Anonymous { __typename }";
+    assert_eq!(app.ask(query, Value::Null).await.data("__typename"), "Query");
+    assert_eq!(post(&app, None, &hash(query)).await.code(), "PERSISTED_QUERY_NOT_FOUND");
 }
 
 #[tokio::test]

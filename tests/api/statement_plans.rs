@@ -1,4 +1,4 @@
-//! The plan of every statement that a request sends, including those of triggers and foreign keys, as logged by PostgreSQL's
+//! Plans of all statements that requests run, including those of triggers and foreign keys, as logged by PostgreSQL's
 //! auto_explain.
 
 use std::collections::BTreeSet;
@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use todo_api::housekeeping::delete_expired;
 
-use crate::support::explained::{is_found_by, looked_at, scans};
+use crate::support::explained::{collect_scans, count_rows_read, uses_index_on};
 use crate::support::{Client, Explained, Introspected, PASSWORD, TestApp};
 
-/// Other users. Each has a row or more in each table.
-const CROWD: usize = 20_000;
-/// Bound on the rows that a statement reads from one table; the user has fewer in each.
+/// Number of other users, each with at least one row in each table.
+const OTHER_USERS: usize = 20_000;
+/// Bound on the rows that a scan reads; the user has fewer in each table.
 const MAX_ROWS: f64 = 150.0;
-/// Tables, with the expressions one of which the condition on an index must contain: the user, the key of one row, or for
-/// sessions that have ended the time of the last poll.
+/// Tables, with expressions of which an index condition must contain one: the user, the key of a row, or for revoked sessions
+/// the time of the last poll.
 const TABLES: [(&str, &[&str]); 10] = [
     ("users", &["(id ", "lower((email)::text)"]),
     ("sessions", &["(id ", "user_id"]),
@@ -27,15 +27,15 @@ const TABLES: [(&str, &[&str]); 10] = [
     ("todo_event_counters", &["user_id"]),
     ("write_positions", &["user_id"]),
 ];
-/// Times by which housekeeping finds expired rows of all users.
-const TIMES: [&str; 4] = ["expires_at", "used_at", "created_at", "deleted_at"];
+/// Columns by which housekeeping finds expired rows of all users.
+const EXPIRY_COLUMNS: [&str; 4] = ["expires_at", "used_at", "created_at", "deleted_at"];
 
 /// Fills all tables without triggers, with the rows of other users.
 async fn fill(explained: &Explained) {
     let sql = format!(
         "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off;
          INSERT INTO users (email, name, hashed_password)
-             SELECT 'user' || n || '@example.com', 'User', '$argon2id$' FROM generate_series(1, {CROWD}) AS n;
+             SELECT 'user' || n || '@example.com', 'User', '$argon2id$' FROM generate_series(1, {OTHER_USERS}) AS n;
          INSERT INTO sessions (user_id, expires_at)
              SELECT id, now() + interval '30 days' FROM users, generate_series(1, 2);
          INSERT INTO refresh_tokens (token_hash, session_id, used_at, successor_hash, sealed_successor)
@@ -44,7 +44,7 @@ async fn fill(explained: &Explained) {
              FROM sessions, generate_series(1, 2) AS n;
          -- Too old for the first poll of a process, not old enough to be deleted.
          INSERT INTO revoked_sessions (session_id, revoked_at)
-             SELECT gen_random_uuid(), now() - interval '24:02' FROM generate_series(1, {CROWD});
+             SELECT gen_random_uuid(), now() - interval '24:02' FROM generate_series(1, {OTHER_USERS});
          INSERT INTO security_events (user_id, kind) SELECT id, 'LOGIN_SUCCEEDED' FROM users, generate_series(1, 2);
          INSERT INTO throttle_buckets (key, level, updated_at, expires_at)
              SELECT sha256(id::text::bytea), 1, now(), now() + interval '1 hour' FROM users;
@@ -59,14 +59,14 @@ async fn fill(explained: &Explained) {
     explained.server.sql("VACUUM ANALYZE").await;
 }
 
-/// A user who calls everything, and what was sent so far.
-struct Everything<'a> {
+/// A user who calls every root field, with the documents sent so far.
+struct SchemaWalker<'a> {
     app: &'a TestApp,
     token: String,
     sent: String,
 }
 
-impl Everything<'_> {
+impl SchemaWalker<'_> {
     async fn ask(&mut self, query: &str) -> Value {
         self.sent.push_str(query);
         self.app.ask_as(&self.token, query, Value::Null).await.body["data"].clone()
@@ -80,8 +80,8 @@ impl Everything<'_> {
         answer.body["data"].clone()
     }
 
-    /// Opens the user's next session.
-    async fn open(&mut self, query: &str) -> String {
+    /// Opens the user's next session; returns its refresh token.
+    async fn open_session(&mut self, query: &str) -> String {
         self.token.clear();
         self.sent.push_str(query);
         let data = self.app.ask(query, Value::Null).await.body["data"].clone();
@@ -90,21 +90,21 @@ impl Everything<'_> {
         payload["refreshToken"].as_str().unwrap().to_owned()
     }
 
-    async fn sessions(&mut self) {
+    async fn walk_sessions(&mut self) {
         let login = format!(
             "mutation {{ login(input: {{ email: \"ADA@example.com\", password: \"{PASSWORD}\" }}) {{ accessToken refreshToken }} }}"
         );
         let register =
             login.replace("login(input: { email: \"ADA", "register(input: { name: \"Ada\", email: \"ada");
-        self.open(&register).await;
+        self.open_session(&register).await;
         self.ask(&login.replace(PASSWORD, "wrong")).await;
         self.ask(&register).await;
         let refresh = format!(
             "mutation {{ refreshSession(input: {{ refreshToken: \"{}\" }}) {{ accessToken refreshToken }} }}",
-            self.open(&login).await
+            self.open_session(&login).await
         );
-        self.open(&refresh).await;
-        self.open(&refresh).await;
+        self.open_session(&refresh).await;
+        self.open_session(&refresh).await;
         for list in ["sessions", "securityEvents"] {
             let page = |after: &str| {
                 format!(
@@ -127,13 +127,13 @@ impl Everything<'_> {
         );
         self.call(&revoke).await;
         for end in ["logout", "logoutOthers", "logoutEverywhere"] {
-            self.open(&login).await;
+            self.open_session(&login).await;
             self.call(&format!("mutation {{ {end} {{ __typename }} }}")).await;
         }
-        self.open(&login).await;
+        self.open_session(&login).await;
     }
 
-    async fn todos(&mut self) {
+    async fn walk_todos(&mut self) {
         let one = "{ eventId todo { id history(first: 5) { totalCount nodes { id kind } pageInfo { hasPreviousPage } } } }";
         let id = json!("5f0c8a3e-1b1f-4c57-9a51-0d6a3f1f2e01");
         let create = format!(
@@ -196,7 +196,7 @@ impl Everything<'_> {
     }
 
     /// Subscribes after an event, so that later ones are loaded, too.
-    async fn changes(&mut self) {
+    async fn walk_subscription(&mut self) {
         let after = self.call("{ todos { eventId } }").await["todos"]["eventId"].clone();
         self.call("mutation { createTodo(input: { title: \"Buy soap\" }) { todo { id } } }").await;
         let query = format!("subscription {{ todoChanged(after: {after}) {{ eventId todo {{ id }} }} }}");
@@ -220,23 +220,23 @@ impl Everything<'_> {
     }
 }
 
-/// Returns the faults of a plan: scans that do not find their rows by a key or by one of `others`, or that read too many.
-fn faults(plan: &Value, others: &[&str]) -> Vec<String> {
+/// Returns the faulty scans of a plan: those without an index on a key or one of `others`, or that read too many rows.
+fn find_faults(plan: &Value, others: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    scans(&plan["Plan"], |_| true, &mut found);
+    collect_scans(&plan["Plan"], |_| true, &mut found);
     let fault = |scan: &&Value| {
         let keys = TABLES
             .iter()
             .find(|(table, _)| scan["Relation Name"] == *table)
             .map_or(&[][..], |(_, keys)| keys);
-        let by_key = is_found_by(scan, &[keys, others].concat()) || scan["Node Type"] == "Tid Scan";
-        !by_key || looked_at(scan) > MAX_ROWS
+        let by_key = uses_index_on(scan, &[keys, others].concat()) || scan["Node Type"] == "Tid Scan";
+        !by_key || count_rows_read(scan) > MAX_ROWS
     };
     found.into_iter().filter(fault).map(|scan| format!("{}\n{scan:#}", plan["Query Text"])).collect()
 }
 
 fn assert_flawless(plans: &[Value], others: &[&str]) {
-    let faults: Vec<_> = plans.iter().flat_map(|plan| faults(plan, others)).collect();
+    let faults: Vec<_> = plans.iter().flat_map(|plan| find_faults(plan, others)).collect();
     assert!(faults.is_empty(), "{} of {} plans:\n{}", faults.len(), plans.len(), faults.join("\n"));
 }
 
@@ -245,14 +245,14 @@ async fn every_statement_of_a_request_reads_few_rows_of_one_user_by_an_index() {
     let explained = Explained::with_nested().await;
     fill(&explained).await;
     let mark = explained.mark();
-    let mut everything = Everything { app: &explained.app, token: String::new(), sent: String::new() };
-    everything.sessions().await;
-    everything.todos().await;
-    everything.changes().await;
+    let mut walker = SchemaWalker { app: &explained.app, token: String::new(), sent: String::new() };
+    walker.walk_sessions().await;
+    walker.walk_todos().await;
+    walker.walk_subscription().await;
     let delete =
         format!("mutation {{ deleteAccount(input: {{ password: \"{PASSWORD}\" }}) {{ deletedUserId }} }}");
-    everything.call(&delete).await;
-    everything.assert_complete().await;
+    walker.call(&delete).await;
+    walker.assert_complete().await;
     let mut plans = explained.plans_since(mark);
     // Housekeeping runs some seconds after a request.
     plans.retain(|plan| !plan["Query Text"].as_str().unwrap().contains("SKIP LOCKED"));
@@ -266,5 +266,5 @@ async fn housekeeping_finds_expired_rows_by_an_index_on_their_time() {
     let mark = explained.mark();
     delete_expired(&explained.app.state).await.unwrap();
     let plans = explained.plans_since(mark);
-    assert_flawless(&plans, &TIMES);
+    assert_flawless(&plans, &EXPIRY_COLUMNS);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::explained::{is_found_by, looked_at, scans};
+use crate::support::explained::{collect_scans, count_rows_read, uses_index_on};
 use crate::support::{Explained, Owner};
 
 /// Todos of the queried user; other users have as many together.
@@ -45,15 +45,15 @@ impl Explained {
 }
 
 /// Collects the nodes of a plan that read todos.
-fn scans_of_todos(plan: &Value) -> Vec<&Value> {
+fn find_todo_scans(plan: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
-    scans(plan, |table| table == "todos", &mut found);
+    collect_scans(plan, |table| table == "todos", &mut found);
     found
 }
 
 /// Returns true if a scan finds rows by their owner.
 fn is_owned(scan: &Value) -> bool {
-    is_found_by(scan, &["user_id", "terms @@"])
+    uses_index_on(scan, &["user_id", "terms @@"])
 }
 
 #[tokio::test]
@@ -96,8 +96,8 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
                     let plans = explained.plans(&ada, &list).await;
                     assert_eq!(plans.len(), 1, "{plans:#?}");
                     let plan = &plans[0]["Plan"];
-                    let found = scans_of_todos(plan);
-                    let rows: f64 = found.iter().map(|scan| looked_at(scan)).sum();
+                    let found = find_todo_scans(plan);
+                    let rows: f64 = found.iter().map(|scan| count_rows_read(scan)).sum();
                     let names: Vec<_> = found
                         .iter()
                         .map(|scan| scan["Index Name"].as_str().or(scan["Node Type"].as_str()).unwrap())
@@ -131,9 +131,9 @@ impl Explained {
         assert_eq!(plans.len(), 2, "{plans:#?}");
         for plan in plans {
             assert!(
-                scans_of_todos(&plan["Plan"])
+                find_todo_scans(&plan["Plan"])
                     .into_iter()
-                    .all(|scan| is_owned(scan) && looked_at(scan) <= MAX_ROWS),
+                    .all(|scan| is_owned(scan) && count_rows_read(scan) <= MAX_ROWS),
                 "{list}: {plan:#}"
             );
         }

@@ -62,8 +62,18 @@ impl TestApp {
     /// Like [`Self::on`], on a database shared with others.
     pub(crate) async fn on_shared(url: &str, flags: &[&str], database: Arc<TestDatabase>) -> Self {
         let config = config(flags);
-        let schema = |state| graphql::schema(state, config.introspection());
-        Self::serve(url, &config, database, schema, &graphql::sdl()).await
+        let engine = |state, trusted| graphql::engine(state, &config, trusted).unwrap();
+        Self::serve(url, &config, database, engine).await
+    }
+
+    /// Like [`Self::beside`], but without the fast path: resolves every query.
+    pub(crate) async fn resolving_beside(&self, flags: &[&str]) -> Self {
+        let config = config(flags);
+        let engine = |state, trusted| {
+            let schema = graphql::schema(state, config.introspection());
+            Engine::new(schema, &graphql::sdl(), &config, trusted).unwrap()
+        };
+        Self::serve(&self.database.url, &config, Arc::clone(&self.database), engine).await
     }
 
     /// Starts with the schema of the tests instead of the service's own.
@@ -71,15 +81,16 @@ impl TestApp {
         let database = TestDatabase::new().await;
         let url = database.url.clone();
         let schema = test_schema();
-        Self::serve(&url, &config(flags), Arc::new(database), |_| schema.clone(), &schema.sdl()).await
+        let config = config(flags);
+        let engine = |_, trusted| Engine::new(schema.clone(), &schema.sdl(), &config, trusted).unwrap();
+        Self::serve(&url, &config, Arc::new(database), engine).await
     }
 
     async fn serve<E: Executor>(
         url: &str,
         config: &Config,
         database: Arc<TestDatabase>,
-        executor: impl FnOnce(AppState) -> E,
-        sdl: &str,
+        engine: impl FnOnce(AppState, Option<TrustedDocuments>) -> Engine<E>,
     ) -> Self {
         crypto::install_provider();
         let seconds_ahead = Arc::new(AtomicI64::new(0));
@@ -102,7 +113,7 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let engine = Engine::new(executor(state.clone()), sdl, config, trusted).unwrap();
+        let engine = engine(state.clone(), trusted);
         let shared = state.clone();
         let config = config.clone();
         let stop = shutdown.clone();

@@ -3,19 +3,19 @@ use todo_api::db::migrations;
 
 use super::{OwnServer, TestApp, TestDatabase, connector};
 
-/// The service on a server whose log has the plan of each statement, with the rows and buffers that it read.
+/// The service on a PostgreSQL server that logs the plan of each statement, with the rows and buffers that it read.
 pub(crate) struct Explained {
     pub(crate) server: OwnServer,
     pub(crate) app: TestApp,
 }
 
 impl Explained {
-    /// Starts both, and explains the statements of clients.
+    /// Starts both; logs the plans of the service's statements.
     pub(crate) async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    /// Starts both, and explains the statements of triggers and foreign keys, too.
+    /// Starts both; also logs the plans of statements of triggers and foreign keys.
     pub(crate) async fn with_nested() -> Self {
         Self::with(&["auto_explain.log_nested_statements = on"]).await
     }
@@ -58,26 +58,30 @@ impl Explained {
     }
 }
 
-/// Collects the nodes of a plan that read one of some tables.
-pub(crate) fn scans<'a>(plan: &'a Value, of: impl Fn(&str) -> bool + Copy, found: &mut Vec<&'a Value>) {
+/// Collects the nodes of a plan that read a table accepted by `of`.
+pub(crate) fn collect_scans<'a>(
+    plan: &'a Value,
+    of: impl Fn(&str) -> bool + Copy,
+    found: &mut Vec<&'a Value>,
+) {
     if plan["Relation Name"].as_str().is_some_and(of) && plan["Node Type"] != "ModifyTable" {
         found.push(plan);
     }
-    plan["Plans"].as_array().into_iter().flatten().for_each(|below| scans(below, of, found));
+    plan["Plans"].as_array().into_iter().flatten().for_each(|below| collect_scans(below, of, found));
 }
 
-/// Returns the rows that a scan read.
-pub(crate) fn looked_at(scan: &Value) -> f64 {
+/// Returns the number of rows that a scan read, including those that it filtered out.
+pub(crate) fn count_rows_read(scan: &Value) -> f64 {
     let number = |name: &str| scan[name].as_f64().unwrap_or(0.0);
     (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
         * number("Actual Loops")
 }
 
-/// Returns true if a scan finds its rows in an index by a condition that contains one of some expressions.
-pub(crate) fn is_found_by(scan: &Value, expressions: &[&str]) -> bool {
+/// Returns true if a scan uses an index with a condition that contains one of the expressions.
+pub(crate) fn uses_index_on(scan: &Value, expressions: &[&str]) -> bool {
     let by = |condition: &Value| {
         condition.as_str().is_some_and(|text| expressions.iter().any(|expression| text.contains(expression)))
     };
     let below = scan["Plans"].as_array().into_iter().flatten();
-    by(&scan["Index Cond"]) || below.into_iter().any(|bitmap| is_found_by(bitmap, expressions))
+    by(&scan["Index Cond"]) || below.into_iter().any(|bitmap| uses_index_on(bitmap, expressions))
 }

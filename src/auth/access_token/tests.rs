@@ -20,7 +20,7 @@ fn at(second: i64) -> DateTime<Utc> {
 }
 
 #[test]
-fn an_accepted_token_is_kept_and_still_expires() {
+fn an_accepted_token_is_cached_and_still_expires() {
     let tokens = tokens();
     let user_id = Uuid::new_v4();
     let token = issue(&tokens, user_id);
@@ -31,7 +31,7 @@ fn an_accepted_token_is_kept_and_still_expires() {
 }
 
 #[test]
-fn a_kept_token_is_refused_before_its_time_if_the_clock_is_set_back() {
+fn a_cached_token_is_refused_before_nbf_if_the_clock_is_set_back() {
     let tokens = tokens();
     let id = Uuid::new_v4();
     let claims = serde_json::json!({
@@ -43,7 +43,7 @@ fn a_kept_token_is_refused_before_its_time_if_the_clock_is_set_back() {
 }
 
 #[test]
-fn a_refused_token_is_not_kept() {
+fn a_refused_token_is_not_cached() {
     let tokens = tokens();
     let token = issue(&tokens, Uuid::new_v4());
     let truncated = token.get(..token.len() - 1).unwrap();
@@ -53,7 +53,7 @@ fn a_refused_token_is_not_kept() {
 }
 
 #[test]
-fn parts_of_kept_tokens_make_no_other_token() {
+fn parts_of_cached_tokens_do_not_make_a_valid_token() {
     let tokens = tokens();
     let [first, second] = [(); 2].map(|()| issue(&tokens, Uuid::new_v4()));
     for token in [&first, &second] {

@@ -5,18 +5,18 @@ use quick_cache::sync::Cache;
 
 use super::Claims;
 
-/// Number of tokens kept.
+/// Maximum number of cached tokens.
 const MAX_TOKENS: usize = 16_384;
-/// Longest token kept, in bytes; this service's have some 400.
+/// Longest cached token, in bytes; this service's have some 400.
 const MAX_BYTES: usize = 1024;
 /// Initial size of the tables, in tokens.
 const EXPECTED: usize = 1024;
 
-/// Recently accepted access tokens with their claims, so that a signature is verified once and not in each request.
+/// Cache of accepted access tokens with their claims, so that a signature is verified once and not in each request.
 ///
-/// A token is found by its whole text. Only accepted ones are kept, so that nobody without a key evicts others. All together
-/// take 12 MiB, or 30 MiB if each is as long as allowed. What is kept is in a process that also holds the keys, which are worth
-/// more than any token; it is never printed, having no `Debug`.
+/// The key is the whole token. Only accepted tokens are inserted, so forged ones evict none. A full cache takes 12 MiB, or
+/// 30 MiB if each token has the maximum length. Tokens in memory are worth less than the signing keys in the same process, and
+/// without `Debug` they can't be logged.
 pub(super) struct VerifiedTokens(Cache<Box<str>, Arc<Claims>>);
 
 impl VerifiedTokens {
@@ -24,12 +24,12 @@ impl VerifiedTokens {
         Self(Cache::with_weighter(EXPECTED, MAX_TOKENS as u64, UnitWeighter))
     }
 
-    /// Returns the claims of a token that was accepted before. Its time may be over.
+    /// Returns the claims of a cached token, which may have expired.
     pub(super) fn get(&self, token: &str) -> Option<Arc<Claims>> {
         self.0.get(token)
     }
 
-    /// Keeps a token.
+    /// Caches a token unless it is longer than [`MAX_BYTES`].
     pub(super) fn insert(&self, token: &str, claims: &Arc<Claims>) {
         if token.len() <= MAX_BYTES {
             self.0.insert(token.into(), Arc::clone(claims));
@@ -47,16 +47,17 @@ mod tests {
     fn tokens_are_bounded_in_number_and_length() {
         let tokens = VerifiedTokens::new();
         let id = Uuid::nil();
-        let (iss, aud) = (String::new(), String::new());
+        let iss = String::new();
+        let aud = String::new();
         let claims = Arc::new(Claims { sub: id, sid: id, iss, aud, iat: 0, exp: 0, nbf: 0, jti: id });
         for number in 0..MAX_TOKENS * 2 {
             tokens.insert(&number.to_string(), &claims);
         }
         assert!((MAX_TOKENS / 2..=MAX_TOKENS).contains(&tokens.0.len()), "{}", tokens.0.len());
-        for (length, is_kept) in [(MAX_BYTES, true), (MAX_BYTES + 1, false)] {
+        for (length, is_cached) in [(MAX_BYTES, true), (MAX_BYTES + 1, false)] {
             let token = "x".repeat(length);
             tokens.insert(&token, &claims);
-            assert_eq!(tokens.get(&token).is_some(), is_kept, "{length}");
+            assert_eq!(tokens.get(&token).is_some(), is_cached, "{length}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Limits on the fields of a plan: depth, number, aliases, introspection.
 
-use async_graphql::ServerError;
+use async_graphql::{ServerError, Variables};
 
 use super::limits::exceeded;
+use super::multiplier::{Multiplier, measure_longest_list};
 use super::plan::{Plan, PlannedField, Selected};
+use super::type_system::TypeSystem;
 use crate::config::Limits;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
@@ -21,7 +23,7 @@ const INTROSPECTION_LISTS: [&str; 8] =
 pub(super) fn check_plan(plan: &Plan, limits: &Limits, introspection: bool) -> Result<(), ServerError> {
     use ErrorCode as Code;
 
-    let root = if let Selected::Object(fields) = &plan.selection { fields.as_slice() } else { &[] };
+    let root = plan.root();
     let is_introspection = |field: &PlannedField| field.name == "__schema" || field.name == "__type";
     if !introspection && root.iter().any(is_introspection) {
         let message = "Introspection is disabled.";
@@ -48,12 +50,50 @@ pub(super) fn check_plan(plan: &Plan, limits: &Limits, introspection: bool) -> R
 }
 
 /// Checks the number of fields that run; those of lists count once for each item.
-pub(super) fn check_complexity(fields: usize, limits: &Limits) -> Result<(), ServerError> {
-    if fields > limits.max_complexity {
+pub(super) fn check_complexity(
+    types: &TypeSystem,
+    plan: &Plan,
+    variables: &Variables,
+    limits: &Limits,
+) -> Result<(), ServerError> {
+    if (FieldCounter { types, variables }).count(&plan.selection, 1) > limits.max_complexity {
         let what = "fields, counted for each item of a list";
         return Err(exceeded(ErrorCode::OperationTooComplex, limits.max_complexity, what));
     }
     Ok(())
+}
+
+/// Counter of the fields that run.
+struct FieldCounter<'a> {
+    types: &'a TypeSystem,
+    variables: &'a Variables,
+}
+
+impl FieldCounter<'_> {
+    /// Counts selected fields; `parent_items` is the number of items of the connection or payload.
+    fn count(&self, selected: &Selected, parent_items: usize) -> usize {
+        let sum = |fields: &[PlannedField]| {
+            let counts = fields.iter().map(|field| self.count_field(field, parent_items));
+            counts.fold(0, usize::saturating_add)
+        };
+        match selected {
+            Selected::Leaf => 0,
+            Selected::Object(fields) => sum(fields),
+            Selected::Abstract(types) => types.iter().map(|(_, fields)| sum(fields)).max().unwrap_or(0),
+        }
+    }
+
+    fn count_field(&self, field: &PlannedField, parent_items: usize) -> usize {
+        let arguments = || field.arguments(self.types, self.variables);
+        let (times, parent_items) = match &field.multiplier {
+            Multiplier::Once => (1, 1),
+            Multiplier::PerItem(size) => (size.count_items(&arguments()), 1),
+            Multiplier::PerEdge(size) => (1, size.count_items(&arguments())),
+            Multiplier::PerArgument => (1, measure_longest_list(&arguments())),
+            Multiplier::PerParentItem => (parent_items, 1),
+        };
+        self.count(&field.selected, parent_items).saturating_mul(times).saturating_add(1)
+    }
 }
 
 #[derive(Clone, Copy, Default)]

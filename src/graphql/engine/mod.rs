@@ -40,23 +40,27 @@ use std::time::Duration;
 
 use apollo_compiler::Node;
 use apollo_compiler::executable::{ExecutableDocument, Operation as Definition};
-use async_graphql::futures_util::stream::{BoxStream, Stream, StreamExt};
+use async_graphql::futures_util::future::BoxFuture;
+use async_graphql::futures_util::stream::{self, BoxStream, StreamExt};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Name, Request, Response, ServerError, Variables};
 
-use self::document_cache::{Document, DocumentCache};
+use self::document_cache::{Document, DocumentCache, PreparedPlan};
 pub(super) use self::limits::MAX_RECURSION;
 pub(crate) use self::limits::exceeded;
 use self::plan::Plan;
+pub(super) use self::plan::{Arguments, PlannedField};
 use self::planner::{Conditions, Planner};
 pub use self::request::{GraphqlRequest, InvalidRequest};
 pub use self::trusted::TrustedDocuments;
 use self::type_system::TypeSystem;
 use super::context::{Caller, RequestId};
 use super::errors::{self, request_error, wire_error};
+use super::written::WrittenQuery;
 use crate::config::{Config, Limits};
+use crate::db;
 use crate::graphql::error_code::ErrorCode;
-use crate::{crypto, db};
+use crate::state::AppState;
 
 /// Preparation and execution of requests, for all transports.
 pub struct Engine<E> {
@@ -66,25 +70,34 @@ pub struct Engine<E> {
     introspection: bool,
     documents: DocumentCache,
     trusted: Option<TrustedDocuments>,
+    /// State for queries that bypass the executor; `None` if all are resolved.
+    state: Option<AppState>,
     /// Time limit of an operation for getting connections to the database.
     connect_timeout: Duration,
 }
 
 /// A valid request within the limits, ready to be executed.
 pub struct Operation {
-    request: Request,
-    plan: Arc<Plan>,
+    prepared: Arc<PreparedPlan>,
+    execution: Execution,
+}
+
+enum Execution {
+    /// Resolved by the executor.
+    Resolve(Box<Request>),
+    /// Written as JSON without the executor.
+    Write(Arc<WrittenQuery>, AppState, Arguments),
 }
 
 impl Operation {
     /// Returns the kind: query, mutation or subscription.
     pub fn kind(&self) -> OperationType {
-        self.plan.kind
+        self.prepared.plan.kind
     }
 
     /// Returns the name of the operation in its document.
     pub fn name(&self) -> Option<&Name> {
-        self.plan.name.as_ref()
+        self.prepared.plan.name.as_ref()
     }
 }
 
@@ -103,8 +116,15 @@ impl<E: Executor> Engine<E> {
             introspection: config.introspection(),
             documents: DocumentCache::new(),
             trusted,
+            state: None,
             connect_timeout: config.database.connect_timeout(),
         })
+    }
+
+    /// Lets queries that have a written form bypass the executor and read from `state`.
+    #[must_use]
+    pub fn writing(self, state: AppState) -> Self {
+        Self { state: Some(state), ..self }
     }
 
     /// Returns the limits on requests.
@@ -131,40 +151,60 @@ impl<E: Executor> Engine<E> {
     ) -> Result<Operation, ServerError> {
         let variables = variables::coerce(&self.types, &document.valid.executable, definition, variables);
         let variables = variables.map_err(request_error)?;
-        let plan = self.find_plan(document, definition, &variables)?;
+        let prepared = self.find_plan(document, definition, &variables)?;
+        let PreparedPlan { plan, written } = &*prepared;
         plan.check_nulls(&variables)?;
-        let executable = executable::build(&self.types, &plan, &variables);
-        complexity::check_complexity(executable.complexity, &self.limits)?;
-        let mut request = Request::new(String::new());
-        request.set_parsed_query(executable.document);
-        Ok(Operation { request, plan })
+        complexity::check_complexity(&self.types, plan, &variables, &self.limits)?;
+        let execution = if let (Some(query), Some(state)) = (written, &self.state) {
+            let arguments = plan.root().iter().flat_map(|field| field.arguments(&self.types, &variables));
+            Execution::Write(Arc::clone(query), state.clone(), arguments.collect())
+        } else {
+            let mut request = Request::new(String::new());
+            request.set_parsed_query(executable::build(&self.types, plan, &variables));
+            Execution::Resolve(Box::new(request))
+        };
+        Ok(Operation { prepared, execution })
     }
 
-    /// Returns the plan of an operation within the limits. Caches it if it fits later requests too.
+    /// Returns the cached plan of an operation, or plans it, checks it against the limits, and caches the plan.
     fn find_plan(
         &self,
         document: &Document,
         definition: &Definition,
         variables: &Variables,
-    ) -> Result<Arc<Plan>, ServerError> {
-        if let Some(plan) = &document.plan {
+    ) -> Result<Arc<PreparedPlan>, ServerError> {
+        let name = definition.name.as_deref();
+        if let Some(plan) = document.find_plan(name, variables) {
             return Ok(Arc::clone(plan));
         }
         let conditions = Conditions::Variables(variables);
         let plan = Planner::new(&self.types, &document.valid, definition, conditions, &self.limits).plan()?;
         complexity::check_plan(&plan, &self.limits, self.introspection)?;
-        let plan = Arc::new(plan);
-        if plan.reusable && document.valid.executable.operations.len() == 1 {
-            self.documents.insert_plan(document, &plan);
-        }
+        let is_written = self.state.is_some() && plan.kind == OperationType::Query;
+        let written = if is_written { WrittenQuery::compile(plan.root()).map(Arc::new) } else { None };
+        let plan = Arc::new(PreparedPlan { plan, written });
+        self.documents.insert_plan(document, &plan);
         Ok(plan)
     }
 
     /// Executes a query or mutation.
     pub async fn execute(&self, operation: Operation, caller: Caller, request_id: &RequestId) -> Response {
-        let execution = self.executor.execute(operation.request.data(caller));
+        let Operation { prepared, execution } = operation;
+        // Boxed: the futures around it are moved several times, which copied 30 KB per operation.
+        let execution: BoxFuture<'_, Response> = match execution {
+            Execution::Resolve(request) => Box::pin(self.resolve(request.data(caller), &prepared.plan)),
+            Execution::Write(query, state, arguments) => {
+                Box::pin(async move { query.execute(&state, &caller, arguments).await })
+            }
+        };
         let mut response = db::share_deadline(self.connect_timeout, execution).await;
-        finish(&operation.plan, &mut response, request_id);
+        errors::finish(&mut response, request_id);
+        response
+    }
+
+    async fn resolve(&self, request: Request, plan: &Plan) -> Response {
+        let mut response = self.executor.execute(request).await;
+        response::fill_in(plan, &mut response.data);
         response
     }
 
@@ -174,45 +214,51 @@ impl<E: Executor> Engine<E> {
         operation: Operation,
         caller: Caller,
         request_id: RequestId,
-    ) -> impl Stream<Item = Response> + Send {
-        let Operation { request, plan } = operation;
-        let stream: BoxStream<'static, Response> = self.executor.execute_stream(request.data(caller), None);
-        stream.map(move |mut response| {
-            finish(&plan, &mut response, &request_id);
+    ) -> BoxStream<'static, Response> {
+        let request = match operation.execution {
+            Execution::Resolve(request) => request.data(caller),
+            Execution::Write(..) => {
+                return stream::once(async move { self.execute(operation, caller, &request_id).await })
+                    .boxed();
+            }
+        };
+        let prepared = operation.prepared;
+        let responses = self.executor.execute_stream(request, None);
+        let finished = responses.map(move |mut response| {
+            errors::finish(&mut response, &request_id);
+            response::fill_in(&prepared.plan, &mut response.data);
             response
-        })
+        });
+        finished.boxed()
     }
 
     /// Returns the valid document that a request contains or identifies.
     fn find_document(
         &self,
-        query: Option<String>,
+        query: Option<Arc<str>>,
         id: Option<&str>,
         operation: Option<&str>,
     ) -> Result<Arc<Document>, InvalidRequest> {
-        let text = match &self.trusted {
-            Some(trusted) => Some(trusted.resolve(query, id)?),
-            None => query,
+        let (text, new_hash) = match (&self.trusted, query) {
+            (Some(trusted), query) => (trusted.resolve(query, id)?, None),
+            (None, Some(text)) => {
+                let hash = id.map(|id| DocumentCache::check_hash(id, &text)).transpose()?;
+                (text, hash)
+            }
+            (None, None) => (self.documents.find_persisted(id)?, None),
         };
-        let claimed = id.and_then(document_cache::parse_hash);
-        let Some(text) = text else {
-            let document = claimed.and_then(|hash| self.documents.get(&hash));
-            // Apollo's clients look for this message.
-            return document.ok_or_else(|| {
-                wire_error(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound").into()
-            });
+        let document = if let Some(document) = self.documents.get(&text) {
+            document
+        } else {
+            // Without introspection, errors must not reveal names of the schema either.
+            let suggest = self.introspection;
+            let valid = validation::validate(&self.types, &text, operation, &self.limits, suggest)?;
+            self.documents.insert(text, valid)
         };
-        let hash = crypto::sha256(text.as_bytes());
-        if self.trusted.is_none() && id.is_some() && claimed != Some(hash) {
-            return Err(wire_error(ErrorCode::BadRequest, "The hash does not match the document.").into());
+        if let Some(hash) = new_hash {
+            self.documents.persist(hash, &document);
         }
-        if let Some(document) = self.documents.get(&hash) {
-            return Ok(document);
-        }
-        // Without introspection, errors must not reveal names of the schema either.
-        let suggest = self.introspection;
-        let valid = validation::validate(&self.types, &text, operation, &self.limits, suggest)?;
-        Ok(self.documents.insert(hash, valid))
+        Ok(document)
     }
 }
 
@@ -228,9 +274,4 @@ fn select<'a>(
         };
         wire_error(ErrorCode::OperationResolutionFailure, message)
     })
-}
-
-fn finish(plan: &Plan, response: &mut Response, request_id: &RequestId) {
-    errors::finish(response, request_id);
-    response::fill_in(plan, &mut response.data);
 }

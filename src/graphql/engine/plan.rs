@@ -6,7 +6,9 @@ use apollo_compiler::ast::{FieldDefinition, OperationType as Kind};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Name, Pos, ServerError, Value, Variables};
 
+use super::convert;
 use super::multiplier::Multiplier;
+use super::type_system::TypeSystem;
 use crate::domain::Problem;
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::errors::request_error;
@@ -20,8 +22,8 @@ pub(super) struct Plan {
     /// Paths to nullable variables in non-null positions, which are valid because the variable or the position has a
     /// default (5.8.5).
     pub(super) never_null: Vec<(Name, Vec<String>)>,
-    /// False if `@skip` or `@include` depend on variables, so that the next request may need another plan.
-    pub(super) reusable: bool,
+    /// Variables of `@skip` and `@include`, with the values that this plan is for.
+    pub(super) condition_values: Vec<(Name, bool)>,
     /// Number of fields.
     pub(super) size: usize,
 }
@@ -37,12 +39,12 @@ pub(super) enum Selected {
 }
 
 /// A field with the selections of all its occurrences merged.
-pub(super) struct PlannedField {
+pub(in crate::graphql) struct PlannedField {
     /// Key in the response.
-    pub(super) response_key: Name,
-    pub(super) name: Name,
+    pub(in crate::graphql) response_key: Name,
+    pub(in crate::graphql) name: Name,
     /// Position of the first occurrence.
-    pub(super) position: Pos,
+    pub(in crate::graphql) position: Pos,
     pub(super) definition: Node<FieldDefinition>,
     pub(super) arguments: Vec<PlannedArgument>,
     pub(super) multiplier: Multiplier,
@@ -67,13 +69,44 @@ pub(super) enum ArgumentValue {
     },
 }
 
+/// Arguments of a field with their coerced values; those without a value are absent.
+pub(in crate::graphql) type Arguments = Vec<(Name, Value)>;
+
 impl PlannedField {
+    /// Returns the fields selected on an object; `None` if the field is no object.
+    pub(in crate::graphql) fn selected_fields(&self) -> Option<&[Self]> {
+        if let Selected::Object(fields) = &self.selected { Some(fields) } else { None }
+    }
+
+    /// Returns the arguments, with variables filled in.
+    pub(super) fn arguments(&self, types: &TypeSystem, variables: &Variables) -> Arguments {
+        let arguments = self.arguments.iter().filter_map(|argument| {
+            let value = match &argument.value {
+                ArgumentValue::Constant(value) => value.clone(),
+                ArgumentValue::Template { value, ty } => convert::convert_value(types, value, ty, variables)?,
+            };
+            Some((argument.name.clone(), value))
+        });
+        arguments.collect()
+    }
+
     pub(super) fn has_alias(&self) -> bool {
         self.response_key != self.name
     }
 }
 
 impl Plan {
+    /// Returns the fields of the operation itself.
+    pub(super) fn root(&self) -> &[PlannedField] {
+        if let Selected::Object(fields) = &self.selection { fields } else { &[] }
+    }
+
+    /// Returns true if `@skip` and `@include` have the same outcomes for these variables.
+    pub(super) fn applies_to(&self, variables: &Variables) -> bool {
+        let same = |(name, value): &(Name, bool)| variables.get(name) == Some(&Value::Boolean(*value));
+        self.condition_values.iter().all(same)
+    }
+
     /// Fails if a variable in a non-null position is null.
     pub(super) fn check_nulls(&self, variables: &Variables) -> Result<(), ServerError> {
         let null = |(name, _): &&(Name, Vec<String>)| variables.get(name.as_str()) == Some(&Value::Null);

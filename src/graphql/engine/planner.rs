@@ -33,7 +33,8 @@ pub(super) struct Planner<'a> {
     /// Number of visited selections; those of a fragment count wherever it is spread.
     visited: usize,
     size: usize,
-    reusable: bool,
+    /// Variables of the `@skip` and `@include` met so far, with their values.
+    condition_values: Vec<(Name, bool)>,
     never_null: Vec<(Name, Vec<String>)>,
     /// Path to the argument that is being planned.
     path: Vec<String>,
@@ -67,7 +68,7 @@ impl<'a> Planner<'a> {
             limits,
             visited: 0,
             size: 0,
-            reusable: true,
+            condition_values: Vec::new(),
             never_null: Vec::new(),
             path: Vec::new(),
         }
@@ -81,7 +82,7 @@ impl<'a> Planner<'a> {
             name: self.operation.name.as_deref().map(Name::new),
             selection,
             never_null: self.never_null,
-            reusable: self.reusable,
+            condition_values: self.condition_values,
             size: self.size,
         })
     }
@@ -173,11 +174,11 @@ impl<'a> Planner<'a> {
             let condition = match condition.map(|condition| &**condition) {
                 Some(Literal::Boolean(value)) => *value,
                 Some(Literal::Variable(variable)) => {
-                    self.reusable = false;
-                    match variables.get(variable.as_str()) {
-                        Some(Value::Boolean(value)) => *value,
-                        _ => return Err(null_not_allowed(vec![vec![variable.to_string()]])),
-                    }
+                    let Some(Value::Boolean(value)) = variables.get(variable.as_str()) else {
+                        return Err(null_not_allowed(vec![vec![variable.to_string()]]));
+                    };
+                    self.note_condition(variable, *value);
+                    *value
                 }
                 _ => continue,
             };
@@ -186,6 +187,12 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(true)
+    }
+
+    fn note_condition(&mut self, variable: &SchemaName, value: bool) {
+        if !self.condition_values.iter().any(|(known, _)| known == variable.as_str()) {
+            self.condition_values.push((Name::new(variable), value));
+        }
     }
 
     fn plan_field(

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{ServerError, Variables};
@@ -15,7 +16,7 @@ use crate::graphql::errors::wire_error;
 #[derive(Default)]
 pub struct GraphqlRequest {
     /// Document, unless `document_id` identifies it.
-    pub query: Option<String>,
+    pub query: Option<Arc<str>>,
     /// Name of the operation to execute.
     pub operation_name: Option<String>,
     /// Values of the operation's variables.
@@ -64,7 +65,7 @@ impl GraphqlRequest {
             json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten();
         let parameters: Parameters<'_> = parameters.ok_or_else(|| wire_error(ErrorCode::BadRequest, FORM))?;
         Self::new(
-            parameters.query.map(Cow::into_owned),
+            parameters.query.map(Arc::from),
             parameters.operation_name.map(Cow::into_owned),
             parameters.variables.map(RawValue::get),
             parameters.extensions.map(RawValue::get),
@@ -75,7 +76,7 @@ impl GraphqlRequest {
 
     /// Creates a request from its parameters; `variables` and `extensions` are JSON.
     pub fn new(
-        query: Option<String>,
+        query: Option<Arc<str>>,
         operation_name: Option<String>,
         variables: Option<&str>,
         extensions: Option<&str>,

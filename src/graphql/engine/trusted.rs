@@ -1,20 +1,19 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use async_graphql::ServerError;
 use serde_json::Value;
 
-use super::document_cache::Hash;
 use crate::config::GraphqlSettings;
-use crate::crypto;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Allow-list of documents.
 pub struct TrustedDocuments {
-    by_id: HashMap<String, String>,
-    texts: HashSet<Hash>,
+    by_id: HashMap<String, Arc<str>>,
+    texts: HashSet<Arc<str>>,
 }
 
 impl TrustedDocuments {
@@ -32,26 +31,27 @@ impl TrustedDocuments {
 
     fn parse(manifest: &Value) -> anyhow::Result<Self> {
         let Value::Object(entries) = manifest else { bail!("it must be a JSON object") };
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("a document must be text");
         let by_id: HashMap<_, _> =
             match (entries.get("format").and_then(Value::as_str), entries.get("operations")) {
                 (Some("apollo-persisted-query-manifest"), Some(Value::Array(operations))) => {
-                    let pair = |operation: &Value| Ok((text(&operation["id"])?, text(&operation["body"])?));
+                    let pair = |operation: &Value| {
+                        Ok((text(&operation["id"])?.to_owned(), Arc::from(text(&operation["body"])?)))
+                    };
                     operations.iter().map(pair).collect::<anyhow::Result<_>>()?
                 }
                 _ => entries
                     .iter()
-                    .map(|(id, body)| Ok((id.clone(), text(body)?)))
+                    .map(|(id, body)| Ok((id.clone(), Arc::from(text(body)?))))
                     .collect::<anyhow::Result<_>>()?,
             };
-        let texts = by_id.values().map(|text| crypto::sha256(text.as_bytes())).collect();
+        let texts = by_id.values().cloned().collect();
         Ok(Self { by_id, texts })
     }
 
     /// Returns the text of a request's document, if it is listed.
-    pub(super) fn resolve(&self, query: Option<String>, id: Option<&str>) -> Result<String, ServerError> {
+    pub(super) fn resolve(&self, query: Option<Arc<str>>, id: Option<&str>) -> Result<Arc<str>, ServerError> {
         match (query, id) {
-            (Some(query), _) if self.texts.contains(&crypto::sha256(query.as_bytes())) => Ok(query),
+            (Some(query), _) if self.texts.contains(&query) => Ok(query),
             (Some(_), _) => Err(wire_error(
                 ErrorCode::QueryNotInSafelist,
                 "This document is not on the list of trusted documents.",
@@ -67,4 +67,8 @@ impl TrustedDocuments {
             }
         }
     }
+}
+
+fn text(value: &Value) -> anyhow::Result<&str> {
+    value.as_str().context("a document must be text")
 }

@@ -153,7 +153,7 @@ impl From<OpenedSession> for AuthPayload {
 /// A user account.
 #[derive(SimpleObject)]
 #[graphql(complex)]
-pub(super) struct User {
+pub(in crate::graphql) struct User {
     #[graphql(skip)]
     uuid: Uuid,
     /// Identifier, a UUID.

@@ -19,7 +19,7 @@ const MAX_FIRST: i32 = 100;
 /// A page of a list, as specified by Relay (<https://relay.dev/graphql/connections.htm>), with additional fields `F`.
 #[derive(SimpleObject)]
 #[graphql(name_type)]
-pub(super) struct Connection<N: OutputType, F: ObjectType = EmptyFields> {
+pub(in crate::graphql) struct Connection<N: OutputType, F: ObjectType = EmptyFields> {
     /// The items of the page with their cursors.
     edges: Vec<Edge<N>>,
     /// The items of the page.
@@ -35,7 +35,7 @@ pub(super) struct Connection<N: OutputType, F: ObjectType = EmptyFields> {
 /// An item and its position in a list.
 #[derive(SimpleObject)]
 #[graphql(name_type)]
-pub(super) struct Edge<N: OutputType> {
+pub(in crate::graphql) struct Edge<N: OutputType> {
     /// Cursor of the item: pass it as `after` to continue from here.
     cursor: String,
     /// The item.
@@ -56,10 +56,10 @@ impl<N: OutputType> TypeName for Edge<N> {
 
 /// True for each field of a connection that the client selects and that costs a query of its own.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub(super) struct Selected {
-    pub(super) total_count: bool,
+pub(in crate::graphql) struct Selected {
+    pub(in crate::graphql) total_count: bool,
     /// `hasPreviousPage`, or for `last` `hasNextPage`, unless the page starts at an end of the list.
-    pub(super) has_more_behind: bool,
+    pub(in crate::graphql) has_more_behind: bool,
 }
 
 impl Selected {
@@ -81,30 +81,63 @@ pub(super) struct Extras {
     pub(super) has_more_behind: bool,
 }
 
+/// The rows of a page in the order of the list.
+pub(in crate::graphql) struct Rows<R> {
+    pub(in crate::graphql) items: Vec<R>,
+    pub(in crate::graphql) has_previous_page: bool,
+    pub(in crate::graphql) has_next_page: bool,
+}
+
+impl<R> Rows<R> {
+    /// Puts rows read for a page, in the direction of reading, in the order of the list, without the one beyond the page.
+    pub(super) fn arrange<P>(page: &Page<P>, mut rows: Vec<R>, extras: Extras) -> Self {
+        let more = rows.len() > page.size();
+        rows.truncate(page.size());
+        if page.from_end {
+            rows.reverse();
+        }
+        let behind = extras.has_more_behind;
+        let (has_previous_page, has_next_page) = if page.from_end { (more, behind) } else { (behind, more) };
+        Self { items: rows, has_previous_page, has_next_page }
+    }
+
+    /// Converts the rows; fails if one can't be converted.
+    pub(super) fn try_map<T, E>(self, convert: impl Fn(R) -> Result<T, E>) -> Result<Rows<T>, E> {
+        let Self { items, has_previous_page, has_next_page } = self;
+        let items = items.into_iter().map(convert).collect::<Result<_, _>>()?;
+        Ok(Rows { items, has_previous_page, has_next_page })
+    }
+}
+
 impl<N: OutputType> Connection<N> {
     /// Builds a page from the rows read for it, in the direction of reading.
     pub(super) fn new<R: Into<N>, P>(
         page: &Page<P>,
-        mut rows: Vec<R>,
+        rows: Vec<R>,
         extras: Extras,
         cursor: impl Fn(&R) -> String,
     ) -> Self {
-        let size = page.size();
-        let more = rows.len() > size;
-        rows.truncate(size);
-        if page.from_end {
-            rows.reverse();
-        }
-        let edge = |row: R| Edge { cursor: cursor(&row), node: Arc::new(row.into()) };
-        let edges: Vec<_> = rows.into_iter().map(edge).collect();
+        Self::from_rows(Rows::arrange(page, rows, extras), extras.total_count, cursor, R::into)
+    }
+
+    /// Builds a page from its rows.
+    pub(super) fn from_rows<R>(
+        rows: Rows<R>,
+        total_count: i64,
+        cursor: impl Fn(&R) -> String,
+        node: impl Fn(R) -> N,
+    ) -> Self {
+        let Rows { items, has_previous_page, has_next_page } = rows;
+        let edge = |row: R| Edge { cursor: cursor(&row), node: Arc::new(node(row)) };
+        let edges: Vec<_> = items.into_iter().map(edge).collect();
         let page_info = PageInfo {
-            has_previous_page: if page.from_end { more } else { extras.has_more_behind },
-            has_next_page: if page.from_end { extras.has_more_behind } else { more },
+            has_previous_page,
+            has_next_page,
             start_cursor: edges.first().map(|edge| edge.cursor.clone()),
             end_cursor: edges.last().map(|edge| edge.cursor.clone()),
         };
         let nodes = edges.iter().map(|edge| Arc::clone(&edge.node)).collect();
-        Self { edges, nodes, page_info, total_count: extras.total_count, fields: EmptyFields }
+        Self { edges, nodes, page_info, total_count, fields: EmptyFields }
     }
 
     /// Adds fields.
@@ -116,11 +149,11 @@ impl<N: OutputType> Connection<N> {
 
 /// The arguments that select a page.
 #[derive(Clone, Copy, Default)]
-pub(super) struct PageArguments<'a> {
-    pub(super) first: Option<i32>,
-    pub(super) after: Option<&'a str>,
-    pub(super) last: Option<i32>,
-    pub(super) before: Option<&'a str>,
+pub(in crate::graphql) struct PageArguments<'a> {
+    pub(in crate::graphql) first: Option<i32>,
+    pub(in crate::graphql) after: Option<&'a str>,
+    pub(in crate::graphql) last: Option<i32>,
+    pub(in crate::graphql) before: Option<&'a str>,
 }
 
 impl PageArguments<'_> {

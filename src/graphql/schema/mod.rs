@@ -1,14 +1,14 @@
 //! The GraphQL schema: thin resolvers over [`crate::auth`] and [`crate::models`], one file per topic.
 
-mod accounts;
-mod connections;
+pub(super) mod accounts;
+pub(super) mod connections;
 mod cookie;
-mod cursors;
+pub(super) mod cursors;
 mod directives;
 mod profile;
 mod security_events;
 mod sessions;
-mod todos;
+pub(super) mod todos;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder, ValidationMode};

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{BoxedSelectStatement, FromClause};
 use diesel::sql_types::{Array, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -208,53 +209,42 @@ impl TodoFilter {
     }
 }
 
+/// A query on todos whose conditions are known at run time only.
+type Query<'a, Selected> = BoxedSelectStatement<'a, Selected, FromClause<todos::table>, Pg>;
+
+/// Restricts a query to a page of a user's todos in the direction of reading, plus one row if there are more.
+pub(super) fn restrict_to_page<'a, Selected>(
+    query: Query<'a, Selected>,
+    user_id: Uuid,
+    filter: &TodoFilter,
+    order: TodoOrder,
+    page: &Page<TodoPosition>,
+) -> Query<'a, Selected> {
+    let ascending = order.descending == page.from_end;
+    let query = query.limit(page.limit());
+    // diesel caches a prepared statement unless it contains raw SQL, so the most common list contains none.
+    let mut query = match (order.key, ascending) {
+        (TodoSortKey::CreatedAt, true) if filter.search.is_none() => {
+            query.order((todos::created_at.asc(), todos::id.asc()))
+        }
+        (TodoSortKey::CreatedAt, false) if filter.search.is_none() => {
+            query.order((todos::created_at.desc(), todos::id.desc()))
+        }
+        _ => query.order(sql::<Text>(&order.clause(ascending, filter.search.is_some()))),
+    };
+    for condition in filter.conditions(user_id) {
+        query = query.filter(condition);
+    }
+    if let Some(position) = &page.after {
+        query = query.filter(bounded_by(order, position, true, page.includes_bounds));
+    }
+    if let Some(position) = &page.before {
+        query = query.filter(bounded_by(order, position, false, page.includes_bounds));
+    }
+    query
+}
+
 impl Todo {
-    /// Loads a page of a user's todos in the direction of reading, plus one row if there are more.
-    pub async fn list(
-        conn: &mut AsyncPgConnection,
-        user_id: Uuid,
-        filter: &TodoFilter,
-        order: TodoOrder,
-        page: &Page<TodoPosition>,
-    ) -> QueryResult<Vec<Self>> {
-        let ascending = order.descending == page.from_end;
-        let query = Self::query().limit(page.limit()).into_boxed();
-        // diesel caches a prepared statement unless it contains raw SQL, so the most common list contains none.
-        let mut query = match (order.key, ascending) {
-            (TodoSortKey::CreatedAt, true) if filter.search.is_none() => {
-                query.order((todos::created_at.asc(), todos::id.asc()))
-            }
-            (TodoSortKey::CreatedAt, false) if filter.search.is_none() => {
-                query.order((todos::created_at.desc(), todos::id.desc()))
-            }
-            _ => query.order(sql::<Text>(&order.clause(ascending, filter.search.is_some()))),
-        };
-        for condition in filter.conditions(user_id) {
-            query = query.filter(condition);
-        }
-        if let Some(position) = &page.after {
-            query = query.filter(bounded_by(order, position, true, page.includes_bounds));
-        }
-        if let Some(position) = &page.before {
-            query = query.filter(bounded_by(order, position, false, page.includes_bounds));
-        }
-        query.load(conn).await
-    }
-
-    /// Returns true if the list has todos behind the start of a page.
-    pub async fn are_behind(
-        conn: &mut AsyncPgConnection,
-        user_id: Uuid,
-        filter: &TodoFilter,
-        order: TodoOrder,
-        page: &Page<TodoPosition>,
-    ) -> QueryResult<bool> {
-        match page.behind() {
-            Some(behind) => Ok(!Self::list(conn, user_id, filter, order, &behind).await?.is_empty()),
-            None => Ok(false),
-        }
-    }
-
     /// Counts a user's todos that match a filter.
     pub async fn count(conn: &mut AsyncPgConnection, user_id: Uuid, filter: &TodoFilter) -> QueryResult<i64> {
         let mut query = todos::table.count().into_boxed();

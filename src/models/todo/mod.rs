@@ -1,6 +1,7 @@
 //! Todos: rows, lists and writes.
 
 mod changes;
+mod columns;
 mod list;
 mod write;
 
@@ -11,6 +12,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 pub use self::changes::{NewTodo, TodoChanges};
+pub use self::columns::{PartialTodo, TodoColumn, TodoColumns};
 pub use self::list::{TodoFilter, TodoOrder, TodoPosition, TodoSortKey, TodoSortValue};
 pub use self::write::{Actor, Noted, WriteOutcome};
 use super::expiry::Expiry;

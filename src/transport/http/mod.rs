@@ -6,19 +6,20 @@ mod cookie;
 mod response;
 
 use std::any::Any;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tracing::Instrument;
 
 use self::accept::MediaType;
@@ -57,25 +58,15 @@ pub(crate) async fn handle<E: Executor>(
         }
     };
     let exchange = HttpExchange {
-        transport: Arc::clone(&transport),
+        deadline: started + transport.request_timeout,
+        transport,
         media_type,
         request_id,
         peer,
         permit: Arc::new(permit),
         started,
-        is_observed: AtomicBool::new(false),
     };
-    match timeout(transport.request_timeout, exchange.respond(request)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => response::refused(refusal, media_type),
-        Err(_) => {
-            let error = timed_out();
-            if !exchange.is_observed.load(Ordering::Relaxed) {
-                exchange.observe().refuse(&error);
-            }
-            response::refused(Refusal::new(StatusCode::GATEWAY_TIMEOUT, error), media_type)
-        }
-    }
+    exchange.respond(request).await.unwrap_or_else(|refusal| response::refused(refusal, media_type))
 }
 
 /// An HTTP request with one operation or a batch.
@@ -86,8 +77,8 @@ struct HttpExchange<E> {
     peer: Peer,
     permit: Arc<OwnedSemaphorePermit>,
     started: Instant,
-    /// True once its operations are observed one by one.
-    is_observed: AtomicBool,
+    /// Time by which each of its operations has to end.
+    deadline: Instant,
 }
 
 impl<E: Executor> HttpExchange<E> {
@@ -95,22 +86,15 @@ impl<E: Executor> HttpExchange<E> {
         self.transport.observe(self.started, &self.request_id)
     }
 
-    async fn respond(&self, request: Request<Body>) -> Result<Response, Refusal> {
-        let transport = &self.transport;
+    async fn respond(&self, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         let is_get = parts.method != Method::POST;
-        let limits = transport.engine.limits();
-        let requests = if is_get {
-            body::read_url(&parts.uri, limits).map_err(Refusal::from)
-        } else {
-            body::read(&parts.headers, body, limits, transport.body_timeout).await
+        let receiving = pin!(self.receive(&parts, body));
+        let received = match timeout_at(self.deadline.into(), receiving).await {
+            Ok(received) => received,
+            Err(_) => Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, timed_out())),
         };
-        let requests = requests.inspect_err(|refusal| self.observe().refuse(&refusal.error))?;
-        let caller = Caller {
-            requester: transport.app.auth.authenticate(bearer_token(&parts.headers)).await,
-            client: Arc::new(transport.client(&parts.headers, self.peer, &self.request_id)),
-            cookie: cookie::refresh_cookie(transport, &parts.headers),
-        };
+        let (requests, caller) = received.inspect_err(|refusal| self.observe().refuse(&refusal.error))?;
         match requests {
             Requests::Single(request) => {
                 let response = self.run(request, caller, is_get).await?;
@@ -121,6 +105,23 @@ impl<E: Executor> HttpExchange<E> {
                 Ok(response::batch(join_all(responses).await, self.media_type))
             }
         }
+    }
+
+    /// Reads the operations, and authenticates their sender.
+    async fn receive(&self, parts: &Parts, body: Body) -> Result<(Requests, Caller), Refusal> {
+        let transport = &self.transport;
+        let limits = transport.engine.limits();
+        let requests = if parts.method == Method::POST {
+            body::read(&parts.headers, body, limits, transport.body_timeout).await?
+        } else {
+            body::read_url(&parts.uri, limits)?
+        };
+        let caller = Caller {
+            requester: transport.app.auth.authenticate(bearer_token(&parts.headers)).await,
+            client: Arc::new(transport.client(&parts.headers, self.peer, &self.request_id)),
+            cookie: cookie::refresh_cookie(transport, &parts.headers),
+        };
+        Ok((requests, caller))
     }
 
     /// Runs one operation of a batch; its failures stay within its own response.
@@ -150,7 +151,6 @@ impl<E: Executor> HttpExchange<E> {
         caller: Caller,
         is_get: bool,
     ) -> Result<GraphqlResponse, Refusal> {
-        self.is_observed.store(true, Ordering::Relaxed);
         let observation = self.observe().with_requester(caller.requester).with_request(&request);
         let prepared = self.transport.engine.prepare(request);
         let kind = match &prepared {
@@ -172,7 +172,7 @@ impl<E: Executor> HttpExchange<E> {
             Ok(operation) => {
                 let observation = observation.with_operation(&operation);
                 let permit = Arc::clone(&self.permit);
-                Ok(self.transport.run(operation, caller, observation, &self.request_id, permit).await?)
+                Ok(self.transport.run(operation, caller, observation, self.deadline, permit).await?)
             }
             Err(invalid) => {
                 observation.refuse_invalid(&invalid);

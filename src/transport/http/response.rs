@@ -7,7 +7,7 @@ use super::accept::MediaType;
 use crate::error::RETRY_AFTER;
 use crate::graphql::is_request_error;
 use crate::transport::shared::RunError;
-use crate::transport::wire::{WireResponse, to_json};
+use crate::transport::wire::{to_json, write_items, write_response};
 
 /// Builds the response to a single request.
 pub(super) fn single(mut response: GraphqlResponse, media_type: MediaType) -> Response {
@@ -24,9 +24,9 @@ pub(super) fn batch(mut responses: Vec<GraphqlResponse>, media_type: MediaType) 
     for response in &mut responses {
         headers.extend(std::mem::take(&mut response.http_headers));
     }
-    let responses: Vec<WireResponse<'_>> = responses.iter().map(WireResponse::from).collect();
-    let response = json(StatusCode::OK, media_type, serde_json::to_string(&responses).unwrap_or_default());
-    with_headers(response, headers)
+    let mut body = Vec::new();
+    write_items(&mut body, *b"[]", &responses, write_response);
+    with_headers(json(StatusCode::OK, media_type, body), headers)
 }
 
 /// Adds the headers that resolvers have set: cookies.
@@ -80,11 +80,11 @@ pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
     response
 }
 
-/// Number of headers that a response usually gets, also from the middleware.
+/// Typical number of headers of a response, including those of the middleware.
 const HEADERS: usize = 12;
 
-fn json(status: StatusCode, media_type: MediaType, body: String) -> Response {
-    // Not `into_response`, which first adds the content type of text.
+fn json(status: StatusCode, media_type: MediaType, body: Vec<u8>) -> Response {
+    // Not `into_response`, which would insert a default content type first.
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::graphql::is_request_error;
-use crate::transport::wire::to_json;
+use crate::transport::wire::to_text;
 
 /// Longest identifier of an operation, in bytes; clients use UUIDs or counters.
 const MAX_ID: usize = 128;
@@ -92,7 +92,7 @@ pub(super) fn result(id: &str, response: &Response) -> (String, bool) {
         return (errors(id, &response.errors), true);
     }
     let id = json!(id);
-    (format!(r#"{{"id":{id},"type":"next","payload":{}}}"#, to_json(response)), false)
+    (format!(r#"{{"id":{id},"type":"next","payload":{}}}"#, to_text(response)), false)
 }
 
 /// Formats the errors of a request that could not be executed.

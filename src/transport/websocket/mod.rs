@@ -19,8 +19,8 @@ use super::{Transport, origin};
 use crate::graphql::RequestId;
 
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Read buffer of a socket, in bytes; it grows with the longest message. tungstenite's default is 128 KiB, for an idle socket,
-/// too.
+/// Initial read buffer of a socket, in bytes; it grows with the longest message. tungstenite's default is 128 KiB, which idle
+/// sockets would hold, too.
 const READ_BUFFER: usize = 512;
 
 /// Upgrades a connection to a socket.
@@ -49,7 +49,7 @@ pub(crate) async fn upgrade<E: Executor>(
     let headers = Box::new(headers);
     upgrade.on_upgrade(move |websocket| {
         let socket = Socket::new(websocket, transport, headers, client, request_id, permit);
-        // Boxed, like the headers: the future would keep room for each place that they pass through.
+        // Boxed, like the headers: the future would reserve room for each move.
         let socket = Box::new(socket);
         async move {
             socket.serve(has_protocol).await;

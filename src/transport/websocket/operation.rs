@@ -1,6 +1,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response};
@@ -74,22 +75,21 @@ impl RunningOperation {
         let number = results.number;
         let in_progress = GaugeGuard::new(&transport.app.metrics.socket_operations);
         let observation = span.in_scope(|| observation.with_operation(&operation));
-        // Boxed, like the run of a query: an idle subscription, of which there are many, needs neither.
-        let operation = Box::new(operation);
         let work = async move {
             // The session may have ended since the socket was opened.
             let requester = transport.app.auth.recheck_revocation(requester).await;
             let caller = Caller { requester, client, cookie };
             if operation.kind() == OperationType::Subscription {
-                let stream = stream(&transport, operation, caller, request_id);
+                let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id);
                 let _live = GaugeGuard::new(&transport.app.metrics.subscriptions);
                 forward(stream, observation, &results).await;
             } else {
-                let run = Box::pin(run(&transport, *operation, caller, observation, &request_id));
+                // Boxed: idle subscriptions, of which there are many, need no room for it.
+                let run = Box::pin(run(&transport, operation, caller, observation));
                 let (message, is_last) = result(&results.id, &run.await);
                 results.send(message, is_last).await;
             }
-            // The socket ignores it after an error, which has ended the operation.
+            // Ignored by the socket after an error, which has ended the operation.
             results.send(complete_message(&results.id), true).await;
         };
         let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
@@ -108,26 +108,18 @@ async fn run<E: Executor>(
     operation: Operation,
     caller: Caller,
     observation: Observation,
-    request_id: &RequestId,
 ) -> Response {
     let result = match transport.admit() {
-        Ok(permit) => transport.run(operation, caller, observation, request_id, Arc::new(permit)).await,
+        Ok(permit) => {
+            let deadline = Instant::now() + transport.request_timeout;
+            transport.run(operation, caller, observation, deadline, Arc::new(permit)).await
+        }
         Err(error) => {
             observation.refuse(&error);
             return Response::from_errors(vec![error]);
         }
     };
     result.unwrap_or_else(|error| Response::from_errors(vec![error.into_error()]))
-}
-
-/// Begins a subscription. Takes the box, which a future would keep when its content is moved out.
-fn stream<E: Executor>(
-    transport: &Transport<E>,
-    operation: Box<Operation>,
-    caller: Caller,
-    request_id: RequestId,
-) -> impl Stream<Item = Response> + Send + use<E> {
-    Arc::clone(&transport.engine).stream(*operation, caller, request_id)
 }
 
 /// Forwards the results of a subscription.

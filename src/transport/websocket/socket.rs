@@ -40,7 +40,7 @@ const ANONYMOUS_LIFETIME: Duration = Duration::from_mins(5);
 pub(super) struct Socket<W, E> {
     websocket: W,
     transport: Arc<Transport<E>>,
-    /// Of the upgrade, until the connection is initialised: they keep hyper's read buffer.
+    /// Headers of the upgrade, until the connection is initialised: they hold hyper's read buffer.
     headers: Option<Box<HeaderMap>>,
     client: Arc<Client>,
     request_id: RequestId,
@@ -54,7 +54,7 @@ pub(super) struct Socket<W, E> {
     session_ended: BoxFuture<'static, ()>,
     operations: HashMap<String, RunningOperation>,
     started: u64,
-    /// Boxed: tokio's channel holds room for 32 messages from the start.
+    /// Boxed: tokio's channel allocates slots for 32 messages at the start.
     outgoing: mpsc::Receiver<Box<OutgoingMessage>>,
     sender: mpsc::Sender<Box<OutgoingMessage>>,
 }
@@ -164,7 +164,7 @@ where
         match ClientMessage::parse(text).map_err(Close::BadRequest)? {
             ClientMessage::ConnectionInit(_) if self.requester.is_some() => Err(Some(Close::TooManyInits)),
             ClientMessage::ConnectionInit(payload) => {
-                // Boxed: an idle socket keeps no room for it.
+                // Boxed: an idle socket needs no room for it.
                 Box::pin(self.initialize(payload)).await?;
                 self.send(ACK).await
             }

@@ -48,7 +48,7 @@ pub(in crate::graphql::schema) struct TodoEvent {
 
 /// The field `eventId` of lists and payloads.
 #[derive(SimpleObject)]
-pub(in crate::graphql::schema) struct LatestEvent {
+pub(in crate::graphql) struct LatestEvent {
     /// The latest event whose change is part of this result. Pass it to `todoChanged` as `after` to receive all later
     /// changes. Also set before the first event, and after the last one has been deleted.
     event_id: ID,

@@ -2,21 +2,22 @@ use async_graphql::{Context, Enum, InputObject};
 use uuid::Uuid;
 
 use super::history::LatestEvent;
-use super::{Todo, TodoPriority};
+use super::{Todo, TodoPage, TodoPriority};
 use crate::domain::{Problem, Tags, is_visible, normalise};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::context::ContextExt;
 use crate::graphql::scalars::{DateTime, is_representable};
-use crate::graphql::schema::connections::{Connection, Extras, PageArguments, Selected};
+use crate::graphql::schema::connections::{Connection, Extras, PageArguments, Rows, Selected};
 use crate::graphql::schema::cursors::Cursors;
-use crate::models::{self, TodoEvent, TodoSortKey};
+use crate::models::{self, Page, PartialTodo, TodoColumns, TodoEvent, TodoPosition, TodoSortKey};
+use crate::state::AppState;
 
 /// Maximum length of a search, in characters.
 const MAX_SEARCH: usize = 200;
 
 /// Conditions on todos, all of which must hold. An empty list is no condition.
 #[derive(Default, InputObject)]
-pub(super) struct TodoFilter {
+pub(in crate::graphql) struct TodoFilter {
     /// True for completed todos, false for open ones.
     completed: Option<bool>,
     /// Todos due before this time.
@@ -72,7 +73,7 @@ enum OrderDirection {
 
 /// Sort order of todos.
 #[derive(Clone, Copy, InputObject)]
-pub(super) struct TodoOrder {
+pub(in crate::graphql) struct TodoOrder {
     /// Sort key.
     field: TodoOrderField,
     /// Sort direction.
@@ -143,50 +144,82 @@ impl TodoFilter {
     }
 }
 
-/// Loads a page of a user's todos.
-pub(super) async fn todos(
-    ctx: &Context<'_>,
+/// The parsed arguments of a page of a user's todos.
+pub(in crate::graphql) struct TodoPageQuery {
     user_id: Uuid,
-    arguments: PageArguments<'_>,
-    filter: TodoFilter,
-    order: Option<TodoOrder>,
-) -> Result<Connection<Todo, LatestEvent>, AppError> {
-    let latest_first = models::TodoOrder { key: TodoSortKey::CreatedAt, descending: true };
-    let order = order.map_or(latest_first, models::TodoOrder::from);
-    let page = arguments.parse(&order)?;
-    let filter = filter.parse()?;
-    let selected = Selected::of(ctx, &page);
-    let returns_event = LatestEvent::is_selected(ctx);
-    let (todos, extras, latest) = ctx
-        .state()?
-        .database
-        .read_for(user_id, async |conn| {
-            // Before the list, so that no change falls between them: the list may hold changes after this event, but lacks
-            // none up to it.
-            let latest = if returns_event { TodoEvent::last_id(conn, user_id).await? } else { Uuid::nil() };
-            let extras = Extras {
-                total_count: if selected.total_count {
-                    models::Todo::count(conn, user_id, &filter).await?
-                } else {
-                    0
-                },
-                has_more_behind: selected.has_more_behind
-                    && models::Todo::are_behind(conn, user_id, &filter, order, &page).await?,
-            };
-            Ok((models::Todo::list(conn, user_id, &filter, order, &page).await?, extras, latest))
-        })
-        .await?;
-    let todos = todos.into_iter().map(|todo| Owned(user_id, todo)).collect();
-    let connection =
-        Connection::new(&page, todos, extras, |Owned(_, todo)| order.encode(&order.position(todo)));
-    Ok(connection.with_fields(latest.into()))
+    filter: models::TodoFilter,
+    pub(in crate::graphql) order: models::TodoOrder,
+    pub(in crate::graphql) page: Page<TodoPosition>,
 }
 
-/// A todo and its owner.
-struct Owned(Uuid, models::Todo);
+/// True for each part of a page that is requested and costs a query of its own.
+#[derive(Clone, Copy)]
+pub(in crate::graphql) struct Wanted {
+    pub(in crate::graphql) selected: Selected,
+    pub(in crate::graphql) event_id: bool,
+}
 
-impl From<Owned> for Todo {
-    fn from(Owned(user_id, todo): Owned) -> Self {
-        Self::new(user_id, todo)
+/// The rows of a page, with the requested parts.
+pub(in crate::graphql) struct LoadedPage {
+    pub(in crate::graphql) rows: Rows<PartialTodo>,
+    pub(in crate::graphql) total_count: i64,
+    pub(in crate::graphql) event_id: Uuid,
+}
+
+impl TodoPageQuery {
+    /// Parses the arguments; reports the problems of the page before those of the filter.
+    pub(in crate::graphql) fn parse(
+        user_id: Uuid,
+        arguments: PageArguments<'_>,
+        filter: Option<TodoFilter>,
+        order: Option<TodoOrder>,
+    ) -> Result<Self, AppError> {
+        let latest_first = models::TodoOrder { key: TodoSortKey::CreatedAt, descending: true };
+        let order = order.map_or(latest_first, models::TodoOrder::from);
+        let page = arguments.parse(&order)?;
+        Ok(Self { user_id, filter: filter.unwrap_or_default().parse()?, order, page })
     }
+
+    /// Loads the page, its rows with the given columns only.
+    pub(in crate::graphql) async fn load(
+        &self,
+        state: &AppState,
+        columns: TodoColumns,
+        wanted: Wanted,
+    ) -> Result<LoadedPage, AppError> {
+        let Self { user_id, filter, order, page } = self;
+        let user_id = *user_id;
+        let order = *order;
+        let Wanted { selected, event_id } = wanted;
+        let (todos, extras, event_id) = state
+            .database
+            .read_for(user_id, async |conn| {
+                // Before the list, so that no change falls between them: the list may hold changes after this event, but
+                // lacks none up to it.
+                let event_id = if event_id { TodoEvent::last_id(conn, user_id).await? } else { Uuid::nil() };
+                let total_count =
+                    if selected.total_count { models::Todo::count(conn, user_id, filter).await? } else { 0 };
+                let has_more_behind = selected.has_more_behind
+                    && PartialTodo::are_behind(conn, user_id, filter, order, page).await?;
+                let todos = PartialTodo::list(conn, user_id, columns, filter, order, page).await?;
+                Ok((todos, Extras { total_count, has_more_behind }, event_id))
+            })
+            .await?;
+        let total_count = extras.total_count;
+        Ok(LoadedPage { rows: Rows::arrange(page, todos, extras), total_count, event_id })
+    }
+}
+
+/// Loads a page of a user's todos for resolvers.
+pub(super) async fn todos(ctx: &Context<'_>, query: TodoPageQuery) -> Result<TodoPage, AppError> {
+    let wanted = Wanted { selected: Selected::of(ctx, &query.page), event_id: LatestEvent::is_selected(ctx) };
+    let LoadedPage { rows, total_count, event_id } =
+        query.load(ctx.state()?, TodoColumns::ALL, wanted).await?;
+    let rows = rows.try_map(|todo| {
+        let todo = todo.into_whole();
+        todo.ok_or_else(|| AppError::internal(anyhow::anyhow!("a column was not read")))
+    })?;
+    let cursor = |todo: &models::Todo| query.order.encode(&query.order.position(todo));
+    let todo = |todo| Todo::new(query.user_id, todo);
+    Ok(Connection::from_rows(rows, total_count, cursor, todo).with_fields(event_id.into()))
 }

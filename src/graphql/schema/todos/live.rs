@@ -46,7 +46,7 @@ impl Subscription {
         let user_id = ctx.caller()?.requester.require_identity()?.user_id;
         let after = after.map(|id| parse_id(&id)).transpose()?;
         let state = ctx.state()?.clone();
-        // Boxed: the stream keeps room for what it is made by.
+        // Boxed: the stream would keep room for this future as long as it lives.
         let reader = Box::pin(Reader::start(state, user_id, after, self.positions.clone())).await?;
         Ok(stream::unfold(Some(Box::new(reader)), |reader| async {
             let mut reader = reader?;
@@ -73,10 +73,10 @@ struct TodoChange {
     todo: Option<Todo>,
 }
 
-/// Consecutive changes.
+/// Consecutive changes, shared by the subscribers that have reached the position before them.
 struct Batch {
     changes: Vec<Arc<TodoChange>>,
-    /// Number of the last event.
+    /// Number of the last event in the batch.
     last: i64,
 }
 
@@ -87,12 +87,12 @@ struct Reader {
     subscriber: TodoSubscriber,
     positions: Positions<Arc<Batch>>,
     position: Arc<Position<Arc<Batch>>>,
-    /// Changes before the position that have not been sent.
+    /// Changes before the position that have not been sent yet.
     unread: VecDeque<Arc<TodoChange>>,
 }
 
 impl Reader {
-    /// Subscribes a reader that starts after an event, or else now.
+    /// Subscribes a reader that starts after an event, by default now.
     async fn start(
         state: AppState,
         user_id: Uuid,
@@ -122,7 +122,7 @@ impl Reader {
                 return Ok(change);
             }
             self.subscriber.wait_for_events_after(self.position.number()).await;
-            // Boxed: only one of the subscribers reads.
+            // Boxed: single-flight, so most subscribers never read.
             match self.position.next(|| Box::pin(self.read())).await {
                 Ok(batch) => {
                     self.position = self.positions.join(self.user_id, batch.last);
@@ -138,7 +138,7 @@ impl Reader {
         }
     }
 
-    /// Reads the events behind the position, which have been announced.
+    /// Reads the events after the position. Fails if there are none: they have been announced.
     async fn read(&self) -> Result<Arc<Batch>, db::Error> {
         let user_id = self.user_id;
         let number = self.position.number();
@@ -154,7 +154,7 @@ impl Reader {
             Ok((events, todos))
         });
         let (events, todos) = found.await?;
-        // Not kept as what follows the position: a primary that has lost the event will write others.
+        // No empty batch, which the position would keep: a primary that lost the event in a failover will write others.
         let missing = || db::Error::Unavailable("an announced event is missing".into());
         let last = events.last().ok_or_else(missing)?.number;
         let todos: HashMap<_, _> = todos.into_iter().map(|todo| (todo.id, todo)).collect();

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 pub(super) use self::history::HistoryLoader;
 use self::history::{LatestEvent, TodoEvent, history};
+pub(in crate::graphql) use self::list::{LoadedPage, TodoPageQuery, Wanted};
 use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
 pub(super) use self::write::TodoMutation;
@@ -24,6 +25,9 @@ use crate::graphql::context::ContextExt;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::scalars::DateTime;
 use crate::models;
+
+/// A page of todos.
+pub(in crate::graphql) type TodoPage = Connection<Todo, LatestEvent>;
 
 /// The queries on todos.
 #[derive(Default)]
@@ -56,10 +60,10 @@ impl TodoQuery {
         #[graphql(desc = "Conditions on the todos; by default all todos outside of the trash.")]
         filter: Option<TodoFilter>,
         #[graphql(desc = "Sort order; by default newest first.")] order_by: Option<TodoOrder>,
-    ) -> Result<Connection<Todo, LatestEvent>, AppError> {
+    ) -> Result<TodoPage, AppError> {
         let identity = ctx.caller()?.requester.require_identity()?;
         let arguments = PageArguments { first, after: after.as_deref(), last, before: before.as_deref() };
-        list::todos(ctx, identity.user_id, arguments, filter.unwrap_or_default(), order_by).await
+        list::todos(ctx, TodoPageQuery::parse(identity.user_id, arguments, filter, order_by)?).await
     }
 }
 
@@ -82,7 +86,7 @@ fn parse_id(id: &ID) -> Result<Uuid, AppError> {
 /// The importance of a todo.
 #[derive(Clone, Copy, Default, Enum, Eq, PartialEq)]
 #[graphql(remote = "models::Priority")]
-pub(super) enum TodoPriority {
+pub(in crate::graphql) enum TodoPriority {
     /// No priority.
     #[default]
     None,
@@ -97,7 +101,7 @@ pub(super) enum TodoPriority {
 /// A task of the user.
 #[derive(SimpleObject)]
 #[graphql(complex)]
-pub(super) struct Todo {
+pub(in crate::graphql) struct Todo {
     #[graphql(skip)]
     owner: Uuid,
     #[graphql(skip)]

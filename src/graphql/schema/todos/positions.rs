@@ -12,8 +12,8 @@ type Registry<T> = HashMap<(Uuid, i64), Weak<Position<T>>>;
 
 /// A position in a user's events, shared by all subscribers that have reached it.
 ///
-/// Single-flight: the first subscriber to go on reads what follows, and the others take the same. It is kept until the last
-/// of them has gone on, so that a change is read once for any number of subscribers.
+/// Single-flight: the first subscriber to advance reads what follows, and the others share it. Kept until the last of them has
+/// advanced, so that a change is read once for any number of subscribers.
 pub(super) struct Position<T> {
     key: (Uuid, i64),
     next: OnceCell<T>,
@@ -33,7 +33,7 @@ impl<T> Clone for Positions<T> {
 }
 
 impl<T> Positions<T> {
-    /// Joins the subscribers of a user that have read the event `number` and no later one.
+    /// Returns the position that the subscribers of a user share after they have read the event `number`.
     pub(super) fn join(&self, user_id: Uuid, number: i64) -> Arc<Position<T>> {
         let key = (user_id, number);
         let mut registry = self.0.lock();
@@ -52,7 +52,7 @@ impl<T: Clone> Position<T> {
         self.key.1
     }
 
-    /// Returns what follows. If the subscriber that reads is cancelled or fails, the next one reads.
+    /// Returns what follows; the first caller reads it. Cancel-safe: if that one is cancelled or fails, the next one reads.
     pub(super) async fn next<E, F>(&self, read: impl FnOnce() -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
@@ -64,7 +64,7 @@ impl<T: Clone> Position<T> {
 impl<T> Drop for Position<T> {
     fn drop(&mut self) {
         let mut registry = self.registry.lock();
-        // A subscriber that joined meanwhile has replaced it.
+        // Not if a subscriber that joined meanwhile has replaced the entry.
         if registry.get(&self.key).is_some_and(|position| position.strong_count() == 0) {
             registry.remove(&self.key);
         }
@@ -88,7 +88,7 @@ mod tests {
         Ok(value)
     }
 
-    async fn no_read() -> Read {
+    async fn unexpected_read() -> Read {
         unreachable!("another subscriber has read")
     }
 
@@ -97,13 +97,13 @@ mod tests {
         let positions = Positions::default();
         let ada = Uuid::new_v4();
         let [one, other, late] = std::array::from_fn(|_| positions.join(ada, 7));
-        let both = join!(one.next(|| read(1)), other.next(no_read));
+        let both = join!(one.next(|| read(1)), other.next(unexpected_read));
         assert_eq!(both, (Ok(1), Ok(1)));
-        assert_eq!(late.next(no_read).await, Ok(1));
+        assert_eq!(late.next(unexpected_read).await, Ok(1));
     }
 
     #[tokio::test]
-    async fn positions_of_other_users_and_numbers_are_read_for_themselves() {
+    async fn positions_of_other_users_and_numbers_are_read_separately() {
         let positions = Positions::default();
         let ada = Uuid::new_v4();
         let joined =
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_for_subscribers_that_join_later() {
+    async fn a_position_that_all_subscribers_have_left_is_dropped() {
         let positions = Positions::default();
         let ada = Uuid::new_v4();
         assert_eq!(positions.join(ada, 7).next(|| read(1)).await, Ok(1));
