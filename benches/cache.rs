@@ -8,7 +8,7 @@
 )]
 
 #[path = "support/mod.rs"]
-mod parts;
+mod fixture;
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel_async::SimpleAsyncConnection;
-use parts::{Parts, connector};
+use fixture::{Fixture, connector};
 use secrecy::ExposeSecret;
 use todo_api::cli::serve_until;
 use todo_api::crypto;
@@ -92,7 +92,7 @@ async fn line(url: &str, away: u64, redis: Option<(u16, u64)>, load: Load, users
     if let Some((port, away)) = redis {
         flags.push(format!("--redis-url=redis://127.0.0.1:{}", delayed(port, away).await));
     }
-    let Parts { config, state, engine } = Parts::new(&far, &flags);
+    let Fixture { config, state, engine } = Fixture::new(&far, &flags);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
     let address = listener.local_addr().expect("it is bound");
     let shutdown = CancellationToken::new();

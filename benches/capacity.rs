@@ -1,7 +1,7 @@
 //! Processor time and memory per request and connection, of the service and of PostgreSQL, for docs/performance.md:
 //! `cargo bench --bench capacity`. Linux only: it reads `/proc`.
 //!
-//! Processor time is user and system time of the processes, so a busy machine hardly changes it.
+//! Processor time is the processes' user and system time, so load on the machine hardly changes it.
 
 #![expect(
     clippy::expect_used,
@@ -24,11 +24,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Connections that send requests.
+/// Connections that send requests concurrently.
 const CONNECTIONS: u32 = 16;
 /// Connections that stay open after one request.
 const IDLE: u32 = 2_000;
-/// Unit of times in `/proc`, the same on all Linux systems.
+/// Clock tick of `/proc`: `USER_HZ` is 100 on all Linux systems.
 const TICK: Duration = Duration::from_millis(10);
 const PAGE: usize = 50;
 
@@ -58,12 +58,12 @@ async fn main() {
     let page =
         "query($first: Int!) { todos(first: $first) { nodes { id title description completed createdAt } } }";
     let create = "mutation { createTodo(input: { title: \"Buy milk\" }) { todo { id } } }";
-    bench.line("`{ __typename }`", 20_000, &json!({ "query": "{ __typename }" })).await;
-    bench.line("`me`", 20_000, &me).await;
-    bench.line("page of 50", 10_000, &json!({ "query": page, "variables": { "first": PAGE } })).await;
-    bench.line("`createTodo`", 5_000, &json!({ "query": create })).await;
-    bench.line("`login`", 400, &login).await;
-    bench.idle(&me).await;
+    bench.measure("`{ __typename }`", 20_000, &json!({ "query": "{ __typename }" })).await;
+    bench.measure("`me`", 20_000, &me).await;
+    bench.measure("page of 50", 10_000, &json!({ "query": page, "variables": { "first": PAGE } })).await;
+    bench.measure("`createTodo`", 5_000, &json!({ "query": create })).await;
+    bench.measure("`login`", 400, &login).await;
+    bench.measure_idle(&me).await;
 }
 
 struct Bench {
@@ -110,8 +110,8 @@ impl Bench {
         futures_util::future::join_all(clients).await;
     }
 
-    /// Measures and prints one line.
-    async fn line(&self, name: &str, requests: u32, body: &Value) {
+    /// Measures a request and prints its line.
+    async fn measure(&self, name: &str, requests: u32, body: &Value) {
         self.load(requests / 10, body).await;
         let before = self.processor_times();
         self.load(requests, body).await;
@@ -126,17 +126,19 @@ impl Bench {
         );
     }
 
-    /// Returns the processor times in seconds of the service and of PostgreSQL, with the connections that it has closed.
+    /// Returns the processor times in seconds of the service and of PostgreSQL, whose closed connections count.
     fn processor_times(&self) -> [f64; 2] {
         let postmaster = u32::try_from(self.server.process()).unwrap();
-        let living =
-            processes().into_iter().filter(|process| process.parent == postmaster).map(|process| process.own);
-        let postgres = stat(postmaster).own + stat(postmaster).reaped + living.sum::<Duration>();
-        [stat(self.service.id()).own, postgres].map(|time| time.as_secs_f64())
+        let living = list_processes()
+            .into_iter()
+            .filter(|process| process.parent == postmaster)
+            .map(|process| process.own);
+        let postgres = read_stat(postmaster).own + read_stat(postmaster).reaped + living.sum::<Duration>();
+        [read_stat(self.service.id()).own, postgres].map(|time| time.as_secs_f64())
     }
 
-    /// Prints the memory that idle connections take.
-    async fn idle(&self, body: &Value) {
+    /// Measures and prints the memory of idle connections.
+    async fn measure_idle(&self, body: &Value) {
         let before = resident(self.service.id());
         let body = body.to_string();
         let head = format!(
@@ -146,7 +148,8 @@ impl Bench {
         );
         let mut open = JoinSet::new();
         for _ in 0..IDLE {
-            let (address, request) = (self.service.address.clone(), format!("{head}{body}"));
+            let address = self.service.address.clone();
+            let request = format!("{head}{body}");
             open.spawn(async move {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 stream.write_all(request.as_bytes()).await.unwrap();
@@ -170,24 +173,25 @@ impl Bench {
 /// A process in `/proc`.
 struct Process {
     parent: u32,
+    /// Processor time without that of children.
     own: Duration,
-    /// Time of its children that have ended.
+    /// Processor time of children that have ended.
     reaped: Duration,
 }
 
-fn stat(id: u32) -> Process {
-    parse(&std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap())
+fn read_stat(id: u32) -> Process {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap())
 }
 
-fn processes() -> Vec<Process> {
+fn list_processes() -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries
-        .filter_map(|entry| Some(parse(&std::fs::read_to_string(entry.path().join("stat")).ok()?)))
+        .filter_map(|entry| Some(parse_stat(&std::fs::read_to_string(entry.path().join("stat")).ok()?)))
         .collect()
 }
 
-/// Parses the fields after the name, which may contain spaces.
-fn parse(stat: &str) -> Process {
+/// Parses `/proc/*/stat` from the fields after the name, which may contain spaces.
+fn parse_stat(stat: &str) -> Process {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let fields: Vec<&str> = fields.split(' ').collect();
     let time = |index: usize| TICK * fields[index].parse::<u32>().unwrap();

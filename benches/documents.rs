@@ -1,17 +1,17 @@
-//! Time to prepare the documents of an attacker, new and known: `cargo bench --bench documents`.
+//! Time to prepare an attacker's documents, uncached and cached: `cargo bench --bench documents`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program to be read by its author")]
 
 #[path = "../tests/support/documents.rs"]
 mod documents;
 #[path = "support/mod.rs"]
-mod parts;
+mod fixture;
 
 use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use parts::Parts;
+use fixture::Fixture;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use todo_api::graphql::{Engine, GraphqlRequest, Schema};
@@ -23,7 +23,7 @@ const RANDOM: usize = 50_000;
 
 #[tokio::main]
 async fn main() {
-    let Parts { engine, .. } = Parts::new(parts::NOWHERE, &[]);
+    let Fixture { engine, .. } = Fixture::new(fixture::NOWHERE, &[]);
     let bomb = (0..40).fold("{ me { ...F0 } }".to_owned(), |mut text, n| {
         let _ = write!(text, " fragment F{n} on User {{ ...F{0} ...F{0} }}", n + 1);
         text
@@ -111,7 +111,7 @@ fn measure(engine: &Engine<Schema>, document: impl Fn(u32) -> String) -> (Durati
     let mut outcome = "accepted".to_owned();
     while took < TIME {
         times += 1;
-        let request = GraphqlRequest { query: Some(document(times)), ..GraphqlRequest::default() };
+        let request = GraphqlRequest { query: Some(document(times).into()), ..GraphqlRequest::default() };
         let began = Instant::now();
         if let Err(invalid) = black_box(engine.prepare(request)) {
             let first = invalid.errors.first().map(|error| error.message.chars().take(60).collect());
@@ -133,7 +133,7 @@ fn random(engine: &Engine<Schema>) {
         let (document, variables) = tree.current();
         let variables = async_graphql::Variables::from_json(variables);
         let request =
-            GraphqlRequest { query: Some(document.clone()), variables, ..GraphqlRequest::default() };
+            GraphqlRequest { query: Some(document.as_str().into()), variables, ..GraphqlRequest::default() };
         let began = Instant::now();
         let _ = black_box(engine.prepare(request));
         if began.elapsed() > longest {

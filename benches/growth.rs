@@ -1,6 +1,6 @@
 //! The cost of requests in a small and in a large database: `cargo bench --bench growth`. Takes some minutes and 3 GB.
 //!
-//! Buffers are the pages of 8 KiB that PostgreSQL touched, in memory or not: free of noise. Times are the least of [`RUNS`].
+//! Buffers are the 8 KiB pages that PostgreSQL touched, hit or read: a measure without noise. Times are the least of [`RUNS`].
 
 #![expect(
     clippy::expect_used,
@@ -21,7 +21,7 @@ use support::{Explained, Owner, PASSWORD, texts};
 
 const RUNS: usize = 30;
 
-/// Users, and todos of the user who asks. As many others have one todo each.
+/// Numbers of users and of the queried user's todos. As many other users have one todo each.
 #[derive(Clone, Copy)]
 struct Size {
     users: usize,
@@ -58,16 +58,16 @@ async fn main() {
         [Owner::new(&small.app, "ada@example.com").await, Owner::new(&large.app, "ada@example.com").await];
     fill(&small, SMALL).await;
     fill(&large, LARGE).await;
-    let requests = [requests(&owners[0], SMALL).await, requests(&owners[1], LARGE).await];
+    let requests = [build_requests(&owners[0], SMALL).await, build_requests(&owners[1], LARGE).await];
     println!(
         "| request | buffers | | in the database, ms | | in all, ms | |\n| --- | --- | --- | --- | --- | --- | --- |"
     );
     for (index, (name, _)) in requests[0].iter().enumerate() {
         let mut costs = [Cost::MAX, Cost::MAX];
-        // In turns, so that both see the same other work on the machine.
+        // Interleaved, so that both see the same noise.
         for _ in 0..RUNS {
             for (which, explained) in [&small, &large].into_iter().enumerate() {
-                let cost = cost(explained, &owners[which], &requests[which][index].1).await;
+                let cost = measure(explained, &owners[which], &requests[which][index].1).await;
                 costs[which] = costs[which].least(&cost);
             }
         }
@@ -77,10 +77,10 @@ async fn main() {
             small.buffers, large.buffers, small.database, large.database, small.request, large.request
         );
     }
-    sizes(&large).await;
+    print_sizes(&large).await;
 }
 
-/// Adds rows without triggers, which take a millisecond for each todo, and with the rows that they would produce.
+/// Inserts rows without triggers, which take a millisecond per todo, and the rows that these would have produced.
 async fn fill(explained: &Explained, size: Size) {
     let Size { users, todos } = size;
     let sql = format!(
@@ -125,7 +125,7 @@ async fn fill(explained: &Explained, size: Size) {
 }
 
 /// Returns the names and documents of the requests.
-async fn requests(ada: &Owner<'_>, size: Size) -> [(&'static str, String); 7] {
+async fn build_requests(ada: &Owner<'_>, size: Size) -> [(&'static str, String); 7] {
     let nodes = "nodes { id title description completed createdAt }";
     let middle =
         format!("{{ todos(filter: {{ search: \"n{:07}\" }}) {{ edges {{ cursor }} }} }}", size.todos / 2);
@@ -153,7 +153,7 @@ async fn requests(ada: &Owner<'_>, size: Size) -> [(&'static str, String); 7] {
     ]
 }
 
-async fn cost(explained: &Explained, ada: &Owner<'_>, query: &str) -> Cost {
+async fn measure(explained: &Explained, ada: &Owner<'_>, query: &str) -> Cost {
     let mark = explained.mark();
     let began = Instant::now();
     let answer = ada.ask(query, json!({})).await;
@@ -168,7 +168,7 @@ async fn cost(explained: &Explained, ada: &Owner<'_>, query: &str) -> Cost {
 }
 
 /// Prints the bytes per row of each table with its indexes.
-async fn sizes(explained: &Explained) {
+async fn print_sizes(explained: &Explained) {
     println!("\n| table | rows | bytes per row | of these indexes |\n| --- | --- | --- | --- |");
     let sql = "SELECT format('| `%s` | %s | %s | %s |', relname, reltuples::bigint,
             round(pg_total_relation_size(oid) / reltuples::numeric), round(pg_indexes_size(oid) / reltuples::numeric)) AS text

@@ -1,8 +1,8 @@
 //! Counts the instructions per request of the release binary with callgrind, and fails if a request costs more than
-//! [`MAX_PERCENT`] of the committed count: `cargo bench --bench instructions`, and `-- --renew` to commit the measured counts.
+//! [`MAX_PERCENT`] of the committed count: `cargo bench --bench instructions`; `-- --renew` overwrites the committed counts.
 //!
-//! The service answers N requests in one run and 5 N in another; the difference, divided by 4 N, has neither the start nor the
-//! shutdown. Unlike times, counts are the same on a busy machine; they include neither the kernel nor stalls on memory.
+//! The service answers N requests in one run and 5 N in another; the difference, divided by 4 N, excludes start and shutdown.
+//! Unlike times, counts do not depend on the machine's load; they include neither the kernel nor memory stalls.
 
 #![expect(
     clippy::expect_used,
@@ -24,13 +24,13 @@ use serde_json::{Value, json};
 use support::{Owner, SECRET, Service, TestApp};
 use tempfile::TempDir;
 
-/// Bound on a count in percent of the committed one. Leaves room for other processors and versions of valgrind and libc.
+/// Bound on a count, in percent of the committed one. Tolerates other processors and versions of valgrind and libc.
 const MAX_PERCENT: u64 = 110;
 /// File with the committed counts.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
 const PAGE: usize = 50;
 
-/// A kind of request.
+/// A request whose instructions are counted.
 struct Scenario {
     name: &'static str,
     query: &'static str,
@@ -51,7 +51,7 @@ const SCENARIOS: [Scenario; 4] = [
     },
 ];
 const ME: &str = "query Me { me { id email name createdAt updatedAt } }";
-/// Log level without a line per request; that the service is ready must be logged.
+/// Log filter without a line per request, but with the line that says that the service is ready.
 const QUIET: &str = "error,todo_api::cli=info";
 
 #[tokio::main]
@@ -70,7 +70,8 @@ async fn main() -> ExitCode {
     }
     let mut counts = BTreeMap::new();
     for scenario in &SCENARIOS {
-        let (few, many) = tokio::join!(total(&ada, scenario, 1), total(&ada, scenario, 5));
+        let (few, many) =
+            tokio::join!(count_instructions(&ada, scenario, 1), count_instructions(&ada, scenario, 5));
         counts.insert(scenario.name, (many - few) / (4 * scenario.requests as u64));
     }
     if std::env::args().any(|argument| argument == "--renew") {
@@ -79,8 +80,8 @@ async fn main() -> ExitCode {
     report(&counts)
 }
 
-/// Returns the instructions of a run with some times the scenario's requests.
-async fn total(owner: &Owner<'_>, scenario: &Scenario, times: usize) -> u64 {
+/// Counts the instructions of a run that sends the scenario's requests `times` times.
+async fn count_instructions(owner: &Owner<'_>, scenario: &Scenario, times: usize) -> u64 {
     let dir = TempDir::new().unwrap();
     let output = dir.path().join("callgrind");
     let mut command = callgrind(&output, &owner.app.database.url, scenario.log);
@@ -101,7 +102,7 @@ async fn total(owner: &Owner<'_>, scenario: &Scenario, times: usize) -> u64 {
     totals.parse().unwrap()
 }
 
-/// Returns the command that serves under callgrind, as in production.
+/// Returns the command that serves under callgrind, with the settings of production.
 fn callgrind(output: &Path, database_url: &str, log: &str) -> Command {
     let mut command = Command::new("valgrind");
     command

@@ -1,9 +1,9 @@
-//! The pieces of a request that cost most: `cargo bench --bench requests`.
+//! Benchmarks of the costliest steps of a request: `cargo bench --bench requests`.
 
 #![expect(clippy::expect_used, reason = "a program to be read by its author")]
 
 #[path = "support/mod.rs"]
-mod parts;
+mod fixture;
 #[path = "../tests/support/mod.rs"]
 #[expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod support;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_graphql::Variables;
 use chrono::{DateTime, Utc};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use parts::Parts;
+use fixture::Fixture;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use support::TestDatabase;
@@ -30,18 +30,18 @@ const TODOS: &str = "query Todos($first: Int!) { todos(first: $first) { nodes { 
 const PAGE: usize = 50;
 
 fn request(query: &str, variables: Variables) -> GraphqlRequest {
-    GraphqlRequest { query: Some(query.to_owned()), variables, ..GraphqlRequest::default() }
+    GraphqlRequest { query: Some(query.into()), variables, ..GraphqlRequest::default() }
 }
 
-fn first() -> Variables {
+fn page_variables() -> Variables {
     Variables::from_json(json!({ "first": PAGE }))
 }
 
-/// Parsing, validation and planning; for a known document only what depends on the request.
+/// Prepares new and cached documents; for a cached one only the work that depends on the request is left.
 fn documents(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let _guard = runtime.enter();
-    let Parts { engine, config, .. } = Parts::new(parts::NOWHERE, &[]);
+    let Fixture { engine, config, .. } = Fixture::new(fixture::NOWHERE, &[]);
     let prepare = |request| engine.prepare(request).map_err(|_| ()).expect("the document is valid");
     let mut bench = |name: &str, make: &mut dyn FnMut() -> GraphqlRequest| {
         criterion
@@ -54,9 +54,9 @@ fn documents(criterion: &mut Criterion) {
         request(&format!("{query} # {number}"), variables)
     };
     bench("prepare me, new", &mut || new(ME, Variables::default()));
-    bench("prepare todos, new", &mut || new(TODOS, first()));
+    bench("prepare todos, new", &mut || new(TODOS, page_variables()));
     bench("prepare me, known", &mut || request(ME, Variables::default()));
-    bench("prepare todos, known", &mut || request(TODOS, first()));
+    bench("prepare todos, known", &mut || request(TODOS, page_variables()));
     let mutation = "mutation Create($input: CreateTodoInput!) { createTodo(input: $input) { todo { id } } }";
     let input = json!({ "input": { "title": "Buy milk", "priority": "HIGH", "tags": ["home", "shop"],
         "dueAt": "2030-01-01T09:00:00Z", "description": "two litres" } });
@@ -68,11 +68,11 @@ fn documents(criterion: &mut Criterion) {
     });
 }
 
-/// Access tokens: one that was verified before, and one that comes for the first time.
+/// Verifies a cached and a new access token.
 fn tokens(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let _guard = runtime.enter();
-    let Parts { state, .. } = Parts::new(parts::NOWHERE, &[]);
+    let Fixture { state, .. } = Fixture::new(fixture::NOWHERE, &[]);
     let tokens = state.auth.access_tokens();
     let now = state.clock.now();
     let issue = || {
@@ -99,11 +99,11 @@ fn cursors(criterion: &mut Criterion) {
 }
 
 /// Executes operations with the database on the same machine.
-fn pages(criterion: &mut Criterion) {
+fn operations(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let _guard = runtime.enter();
     let database = runtime.block_on(TestDatabase::new());
-    let Parts { state, engine, .. } = Parts::new(&database.url, &[]);
+    let Fixture { state, engine, .. } = Fixture::new(&database.url, &[]);
     let user_id = Uuid::from_u128(7);
     runtime.block_on(database.sql(&format!(
         "INSERT INTO users (id, email, name, hashed_password) VALUES ('{user_id}', 'ada@example.com', 'Ada', '$argon2id$');
@@ -124,7 +124,7 @@ fn pages(criterion: &mut Criterion) {
         [("me, from the database to JSON", ME), ("a page of 50 todos, from the database to JSON", TODOS)]
     {
         let prepare = || {
-            let variables = if query == TODOS { first() } else { Variables::default() };
+            let variables = if query == TODOS { page_variables() } else { Variables::default() };
             engine.prepare(request(query, variables)).map_err(|_| ()).expect("the document is valid")
         };
         criterion.bench_function(name, |bencher| {
@@ -140,5 +140,5 @@ fn settings() -> Criterion {
         .measurement_time(Duration::from_secs(2))
 }
 
-criterion_group! { name = benches; config = settings(); targets = documents, tokens, cursors, pages }
+criterion_group! { name = benches; config = settings(); targets = documents, tokens, cursors, operations }
 criterion_main!(benches);

@@ -1,8 +1,8 @@
-//! Measures the memory of connections and of idle subscriptions, and the time in which one change reaches all
+//! Measures the memory of connections and of idle subscriptions, and the time until one change has reached all
 //! subscribers of a user: `cargo bench --bench subscriptions`.
 //!
-//! The service is a process of its own, so its memory and CPU time are known apart from those of this generator, which
-//! uses blocking sockets and parses next to nothing. Both processes need some 10,100 file descriptors: see `ulimit -n`.
+//! The service is a process of its own, so that its memory and CPU time are measured without those of the load generator, which
+//! uses blocking sockets and hardly parses. Both processes need some 10,100 file descriptors: see `ulimit -n`.
 
 #![expect(
     clippy::expect_used,
@@ -24,7 +24,7 @@ const SOCKETS: usize = 10_000;
 const CHANGES: usize = 10;
 const CONNECTIONS: usize = 256;
 const REQUESTS: usize = 100_000;
-/// Time in which the allocator gives back what is free.
+/// Time for the allocator to return free memory to the kernel.
 const SETTLING: Duration = Duration::from_secs(3);
 
 fn main() {
@@ -45,12 +45,12 @@ fn measure_requests() {
 fn measure_subscriptions() {
     let service = Service::start();
     let token = service.register();
-    // With a start in the past, no socket has to be asked whether its subscription has begun.
+    // With `after`, a change made before a subscription has started is delivered too, so there is no need to wait for each.
     let start = service.ask(&token, "{ todos { eventId } }")["data"]["todos"]["eventId"].clone();
     let subscription = format!(
         "subscription {{ todoChanged(after: {start}) {{ eventId kind at todoId todo {{ id title completed }} }} }}"
     );
-    // What every process needs once is no part of a socket.
+    // Warm-up: allocations made once per process belong to no socket.
     drop(Socket::subscribe(&service, &token, &subscription));
     sleep(SETTLING);
     let before = service.resident();
@@ -85,13 +85,13 @@ fn per_socket(bytes: u64) -> f64 {
     bytes as f64 / 1024.0 / SOCKETS as f64
 }
 
-/// Sends the requests, with one in progress on each connection.
+/// Sends the requests, one at a time on each connection.
 fn ask_me(service: &Service, token: &str) {
     let request = service.request(token, "{ me { id email name createdAt updatedAt } }");
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| service.connect()).collect();
     for _ in 0..REQUESTS / CONNECTIONS {
         for connection in &mut connections {
-            connection.get_mut().write_all(request.as_bytes()).expect("it is taken");
+            connection.get_mut().write_all(request.as_bytes()).expect("the socket is writable");
         }
         for connection in &mut connections {
             assert!(response(connection).contains("ada@example.com"));
@@ -99,7 +99,7 @@ fn ask_me(service: &Service, token: &str) {
     }
 }
 
-/// A running service with a database of its own, killed when it is dropped.
+/// A running service with a database of its own, stopped on drop.
 struct Service {
     process: Child,
     address: String,
@@ -145,11 +145,14 @@ impl Service {
 
     fn ask(&self, token: &str, query: &str) -> Value {
         let mut connection = self.connect();
-        connection.get_mut().write_all(self.request(token, query).as_bytes()).expect("it is taken");
+        connection
+            .get_mut()
+            .write_all(self.request(token, query).as_bytes())
+            .expect("the socket is writable");
         serde_json::from_str(&response(&mut connection)).expect("it is JSON")
     }
 
-    /// Creates a user; returns the credentials.
+    /// Registers a user; returns the value of `Authorization`.
     fn register(&self) -> String {
         let input = r#"{ email: "ada@example.com", name: "Ada", password: "analytical engine 1843" }"#;
         let answer = self.ask("", &format!("mutation {{ register(input: {input}) {{ accessToken }} }}"));
@@ -176,7 +179,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Not killed at once: it has to stop its PostgreSQL.
+        // SIGTERM, not SIGKILL: it has to stop its PostgreSQL.
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
     }
@@ -193,7 +196,7 @@ fn response(connection: &mut BufReader<TcpStream>) -> String {
         }
         if line == "\r\n" {
             let mut body = vec![0; length];
-            connection.read_exact(&mut body).expect("it is whole");
+            connection.read_exact(&mut body).expect("the body is complete");
             return String::from_utf8(body).expect("it is text");
         }
     }
@@ -211,7 +214,7 @@ impl Socket {
              Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n",
             service.address
         );
-        socket.0.get_mut().write_all(request.as_bytes()).expect("it is taken");
+        socket.0.get_mut().write_all(request.as_bytes()).expect("the socket is writable");
         response(&mut socket.0);
         socket.send(&json!({ "type": "connection_init", "payload": { "Authorization": token } }));
         assert_eq!(socket.receive(), r#"{"type":"connection_ack"}"#);
@@ -229,20 +232,20 @@ impl Socket {
         // A mask of zeros changes nothing.
         frame.extend([0; 4]);
         frame.extend(text.as_bytes());
-        self.0.get_mut().write_all(&frame).expect("it is taken");
+        self.0.get_mut().write_all(&frame).expect("the socket is writable");
     }
 
     fn receive(&mut self) -> String {
         let mut head = [0; 2];
-        self.0.read_exact(&mut head).expect("it goes on");
+        self.0.read_exact(&mut head).expect("the socket is open");
         let mut length = u16::from(head[1]);
         if length == 126 {
             let mut long = [0; 2];
-            self.0.read_exact(&mut long).expect("it goes on");
+            self.0.read_exact(&mut long).expect("the socket is open");
             length = u16::from_be_bytes(long);
         }
         let mut text = vec![0; length.into()];
-        self.0.read_exact(&mut text).expect("it goes on");
+        self.0.read_exact(&mut text).expect("the socket is open");
         String::from_utf8(text).expect("it is text")
     }
 

@@ -1,5 +1,5 @@
-//! The service's parts, as benchmarks need them.
-#![allow(dead_code, reason = "each benchmark uses its part")]
+//! The service without a listener, for benchmarks that call it in process.
+#![allow(dead_code, reason = "each benchmark uses some of it")]
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use todo_api::graphql::{self, Engine, Schema};
 use todo_api::state::AppState;
 use todo_api::{Clock, crypto};
 
-/// A database that is not there: preparing a document never needs a connection.
+/// URL of no database: preparing a document never needs a connection.
 pub(crate) const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 
-pub(crate) struct Parts {
+pub(crate) struct Fixture {
     pub(crate) config: Config,
     pub(crate) state: AppState,
     pub(crate) engine: Engine<Schema>,
 }
 
-impl Parts {
-    /// Builds the parts from flags, such as `--redis-url=redis://127.0.0.1`; must be called on a tokio runtime.
+impl Fixture {
+    /// Builds the service from flags, such as `--redis-url=redis://127.0.0.1`. Panics outside a tokio runtime.
     pub(crate) fn new(database_url: &str, flags: &[String]) -> Self {
         crypto::install_provider();
         let command = Config::augment_args(clap::Command::new("bench")).mut_args(|arg| arg.env(None::<&str>));
@@ -35,8 +35,7 @@ impl Parts {
         let connectors = Connectors { direct: primary.clone(), primary, replicas: Vec::new() };
         let state =
             AppState::new(&config, connectors, keys, Clock::system()).expect("the settings are right");
-        let engine = Engine::new(graphql::schema(state.clone(), true), &graphql::sdl(), &config, None)
-            .expect("the schema is right");
+        let engine = graphql::engine(state.clone(), &config, None).expect("the schema is right");
         Self { config, state, engine }
     }
 }
