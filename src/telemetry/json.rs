@@ -1,5 +1,7 @@
-//! Log lines as JSON, byte for byte those of tracing-subscriber's formatter at a fraction of its cost: that one parses the fields
-//! of each span from JSON twice per line, while this one copies them.
+//! Formatter of log lines as JSON.
+//!
+//! Writes the same bytes as tracing-subscriber's formatter, which parses the fields of each span from JSON twice per line; this one
+//! copies them.
 
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
