@@ -10,7 +10,7 @@ mod written;
 
 pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use engine::exceeded;
-pub use engine::{Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
+pub use engine::{Cost, Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
 pub use error_code::ErrorCode;
 pub use errors::{is_request_error, wire_error};
 pub(crate) use schema::refresh_token_in_cookie;

@@ -36,6 +36,10 @@ pub(super) fn write_response(json: &mut Vec<u8>, response: &Response) {
         // Writing to memory does not fail.
         let _ = serde_json::to_writer(&mut *json, &response.errors);
     }
+    if !response.extensions.is_empty() {
+        json.extend_from_slice(b",\"extensions\":");
+        let _ = serde_json::to_writer(&mut *json, &response.extensions);
+    }
     json.push(b'}');
 }
 

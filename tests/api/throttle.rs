@@ -89,6 +89,29 @@ async fn delays_of_repeated_guesses_grow_up_to_a_limit() {
 }
 
 #[tokio::test]
+async fn refused_attempts_have_their_wait_in_headers() {
+    let app = TestApp::start().await;
+    for _ in 0..5 {
+        let failed = app.login("ada@example.com", "wrong").await;
+        assert!(!failed.headers.contains_key("retry-after") && !failed.headers.contains_key("ratelimit"));
+    }
+    let pairs = ["ada@example.com", "grace@example.com"].map(|email| {
+        let query = format!(
+            "mutation {{ login(input: {{ email: \"{email}\", password: \"wrong\" }}) {{ accessToken }} }}"
+        );
+        json!({ "query": query })
+    });
+    let single = Answer::of(app.http.post(app.url("/graphql")).json(&pairs[0])).await;
+    let wait = single.error()["extensions"]["retryAfter"].as_u64().unwrap();
+    assert_eq!(single.headers["retry-after"], wait.to_string());
+    assert_eq!(single.headers["ratelimit"], format!("\"attempts\";r=0;t={wait}"));
+
+    let batch = Answer::of(app.http.post(app.url("/graphql")).json(&pairs)).await;
+    assert_eq!(count(&batch, "RATE_LIMITED"), 1);
+    assert!(batch.headers.contains_key("retry-after") && batch.headers.contains_key("ratelimit"));
+}
+
+#[tokio::test]
 async fn throttled_attempts_compute_no_hash() {
     let app = TestApp::start().await;
     app.register("ada@example.com").await.data("register");

@@ -1,6 +1,6 @@
 //! Limits on the fields of a plan: depth, number, aliases, introspection.
 
-use async_graphql::{ServerError, Variables};
+use async_graphql::{ServerError, Value, Variables, value};
 
 use super::limits::exceeded;
 use super::multiplier::{Multiplier, measure_longest_list};
@@ -49,18 +49,31 @@ pub(super) fn check_plan(plan: &Plan, limits: &Limits, introspection: bool) -> R
     Ok(())
 }
 
-/// Checks the number of fields that run; those of lists count once for each item.
-pub(super) fn check_complexity(
-    types: &TypeSystem,
-    plan: &Plan,
-    variables: &Variables,
-    limits: &Limits,
-) -> Result<(), ServerError> {
-    if (FieldCounter { types, variables }).count(&plan.selection, 1) > limits.max_complexity {
-        let what = "fields, counted for each item of a list";
-        return Err(exceeded(ErrorCode::OperationTooComplex, limits.max_complexity, what));
+/// Cost of an operation: the number of fields that run, those of a list counted for each of its items.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    requested: usize,
+    limit: usize,
+}
+
+impl Cost {
+    /// Measures an operation.
+    pub(super) fn measure(types: &TypeSystem, plan: &Plan, variables: &Variables, limits: &Limits) -> Self {
+        let requested = FieldCounter { types, variables }.count(&plan.selection, 1);
+        Self { requested, limit: limits.max_complexity }
     }
-    Ok(())
+
+    /// Fails if the cost exceeds its limit.
+    pub(super) fn check(self) -> Result<(), ServerError> {
+        let what = "fields, counted for each item of a list";
+        let fits = self.requested <= self.limit;
+        if fits { Ok(()) } else { Err(exceeded(ErrorCode::OperationTooComplex, self.limit, what)) }
+    }
+
+    /// Returns the value of `extensions.cost` in a response.
+    pub fn to_value(self) -> Value {
+        value!({ "requested": self.requested, "limit": self.limit })
+    }
 }
 
 /// Counter of the fields that run.

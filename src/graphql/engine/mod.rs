@@ -45,6 +45,7 @@ use async_graphql::futures_util::stream::{self, BoxStream, StreamExt};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Name, Request, Response, ServerError, Variables};
 
+pub use self::complexity::Cost;
 use self::document_cache::{Document, DocumentCache, PreparedPlan};
 pub(super) use self::limits::MAX_RECURSION;
 pub(crate) use self::limits::exceeded;
@@ -79,6 +80,7 @@ pub struct Engine<E> {
 /// A valid request within the limits, ready to be executed.
 pub struct Operation {
     prepared: Arc<PreparedPlan>,
+    cost: Cost,
     execution: Execution,
 }
 
@@ -98,6 +100,11 @@ impl Operation {
     /// Returns the name of the operation in its document.
     pub fn name(&self) -> Option<&Name> {
         self.prepared.plan.name.as_ref()
+    }
+
+    /// Returns the cost.
+    pub fn cost(&self) -> Cost {
+        self.cost
     }
 }
 
@@ -140,7 +147,7 @@ impl<E: Executor> Engine<E> {
         let definition = select(&document.valid.executable, name)?;
         let operation = self.plan_operation(&document, definition, variables);
         let kind = Some(plan::operation_type(definition.operation_type));
-        operation.map_err(|error| InvalidRequest { errors: vec![error], kind })
+        operation.map_err(|invalid| InvalidRequest { kind, ..invalid })
     }
 
     fn plan_operation(
@@ -148,13 +155,14 @@ impl<E: Executor> Engine<E> {
         document: &Document,
         definition: &Definition,
         variables: Variables,
-    ) -> Result<Operation, ServerError> {
+    ) -> Result<Operation, InvalidRequest> {
         let variables = variables::coerce(&self.types, &document.valid.executable, definition, variables);
         let variables = variables.map_err(request_error)?;
         let prepared = self.find_plan(document, definition, &variables)?;
         let PreparedPlan { plan, written } = &*prepared;
         plan.check_nulls(&variables)?;
-        complexity::check_complexity(&self.types, plan, &variables, &self.limits)?;
+        let cost = Cost::measure(&self.types, plan, &variables, &self.limits);
+        cost.check().map_err(|error| InvalidRequest { cost: Some(cost), ..error.into() })?;
         let execution = if let (Some(query), Some(state)) = (written, &self.state) {
             let arguments = plan.root().iter().flat_map(|field| field.arguments(&self.types, &variables));
             Execution::Write(Arc::clone(query), state.clone(), arguments.collect())
@@ -163,7 +171,7 @@ impl<E: Executor> Engine<E> {
             request.set_parsed_query(executable::build(&self.types, plan, &variables));
             Execution::Resolve(Box::new(request))
         };
-        Ok(Operation { prepared, execution })
+        Ok(Operation { prepared, cost, execution })
     }
 
     /// Returns the cached plan of an operation, or plans it, checks it against the limits, and caches the plan.
@@ -189,7 +197,7 @@ impl<E: Executor> Engine<E> {
 
     /// Executes a query or mutation.
     pub async fn execute(&self, operation: Operation, caller: Caller, request_id: &RequestId) -> Response {
-        let Operation { prepared, execution } = operation;
+        let Operation { prepared, execution, .. } = operation;
         // Boxed: the futures around it are moved several times, which copied 30 KB per operation.
         let execution: BoxFuture<'_, Response> = match execution {
             Execution::Resolve(request) => Box::pin(self.resolve(request.data(caller), &prepared.plan)),

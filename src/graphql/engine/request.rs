@@ -7,6 +7,7 @@ use async_graphql::{ServerError, Variables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::complexity::Cost;
 use super::limits::exceeded;
 use crate::config::Limits;
 use crate::graphql::error_code::ErrorCode;
@@ -113,11 +114,13 @@ pub struct InvalidRequest {
     pub errors: Vec<ServerError>,
     /// Kind of its operation, if the document could be parsed.
     pub kind: Option<OperationType>,
+    /// Cost of its operation, if that is the reason.
+    pub cost: Option<Cost>,
 }
 
 impl From<Vec<ServerError>> for InvalidRequest {
     fn from(errors: Vec<ServerError>) -> Self {
-        Self { errors, kind: None }
+        Self { errors, kind: None, cost: None }
     }
 }
 

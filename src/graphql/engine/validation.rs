@@ -45,7 +45,8 @@ pub(super) fn validate(
             ServerError::new("Syntax error: a name without a value.", Some(lines.position_at(offset)));
         return Err(coded(error, ErrorCode::GraphqlParseFailed).into());
     }
-    let invalid = |errors| InvalidRequest { errors, kind: find_kind(&ast, operation) };
+    let invalid =
+        |errors| InvalidRequest { kind: find_kind(&ast, operation), ..InvalidRequest::from(errors) };
     structure::check(&ast, &lines, operation, limits).map_err(|error| invalid(vec![error]))?;
     // Unknown names end validation: rules that see the document without them would report follow-up errors.
     let refuse = |found: &DiagnosticList| {

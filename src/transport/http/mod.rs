@@ -15,7 +15,7 @@ use async_graphql::{Executor, Response as GraphqlResponse, ServerError};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
@@ -65,6 +65,7 @@ pub(crate) async fn handle<E: Executor>(
         peer,
         permit: Arc::new(permit),
         started,
+        reports_cost: request.headers().get(COST).is_some_and(|value| value == "1"),
     };
     exchange.respond(request).await.unwrap_or_else(|refusal| response::refused(refusal, media_type))
 }
@@ -79,7 +80,12 @@ struct HttpExchange<E> {
     started: Instant,
     /// Time by which each of its operations has to end.
     deadline: Instant,
+    /// True if the client asks for the cost of its operations.
+    reports_cost: bool,
 }
+
+/// Asks for `extensions.cost` in the response, with the value `1`.
+const COST: HeaderName = HeaderName::from_static("x-graphql-cost");
 
 impl<E: Executor> HttpExchange<E> {
     fn observe(&self) -> Observation {
@@ -168,17 +174,23 @@ impl<E: Executor> HttpExchange<E> {
             observation.with_kind(kind).refuse(&error);
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
         }
-        match prepared {
+        let (mut response, cost) = match prepared {
             Ok(operation) => {
+                let cost = operation.cost();
                 let observation = observation.with_operation(&operation);
                 let permit = Arc::clone(&self.permit);
-                Ok(self.transport.run(operation, caller, observation, self.deadline, permit).await?)
+                let run = self.transport.run(operation, caller, observation, self.deadline, permit);
+                (run.await?, Some(cost))
             }
             Err(invalid) => {
                 observation.refuse_invalid(&invalid);
-                Ok(GraphqlResponse::from_errors(invalid.errors))
+                (GraphqlResponse::from_errors(invalid.errors), invalid.cost)
             }
+        };
+        if let Some(cost) = cost.filter(|_| self.reports_cost) {
+            response.extensions.insert("cost".to_owned(), cost.to_value());
         }
+        Ok(response)
     }
 }
 

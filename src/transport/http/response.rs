@@ -1,21 +1,19 @@
-use async_graphql::{Response as GraphqlResponse, ServerError};
+use async_graphql::{Response as GraphqlResponse, ServerError, Value};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::accept::MediaType;
-use crate::error::RETRY_AFTER;
-use crate::graphql::is_request_error;
+use crate::graphql::{ErrorCode, is_request_error};
 use crate::transport::shared::RunError;
 use crate::transport::wire::{to_json, write_items, write_response};
 
 /// Builds the response to a single request.
 pub(super) fn single(mut response: GraphqlResponse, media_type: MediaType) -> Response {
     let headers = std::mem::take(&mut response.http_headers);
-    let response = &response;
-    let refused = media_type == MediaType::GraphqlResponse && is_request_error(response);
+    let refused = media_type == MediaType::GraphqlResponse && is_request_error(&response);
     let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    with_headers(json(status, media_type, to_json(response)), headers)
+    with_headers(json(status, media_type, to_json(&response)), headers, &[response])
 }
 
 /// Builds the response to a batch.
@@ -26,14 +24,37 @@ pub(super) fn batch(mut responses: Vec<GraphqlResponse>, media_type: MediaType) 
     }
     let mut body = Vec::new();
     write_items(&mut body, *b"[]", &responses, write_response);
-    with_headers(json(StatusCode::OK, media_type, body), headers)
+    with_headers(json(StatusCode::OK, media_type, body), headers, &responses)
 }
 
-/// Adds the headers that resolvers have set: cookies.
-fn with_headers(mut response: Response, headers: HeaderMap) -> Response {
+/// Adds the headers that resolvers have set, which are cookies, and those that say when a retry may succeed.
+fn with_headers(mut response: Response, headers: HeaderMap, responses: &[GraphqlResponse]) -> Response {
     response.headers_mut().extend(headers);
+    add_retry_headers(response.headers_mut(), responses.iter().flat_map(|response| &response.errors));
     response
 }
+
+/// Repeats the waits of errors as headers, for clients that look at nothing else; the longest one counts.
+///
+/// `RateLimit` is written by draft 10 of <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>: no attempt
+/// remains (`r`) until the wait is over (`t`).
+fn add_retry_headers<'a>(headers: &mut HeaderMap, errors: impl Iterator<Item = &'a ServerError>) {
+    let mut longest = None;
+    let mut longest_limited = None;
+    for extensions in errors.filter_map(|error| error.extensions.as_ref()) {
+        let Some(Value::Number(wait)) = extensions.get("retryAfter") else { continue };
+        let wait = wait.as_u64();
+        longest = longest.max(wait);
+        if extensions.get("code") == Some(&Value::from(ErrorCode::RateLimited.as_str())) {
+            longest_limited = longest_limited.max(wait);
+        }
+    }
+    headers.extend(longest.map(|wait| (header::RETRY_AFTER, HeaderValue::from(wait))));
+    let rate_limit = longest_limited.map(|wait| HeaderValue::try_from(format!("\"attempts\";r=0;t={wait}")));
+    headers.extend(rate_limit.and_then(Result::ok).map(|value| (RATE_LIMIT, value)));
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// A request that ends without a GraphQL response; its status tells so as well.
 pub(super) struct Refusal {
@@ -65,11 +86,11 @@ impl From<RunError> for Refusal {
 /// Builds the response to a refused request.
 pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
     let status = refusal.status;
-    let body = to_json(&GraphqlResponse::from_errors(vec![refusal.error]));
-    let mut response = json(status, media_type, body);
+    let body = GraphqlResponse::from_errors(vec![refusal.error]);
+    let mut response = json(status, media_type, to_json(&body));
+    add_retry_headers(response.headers_mut(), body.errors.iter());
     let header = match status {
         StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, HeaderValue::from_static("POST"))),
-        StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER.into())),
         // The rest of the body is not read, so the connection can't be reused.
         StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
             Some((header::CONNECTION, HeaderValue::from_static("close")))

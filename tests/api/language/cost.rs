@@ -94,3 +94,35 @@ async fn a_payload_costs_as_many_items_as_its_input_has() {
     let many = ada.ask(query, json!({ "ids": vec![id; 100] })).await;
     assert_eq!(many.code(), "OPERATION_TOO_COMPLEX");
 }
+
+#[tokio::test]
+async fn responses_have_their_cost_if_the_client_asks_for_it() {
+    let app = TestApp::with(&["--max-complexity=500"]).await;
+    let ada = Asker::new(&app).await;
+    let ask = async |query: Value, header: &'static str| {
+        let request = app.http.post(app.url("/graphql")).bearer_auth(&ada.token).json(&query);
+        let answer: Value =
+            request.header("X-GraphQL-Cost", header).send().await.unwrap().json().await.unwrap();
+        answer
+    };
+    let page = json!({ "query": "{ todos(first: 10) { nodes { id title } pageInfo { hasNextPage } } }" });
+    let answer = ask(page.clone(), "1").await;
+    // todos, nodes, 10 times two fields, pageInfo and its field.
+    assert_eq!(answer["extensions"], json!({ "cost": { "requested": 24, "limit": 500 } }), "{answer:#}");
+    assert!(answer["data"]["todos"]["nodes"].is_array());
+    assert_eq!(ask(json!({ "query": "{ me { id } }" }), "1").await["extensions"]["cost"]["requested"], 2);
+
+    let expensive = "{ todos(first: 100) { nodes { id history(first: 100) { nodes { id } } } } }";
+    let refused = ask(json!({ "query": expensive }), "1").await;
+    assert_eq!(refused["errors"][0]["extensions"]["code"], "OPERATION_TOO_COMPLEX");
+    assert_eq!(
+        refused["extensions"],
+        json!({ "cost": { "requested": 10_302, "limit": 500 } }),
+        "{refused:#}"
+    );
+
+    let batch = ask(json!([page.clone(), { "query": "{ nothing }" }]), "1").await;
+    assert_eq!(batch[0]["extensions"]["cost"]["requested"], 24);
+    assert_eq!(batch[1].get("extensions"), None, "an invalid document has no cost");
+    assert_eq!(ask(page, "0").await.get("extensions"), None);
+}
