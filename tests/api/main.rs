@@ -26,6 +26,7 @@ mod health;
 mod housekeeping;
 mod http;
 mod import;
+mod introspection;
 mod isolation;
 mod keys;
 mod language;

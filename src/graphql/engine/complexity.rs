@@ -10,14 +10,16 @@ use crate::config::Limits;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// Fields below `__schema` and `__type`, fragments expanded. GraphiQL's and Apollo's introspection queries have some
-/// 200; each field is resolved for every type, and for every field of it.
+/// Fields below lists of introspection, fragments expanded: each is resolved for every type, and for every field of it.
+/// The queries of tools have some 120.
 const MAX_INTROSPECTION_FIELDS: usize = 500;
 /// Nested lists of introspection. The queries of tools nest three (types, their fields, the arguments of these).
 const MAX_INTROSPECTION_DEPTH: usize = 3;
 /// Fields of introspection that are lists; each level of them multiplies the answer by the size of the schema.
 const INTROSPECTION_LISTS: [&str; 8] =
     ["args", "directives", "enumValues", "fields", "inputFields", "interfaces", "possibleTypes", "types"];
+/// Nested `ofType` that types of the schema have: `[Todo!]!` is non-null, a list, non-null. Further ones are null.
+const MAX_WRAPPERS: usize = 3;
 
 /// Checks the limits that do not depend on arguments.
 pub(super) fn check_plan(plan: &Plan, limits: &Limits, introspection: bool) -> Result<(), ServerError> {
@@ -29,7 +31,7 @@ pub(super) fn check_plan(plan: &Plan, limits: &Limits, introspection: bool) -> R
         let message = "Introspection is disabled.";
         return Err(wire_error(Code::IntrospectionDisabled, message));
     }
-    let size = Size::measure(&plan.selection);
+    let size = Size::measure(&plan.selection, Ancestors::default());
     for (actual, limit, code, what) in [
         (size.depth, limits.max_depth, Code::OperationTooDeep, "levels of fields"),
         (
@@ -115,17 +117,40 @@ struct Size {
     depth: usize,
     /// Nested lists of introspection.
     introspection_depth: usize,
-    /// Fields of introspection.
+    /// Fields of introspection that run for each item of a list.
     introspected: usize,
     aliases: usize,
 }
 
+/// Ancestors of a field of introspection.
+#[derive(Clone, Copy, Default)]
+struct Ancestors {
+    /// True below a list of introspection.
+    in_list: bool,
+    /// Number of `ofType` directly above.
+    wrappers: usize,
+}
+
+impl Ancestors {
+    /// Returns the ancestors of the fields below `field`.
+    fn append(self, field: &PlannedField) -> Self {
+        Self {
+            in_list: self.in_list || is_introspection_list(field),
+            wrappers: if field.name == "ofType" { self.wrappers + 1 } else { 0 },
+        }
+    }
+}
+
+fn is_introspection_list(field: &PlannedField) -> bool {
+    INTROSPECTION_LISTS.contains(&field.name.as_str())
+}
+
 impl Size {
-    fn measure(selected: &Selected) -> Self {
+    fn measure(selected: &Selected, ancestors: Ancestors) -> Self {
         let mut size = Self::default();
         let mut add = |fields: &[PlannedField]| {
             for field in fields {
-                let field = Self::measure_field(field);
+                let field = Self::measure_field(field, ancestors);
                 size.depth = size.depth.max(field.depth);
                 size.introspection_depth = size.introspection_depth.max(field.introspection_depth);
                 size.introspected += field.introspected;
@@ -140,15 +165,15 @@ impl Size {
         size
     }
 
-    fn measure_field(field: &PlannedField) -> Self {
-        let children = Self::measure(&field.selected);
+    fn measure_field(field: &PlannedField, ancestors: Ancestors) -> Self {
+        let children = Self::measure(&field.selected, ancestors.append(field));
         let aliases = children.aliases + usize::from(field.has_alias());
         if field.is_introspection {
-            let list = usize::from(INTROSPECTION_LISTS.contains(&field.name.as_str()));
-            let introspection_depth = children.introspection_depth + list;
+            let list = usize::from(is_introspection_list(field));
+            let counted = usize::from(ancestors.in_list && ancestors.wrappers <= MAX_WRAPPERS);
             return Self {
-                introspection_depth,
-                introspected: children.introspected + 1,
+                introspection_depth: children.introspection_depth + list,
+                introspected: children.introspected + counted,
                 aliases,
                 ..children
             };
