@@ -6,10 +6,12 @@ mod bearer;
 mod client;
 mod errors;
 mod http;
+mod lifetime;
 mod observation;
 mod origin;
 mod shared;
 mod sockets;
+mod subscription;
 mod websocket;
 mod wire;
 

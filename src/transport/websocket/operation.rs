@@ -1,11 +1,8 @@
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response};
-use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -16,8 +13,8 @@ use crate::graphql::{Caller, Operation, RefreshCookie, RequestId};
 use crate::metrics::GaugeGuard;
 use crate::telemetry;
 use crate::transport::Transport;
-use crate::transport::errors::internal;
 use crate::transport::observation::Observation;
+use crate::transport::subscription::Subscription;
 
 /// An operation in progress; dropping it ends a subscription, while a write runs to completion.
 ///
@@ -80,9 +77,8 @@ impl RunningOperation {
             let requester = transport.app.auth.recheck_revocation(requester).await;
             let caller = Caller { requester, client, cookie };
             if operation.kind() == OperationType::Subscription {
-                let stream = Arc::clone(&transport.engine).stream(operation, caller, request_id);
-                let _live = GaugeGuard::new(&transport.app.metrics.subscriptions);
-                forward(stream, observation, &results).await;
+                let subscription = Subscription::start(&transport, operation, caller, observation);
+                forward(subscription, &results).await;
             } else {
                 // Boxed: idle subscriptions, of which there are many, need no room for it.
                 let run = Box::pin(run(&transport, operation, caller, observation));
@@ -123,20 +119,9 @@ async fn run<E: Executor>(
 }
 
 /// Forwards the results of a subscription.
-async fn forward(
-    stream: impl Stream<Item = Response> + Send,
-    mut observation: Observation,
-    results: &ResultSender,
-) {
-    // A panic in the stream ends this operation, not the socket.
-    let mut stream = pin!(AssertUnwindSafe(stream).catch_unwind());
-    let mut format = |response: std::thread::Result<Response>| {
-        let panicked = |_| Response::from_errors(vec![internal(&observation.request_id)]);
-        let response = response.unwrap_or_else(panicked);
-        observation.record(&response);
-        result(&results.id, &response)
-    };
-    while let Some((message, is_last)) = stream.next().await.map(&mut format) {
+async fn forward(mut subscription: Subscription, results: &ResultSender) {
+    while let Some(response) = subscription.next().await {
+        let (message, is_last) = result(&results.id, &response);
         if !results.send(message, is_last).await || is_last {
             return;
         }

@@ -6,11 +6,10 @@ use async_graphql::{Executor, ServerError, Value};
 use axum::extract::ws::Message;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
-use futures_util::future::{BoxFuture, pending};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, errors};
 use super::operation::{OperationContext, OutgoingMessage, ResultSender, RunningOperation};
@@ -20,6 +19,7 @@ use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId, excee
 use crate::metrics::GaugeGuard;
 use crate::transport::Transport;
 use crate::transport::bearer::bearer_token;
+use crate::transport::lifetime::{End, Lifetime};
 use crate::transport::observation::Observation;
 use crate::transport::sockets::SocketPermit;
 
@@ -33,8 +33,6 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(5);
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Lifetime of a socket without a token: long enough to log in.
-const ANONYMOUS_LIFETIME: Duration = Duration::from_mins(5);
 
 /// A socket with its operations. `W` is the WebSocket; tests use channels.
 pub(super) struct Socket<W, E> {
@@ -48,10 +46,8 @@ pub(super) struct Socket<W, E> {
     _open: GaugeGuard,
     /// Set once the connection has been acknowledged.
     requester: Option<Requester>,
-    /// Expiry of the token, or before initialisation the time limit of that.
-    deadline: Instant,
-    /// Completes when the token's session ends.
-    session_ended: BoxFuture<'static, ()>,
+    /// That of the token, or before initialisation the time limit of that.
+    lifetime: Lifetime,
     operations: HashMap<String, RunningOperation>,
     started: u64,
     /// Boxed: tokio's channel allocates slots for 32 messages at the start.
@@ -73,7 +69,7 @@ where
         permit: SocketPermit,
     ) -> Self {
         let (sender, outgoing) = mpsc::channel(QUEUE);
-        let deadline = Instant::now() + INIT_TIMEOUT;
+        let lifetime = Lifetime::anonymous(INIT_TIMEOUT, transport.shutdown.clone());
         let operations = HashMap::new();
         let open = GaugeGuard::new(&transport.app.metrics.sockets);
         Self {
@@ -85,8 +81,7 @@ where
             permit,
             _open: open,
             requester: None,
-            deadline,
-            session_ended: Box::pin(pending()),
+            lifetime,
             operations,
             started: 0,
             outgoing,
@@ -99,7 +94,8 @@ where
         let close = if has_protocol { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
         // Ends the operations that wait for results; writes run to completion on tasks of their own.
         self.operations.clear();
-        self.session_ended = Box::pin(pending());
+        // Nor is the end of the session waited for any more.
+        self.lifetime = Lifetime::anonymous(CLOSE_TIMEOUT, self.transport.shutdown.clone());
         let _ = timeout(CLOSE_TIMEOUT, async {
             if let Some(close) = close {
                 let _ = self.websocket.send(Message::Close(Some(close.into()))).await;
@@ -117,7 +113,6 @@ where
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
         let mut is_alive = true;
-        let shutdown = self.transport.shutdown.clone();
         loop {
             tokio::select! {
                 received = self.websocket.next() => {
@@ -149,12 +144,11 @@ where
                         return close;
                     }
                 }
-                () = sleep_until(self.deadline) => {
-                    let is_initialized = self.requester.is_some();
-                    return Some(if is_initialized { Close::Forbidden } else { Close::InitTimeout });
-                }
-                () = &mut self.session_ended => return Some(Close::Forbidden),
-                () = shutdown.cancelled() => return Some(Close::GoingAway),
+                end = self.lifetime.ended() => return Some(match end {
+                    End::Shutdown => Close::GoingAway,
+                    End::Unauthenticated(_) if self.requester.is_none() => Close::InitTimeout,
+                    End::Unauthenticated(_) => Close::Forbidden,
+                }),
             }
         }
     }
@@ -218,24 +212,17 @@ where
             let value = HeaderValue::from_str(&authorization).map_err(|_| Close::Forbidden)?;
             headers.insert(AUTHORIZATION, value);
         }
-        let app = self.transport.app.clone();
+        let app = &self.transport.app;
         let requester = app.auth.authenticate(bearer_token(&headers)).await;
-        let left = match requester {
+        match requester {
             Requester::Rejected(_) => return Err(Close::Forbidden),
             Requester::Unverifiable => return Err(Close::TryAgainLater("The service is busy")),
-            Requester::User { identity, expires_at } => {
-                if !self.permit.assign_to(identity.user_id) {
-                    return Err(Close::TryAgainLater("Too many sockets"));
-                }
-                let left = expires_at - app.clock.now();
-                self.session_ended = Box::pin(async move {
-                    app.auth.wait_until_revoked(identity.session_id).await;
-                });
-                left.to_std().unwrap_or_default()
+            Requester::User { identity, .. } if !self.permit.assign_to(identity.user_id) => {
+                return Err(Close::TryAgainLater("Too many sockets"));
             }
-            Requester::Anonymous => ANONYMOUS_LIFETIME,
-        };
-        self.deadline = Instant::now() + left;
+            Requester::User { .. } | Requester::Anonymous => {}
+        }
+        self.lifetime = Lifetime::of(requester, app, self.transport.shutdown.clone());
         self.requester = Some(requester);
         Ok(())
     }

@@ -7,6 +7,7 @@ use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema};
 use axum::extract::ws::CloseFrame;
 use clap::{Args, FromArgMatches};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::db::{Connector, Connectors, DatabaseUrl};
 use crate::graphql::Engine;
 use crate::state::AppState;
+use crate::transport::lifetime::ANONYMOUS_LIFETIME;
 use crate::transport::sockets::Sockets;
 use crate::{Clock, crypto};
 
