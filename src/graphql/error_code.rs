@@ -75,7 +75,8 @@ pub enum ErrorCode {
     QueryNotInSafelist,
     /// Mutations must be sent by POST.
     MethodNotAllowed,
-    /// Subscriptions are served over the WebSocket only.
+    /// Subscriptions are served over the WebSocket, or as the only operation of a request that accepts a stream. Retry with
+    /// `Accept: multipart/mixed;subscriptionSpec=1.0` or `text/event-stream`.
     SubscriptionOverHttp,
     /// `Accept` names no media type that the service can send. Retry with `application/json`.
     NotAcceptable,

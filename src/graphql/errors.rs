@@ -103,7 +103,7 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
 }
 
 /// Converts a failure into an error of the request as a whole, without a path.
-pub(super) fn request_error(error: AppError) -> ServerError {
+pub(crate) fn request_error(error: AppError) -> ServerError {
     let error = Error::from(error);
     ServerError { extensions: error.extensions, ..ServerError::new(error.message, None) }
 }

@@ -12,6 +12,7 @@ pub use context::{Caller, RefreshCookie, RequestId};
 pub(crate) use engine::exceeded;
 pub use engine::{Cost, Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
 pub use error_code::ErrorCode;
+pub(crate) use errors::request_error;
 pub use errors::{is_request_error, wire_error};
 pub(crate) use schema::refresh_token_in_cookie;
 pub use schema::{Cursors, Mutation, Query, Schema, schema, sdl};

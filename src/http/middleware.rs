@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tower::{Layer, Service, service_fn};
 use tower_http::compression::Compression;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use uuid::{Builder, NoContext, Timestamp};
@@ -139,7 +139,12 @@ async fn run_compressed(mut router: Router, request: Request) -> Response {
         let Ok(response) = router.call(request).await;
         return response;
     }
-    let mut compressed = Compression::new(router).compress_when(SizeAbove::new(COMPRESSED));
+    let mut compressed = Compression::new(router).compress_when(
+        SizeAbove::new(COMPRESSED)
+            // Compression would hold back what is streamed.
+            .and(NotForContentType::SSE)
+            .and(NotForContentType::const_new("multipart/mixed")),
+    );
     let Ok(response) = compressed.call(request).await;
     response.map(Body::new)
 }

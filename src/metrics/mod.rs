@@ -66,7 +66,7 @@ impl Default for Metrics {
         let failures = "Failed units of work on the database";
         Self(Arc::new(Handles {
             operations: Operations::new(to, new_seconds),
-            sockets: add(to, "sockets", "Open WebSockets"),
+            sockets: add(to, "sockets", "Open WebSockets and streams over HTTP"),
             socket_operations: add(to, "socket_operations", "Operations running on WebSockets"),
             subscriptions: add(to, "subscriptions", "Live subscriptions"),
             logins: Labelled::new(to, "logins", "Login attempts", "outcome", Counter::default),

@@ -2,9 +2,9 @@
 
 use async_graphql::ServerError;
 
-use crate::error::{BUSY, INTERNAL, RETRY_AFTER};
+use crate::error::{AppError, BUSY, INTERNAL, RETRY_AFTER, UnauthenticatedReason};
 use crate::graphql::ErrorCode;
-use crate::graphql::{RequestId, wire_error};
+use crate::graphql::{RequestId, request_error, wire_error};
 
 pub(super) fn timed_out() -> ServerError {
     wire_error(ErrorCode::RequestTimeout, "The request took too long.")
@@ -17,6 +17,10 @@ pub(super) fn overloaded(limit: usize) -> ServerError {
     extensions.set("retryAfter", RETRY_AFTER);
     extensions.set("limit", limit);
     error
+}
+
+pub(super) fn unauthenticated(reason: UnauthenticatedReason) -> ServerError {
+    request_error(AppError::Unauthenticated(reason))
 }
 
 pub(super) fn starting() -> ServerError {

@@ -1,7 +1,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use async_graphql::{Executor, Response};
+use async_graphql::{Executor, Response, ServerError};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, CatchUnwind};
 
@@ -45,5 +45,10 @@ impl Subscription {
         let response = self.responses.next().await?.unwrap_or_else(panicked);
         self.observation.record(&response);
         Some(response)
+    }
+
+    /// Ends the subscription with an error of the transport.
+    pub(super) fn refuse(self, error: &ServerError) {
+        self.observation.refuse(error);
     }
 }

@@ -46,6 +46,8 @@ mod sql_settings;
 mod starting;
 mod statement_plans;
 mod stopping;
+mod stream_lifetimes;
+mod streams;
 mod throttle;
 mod tls;
 mod todo_columns;

@@ -1,7 +1,9 @@
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
-/// Media types of responses
+use super::format::StreamFormat;
+
+/// Media types of JSON responses
 /// (<https://graphql.github.io/graphql-over-http/draft/#sec-Media-Types>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MediaType {
@@ -19,9 +21,47 @@ impl MediaType {
         }
     }
 
-    /// Selects the type to respond with; `None` if `Accept` allows neither. JSON is the default, as older clients expect it.
+    /// Selects the type with the higher quality.
+    fn choose([response, json]: [Option<(Specificity, f32)>; 2]) -> Option<Self> {
+        let [response, json] = [response, json].map(|range| range.filter(|(_, q)| *q > 0.0));
+        match (response, json) {
+            (None, None) => None,
+            (Some((how, q)), json)
+                if json.is_none_or(|(_, other)| q > other || (q >= other && how == Specificity::Exact)) =>
+            {
+                Some(Self::GraphqlResponse)
+            }
+            _ => Some(Self::Json),
+        }
+    }
+}
+
+/// Media types that a client accepts; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    json: Option<MediaType>,
+    /// Format of a subscription; only formats that `Accept` names, as `*/*` is no wish for a stream.
+    pub(super) stream: Option<StreamFormat>,
+}
+
+impl Accepted {
+    /// JSON alone: the default, as older clients expect it.
+    pub(super) const JSON: Self = Self { json: Some(MediaType::Json), stream: None };
+
+    /// Returns the type of JSON responses. Errors are sent as JSON even to clients that accept streams alone.
+    pub(super) fn json(self) -> MediaType {
+        self.json.unwrap_or(MediaType::Json)
+    }
+
+    /// Returns true if queries and mutations, too, are answered by an event stream.
+    pub(super) fn is_event_stream_only(self) -> bool {
+        self.json.is_none() && self.stream == Some(StreamFormat::EventStream)
+    }
+
+    /// Selects the types to respond with; `None` if `Accept` allows none.
     pub(super) fn negotiate(headers: &HeaderMap) -> Option<Self> {
         let mut quality = [None::<(Specificity, f32)>; 2];
+        let mut stream = None::<(StreamFormat, f32)>;
         let mut ranges =
             headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         let mut has_ranges = false;
@@ -34,12 +74,25 @@ impl MediaType {
             has_ranges = true;
             let mut q = 1.0;
             let mut charset = true;
+            let mut is_subscription = false;
             for (name, value) in parts.filter_map(|part| part.split_once('=')) {
                 match name.trim().to_ascii_lowercase().as_str() {
                     "q" => q = value.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0),
                     "charset" => charset = is_utf8(value),
+                    "subscriptionspec" => is_subscription = value.trim().trim_matches('"') == "1.0",
                     _ => {}
                 }
+            }
+            let format = match range.as_str() {
+                "text/event-stream" if charset => Some(StreamFormat::EventStream),
+                "multipart/mixed" if is_subscription => Some(StreamFormat::Multipart),
+                _ => None,
+            };
+            // The first one of equal quality.
+            if let Some(format) = format
+                && q > stream.map_or(0.0, |(_, best)| best)
+            {
+                stream = Some((format, q));
             }
             for (best, name) in
                 quality.iter_mut().zip(["application/graphql-response+json", "application/json"])
@@ -56,18 +109,10 @@ impl MediaType {
             }
         }
         if !has_ranges {
-            return Some(Self::Json);
+            return Some(Self::JSON);
         }
-        let [response, json] = quality.map(|range| range.filter(|(_, q)| *q > 0.0));
-        match (response, json) {
-            (None, None) => None,
-            (Some((how, q)), json)
-                if json.is_none_or(|(_, other)| q > other || (q >= other && how == Specificity::Exact)) =>
-            {
-                Some(Self::GraphqlResponse)
-            }
-            _ => Some(Self::Json),
-        }
+        let accepted = Self { json: MediaType::choose(quality), stream: stream.map(|(format, _)| format) };
+        (accepted.json.is_some() || accepted.stream.is_some()).then_some(accepted)
     }
 }
 
@@ -114,8 +159,65 @@ mod tests {
             ("", Some(Json)),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
-            assert_eq!(MediaType::negotiate(&headers), expected, "{accept}");
+            let accepted = Accepted::negotiate(&headers);
+            assert_eq!(accepted.and_then(|accepted| accepted.json), expected, "{accept}");
+            assert_eq!(accepted.and_then(|accepted| accepted.stream), None, "{accept}");
         }
-        assert_eq!(MediaType::negotiate(&HeaderMap::new()), Some(Json));
+        assert_eq!(Accepted::negotiate(&HeaderMap::new()), Some(Accepted::JSON));
+    }
+
+    #[test]
+    fn streams_are_sent_to_clients_that_name_them() {
+        use MediaType::{GraphqlResponse, Json};
+        use StreamFormat::{EventStream, Multipart};
+
+        for (accept, stream, json) in [
+            // Apollo Client, Apollo Kotlin and iOS, the router's documentation.
+            (
+                "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9",
+                Some(Multipart),
+                Some(GraphqlResponse),
+            ),
+            (
+                "multipart/mixed;subscriptionSpec=1.0, application/graphql-response+json, application/json",
+                Some(Multipart),
+                Some(GraphqlResponse),
+            ),
+            (
+                "multipart/mixed; boundary=\"graphql\"; subscriptionSpec=1.0, application/json",
+                Some(Multipart),
+                Some(Json),
+            ),
+            ("multipart/mixed;subscriptionSpec=\"1.0\", application/json", Some(Multipart), Some(Json)),
+            (
+                "application/json, Multipart/Mixed; SubscriptionSpec = 1.0 ;boundary=x",
+                Some(Multipart),
+                Some(Json),
+            ),
+            ("multipart/mixed;subscriptionSpec=1.0", Some(Multipart), None),
+            // graphql-sse and EventSource, urql.
+            ("text/event-stream", Some(EventStream), None),
+            ("text/event-stream, multipart/mixed", Some(EventStream), None),
+            ("application/json, text/event-stream, multipart/mixed", Some(EventStream), Some(Json)),
+            ("Text/Event-Stream; charset=utf-8", Some(EventStream), None),
+            // The highest quality, then the first.
+            ("text/event-stream, multipart/mixed;subscriptionSpec=1.0", Some(EventStream), None),
+            ("multipart/mixed;subscriptionSpec=1.0, text/event-stream", Some(Multipart), None),
+            ("multipart/mixed;subscriptionSpec=1.0;q=0.5, text/event-stream;q=0.6", Some(EventStream), None),
+            ("multipart/mixed;q=0;subscriptionSpec=1.0, */*", None, Some(Json)),
+            ("text/event-stream;q=0, application/json", None, Some(Json)),
+            // Other protocols of multipart responses, and no protocol.
+            ("multipart/mixed;deferSpec=20220824, application/json", None, Some(Json)),
+            ("multipart/mixed;subscriptionSpec=2.0, application/json", None, Some(Json)),
+            ("multipart/mixed, application/json", None, Some(Json)),
+            ("*/*", None, Some(Json)),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            assert_eq!(Accepted::negotiate(&headers), Some(Accepted { json, stream }), "{accept}");
+        }
+        for accept in ["multipart/mixed", "multipart/*", "text/*", "text/event-stream;q=0", "text/html"] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            assert_eq!(Accepted::negotiate(&headers), None, "{accept}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 mod accept;
 mod body;
 mod cookie;
+mod format;
 mod response;
+mod stream;
 
 use std::any::Any;
 use std::pin::pin;
@@ -22,17 +24,22 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 use tracing::Instrument;
 
-use self::accept::MediaType;
+use self::accept::{Accepted, MediaType};
 use self::body::Requests;
+use self::format::StreamFormat;
 use self::response::Refusal;
+use self::stream::SubscriptionStream;
 use super::Transport;
 use super::bearer::bearer_token;
 use super::client::Peer;
-use super::errors::{starting, timed_out};
+use super::errors::{overloaded, starting, timed_out};
+use super::lifetime::Lifetime;
 use super::observation::Observation;
+use super::subscription::Subscription;
 use crate::error::INTERNAL;
 use crate::graphql::ErrorCode;
-use crate::graphql::{Caller, GraphqlRequest, RequestId, wire_error};
+use crate::graphql::{Caller, Cost, GraphqlRequest, Operation, RequestId, wire_error};
+use crate::metrics::GaugeGuard;
 use crate::telemetry;
 
 /// Handles GET and POST.
@@ -43,7 +50,7 @@ pub(crate) async fn handle<E: Executor>(
     request: Request,
 ) -> Response {
     let started = Instant::now();
-    let Some(media_type) = MediaType::negotiate(request.headers()) else {
+    let Some(accepted) = Accepted::negotiate(request.headers()) else {
         let message = "Accept application/graphql-response+json or application/json.";
         let error = wire_error(ErrorCode::NotAcceptable, message);
         transport.observe(started, &request_id).refuse(&error);
@@ -54,26 +61,26 @@ pub(crate) async fn handle<E: Executor>(
         Ok(permit) => permit,
         Err(error) => {
             transport.observe(started, &request_id).refuse(&error);
-            return response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error), media_type);
+            return response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error), accepted.json());
         }
     };
     let exchange = HttpExchange {
         deadline: started + transport.request_timeout,
         transport,
-        media_type,
+        accepted,
         request_id,
         peer,
         permit: Arc::new(permit),
         started,
         reports_cost: request.headers().get(COST).is_some_and(|value| value == "1"),
     };
-    exchange.respond(request).await.unwrap_or_else(|refusal| response::refused(refusal, media_type))
+    exchange.respond(request).await.unwrap_or_else(|refusal| response::refused(refusal, accepted.json()))
 }
 
 /// An HTTP request with one operation or a batch.
 struct HttpExchange<E> {
     transport: Arc<Transport<E>>,
-    media_type: MediaType,
+    accepted: Accepted,
     request_id: RequestId,
     peer: Peer,
     permit: Arc<OwnedSemaphorePermit>,
@@ -103,12 +110,19 @@ impl<E: Executor> HttpExchange<E> {
         let (requests, caller) = received.inspect_err(|refusal| self.observe().refuse(&refusal.error))?;
         match requests {
             Requests::Single(request) => {
-                let response = self.run(request, caller, is_get).await?;
-                Ok(response::single(response, self.media_type))
+                let format = self.accepted.stream;
+                match (self.prepare(request, &caller, is_get, format), format) {
+                    (Prepared::Valid(operation, observation), Some(format))
+                        if operation.kind() == OperationType::Subscription =>
+                    {
+                        Ok(self.stream(operation, observation, caller, format))
+                    }
+                    (prepared, _) => Ok(response::single(self.run(prepared, caller).await?, self.accepted)),
+                }
             }
             Requests::Batch(requests) => {
                 let responses = requests.into_iter().map(|request| self.run_item(request, &caller, is_get));
-                Ok(response::batch(join_all(responses).await, self.media_type))
+                Ok(response::batch(join_all(responses).await, self.accepted.json()))
             }
         }
     }
@@ -139,7 +153,10 @@ impl<E: Executor> HttpExchange<E> {
     ) -> GraphqlResponse {
         let result = match request {
             Ok(request) => {
-                let work = self.run(request, caller.clone(), is_get);
+                let work = async {
+                    let prepared = self.prepare(request, caller, is_get, None);
+                    self.run(prepared, caller.clone()).await
+                };
                 let result = work.instrument(telemetry::begin_operation(None)).await;
                 result.map_err(|refusal| refusal.error)
             }
@@ -151,53 +168,104 @@ impl<E: Executor> HttpExchange<E> {
         result.unwrap_or_else(|error| GraphqlResponse::from_errors(vec![error]))
     }
 
-    async fn run(
+    /// Prepares an operation. A subscription is valid only with a format to stream it in.
+    fn prepare(
         &self,
         request: GraphqlRequest,
-        caller: Caller,
+        caller: &Caller,
         is_get: bool,
-    ) -> Result<GraphqlResponse, Refusal> {
+        format: Option<StreamFormat>,
+    ) -> Prepared {
         let observation = self.observe().with_requester(caller.requester).with_request(&request);
         let prepared = self.transport.engine.prepare(request);
         let kind = match &prepared {
             Ok(operation) => Some(operation.kind()),
             Err(invalid) => invalid.kind,
         };
-        if kind == Some(OperationType::Subscription) {
-            let message = "Subscriptions are served over the WebSocket at /graphql/ws.";
+        if kind == Some(OperationType::Subscription) && format.is_none() {
+            let message = "Subscribe over the WebSocket at /graphql/ws, or alone and with Accept: multipart/mixed;\
+                subscriptionSpec=1.0 or text/event-stream.";
             let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
             observation.with_kind(kind).refuse(&error);
-            return Ok(GraphqlResponse::from_errors(vec![error]));
+            return Prepared::Invalid(GraphqlResponse::from_errors(vec![error]));
         }
         if is_get && kind == Some(OperationType::Mutation) {
             let error = wire_error(ErrorCode::MethodNotAllowed, "Mutations are sent by POST.");
             observation.with_kind(kind).refuse(&error);
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
+            return Prepared::Refused(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
         }
-        let (mut response, cost) = match prepared {
+        match prepared {
             Ok(operation) => {
-                let cost = operation.cost();
                 let observation = observation.with_operation(&operation);
-                let permit = Arc::clone(&self.permit);
-                let run = self.transport.run(operation, caller, observation, self.deadline, permit);
-                (run.await?, Some(cost))
+                Prepared::Valid(operation, observation)
             }
             Err(invalid) => {
                 observation.refuse_invalid(&invalid);
-                (GraphqlResponse::from_errors(invalid.errors), invalid.cost)
+                let response = GraphqlResponse::from_errors(invalid.errors);
+                Prepared::Invalid(self.with_cost(response, invalid.cost))
             }
-        };
+        }
+    }
+
+    async fn run(&self, prepared: Prepared, caller: Caller) -> Result<GraphqlResponse, Refusal> {
+        match prepared {
+            Prepared::Valid(operation, observation) => {
+                let cost = operation.cost();
+                let permit = Arc::clone(&self.permit);
+                let run = self.transport.run(operation, caller, observation, self.deadline, permit);
+                Ok(self.with_cost(run.await?, Some(cost)))
+            }
+            Prepared::Invalid(response) => Ok(response),
+            Prepared::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Adds the cost of its operation to a response, if it is known and asked for.
+    fn with_cost(&self, mut response: GraphqlResponse, cost: Option<Cost>) -> GraphqlResponse {
         if let Some(cost) = cost.filter(|_| self.reports_cost) {
             response.extensions.insert("cost".to_owned(), cost.to_value());
         }
-        Ok(response)
+        response
     }
+
+    /// Starts the stream of a subscription, which counts as a socket and no longer as a request.
+    fn stream(
+        &self,
+        operation: Operation,
+        observation: Observation,
+        caller: Caller,
+        format: StreamFormat,
+    ) -> Response {
+        let Transport { app, sockets, shutdown, .. } = &*self.transport;
+        let user = caller.requester.identity().ok().flatten();
+        let permit = match sockets.admit_stream(user.map(|identity| identity.user_id)) {
+            Ok(permit) => permit,
+            Err(limit) => {
+                let error = overloaded(limit);
+                observation.refuse(&error);
+                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error);
+                return response::refused(refusal, self.accepted.json());
+            }
+        };
+        let open = GaugeGuard::new(&app.metrics.sockets);
+        let lifetime = Lifetime::of(caller.requester, app, shutdown.clone());
+        let subscription = Subscription::start(&self.transport, operation, caller, observation);
+        SubscriptionStream::new(subscription, lifetime, format, permit, open).into_response()
+    }
+}
+
+/// A request after its preparation.
+enum Prepared {
+    Valid(Operation, Observation),
+    /// Nothing is executed; the response has the errors.
+    Invalid(GraphqlResponse),
+    Refused(Refusal),
 }
 
 /// Refuses a request during the start.
 pub(crate) async fn refuse_at_start(headers: HeaderMap) -> Response {
-    let media_type = MediaType::negotiate(&headers).unwrap_or(MediaType::Json);
-    response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, starting()), media_type)
+    let accepted = Accepted::negotiate(&headers).unwrap_or(Accepted::JSON);
+    response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, starting()), accepted.json())
 }
 
 /// Builds the response to a request without a valid `Host`.

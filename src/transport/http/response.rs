@@ -3,17 +3,25 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::accept::MediaType;
+use super::accept::{Accepted, MediaType};
+use super::format::StreamFormat;
 use crate::graphql::{ErrorCode, is_request_error};
 use crate::transport::shared::RunError;
 use crate::transport::wire::{to_json, write_items, write_response};
 
 /// Builds the response to a single request.
-pub(super) fn single(mut response: GraphqlResponse, media_type: MediaType) -> Response {
+pub(super) fn single(mut response: GraphqlResponse, accepted: Accepted) -> Response {
     let headers = std::mem::take(&mut response.http_headers);
-    let refused = media_type == MediaType::GraphqlResponse && is_request_error(&response);
-    let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    with_headers(json(status, media_type, to_json(&response)), headers, &[response])
+    let built = if accepted.is_event_stream_only() {
+        let format = StreamFormat::EventStream;
+        with_body(StatusCode::OK, format.media_type(), format.single(&response))
+    } else {
+        let media_type = accepted.json();
+        let refused = media_type == MediaType::GraphqlResponse && is_request_error(&response);
+        let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        json(status, media_type, to_json(&response))
+    };
+    with_headers(built, headers, &[response])
 }
 
 /// Builds the response to a batch.
@@ -105,12 +113,16 @@ pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
 const HEADERS: usize = 12;
 
 fn json(status: StatusCode, media_type: MediaType, body: Vec<u8>) -> Response {
+    with_body(status, media_type.as_str(), body)
+}
+
+fn with_body(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response {
     // Not `into_response`, which would insert a default content type first.
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type.as_str()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     // Responses depend on the requester.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
