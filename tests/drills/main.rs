@@ -20,3 +20,4 @@ mod keys;
 mod pooler;
 mod reliability;
 mod replicas;
+mod streams;

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,11 +31,15 @@ pub(crate) struct HttpStream {
 impl HttpStream {
     /// Sends a request and reads the head of the response. `headers` are whole lines.
     pub(crate) async fn send(app: &TestApp, request: &str, headers: &[String], body: &str) -> Self {
-        let mut connection = TcpStream::connect(app.address).await.unwrap();
-        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        Self::send_to(app.address, request, headers, body).await
+    }
+
+    pub(crate) async fn send_to(address: SocketAddr, request: &str, headers: &[String], body: &str) -> Self {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let headers = headers.join("\r\n");
         let length = body.len();
         let request =
-            format!("{request} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+            format!("{request} HTTP/1.1\r\nHost: x\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{body}");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut stream = Self { connection, unread: Vec::new(), head: String::new() };
         stream.head = stream.line("\r\n\r\n").await.expect("a response");
