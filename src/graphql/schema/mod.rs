@@ -58,6 +58,7 @@ pub fn schema(state: AppState, introspection: bool) -> Schema {
 
 /// Returns the schema in GraphQL's schema definition language, as committed in `schema.graphql`.
 pub fn sdl() -> String {
-    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    let options =
+        SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by();
     builder().finish().sdl_with_options(options)
 }
