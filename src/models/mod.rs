@@ -4,13 +4,14 @@
 //! - `todo_event_counters` only numbers the rows of `todo_events` and is read in that file.
 //! - `write_positions` belongs to the replicas in [`crate::db`].
 //! - Some files hold no table: `page` (a slice of a list), `expiry` and `expired` (deletion in batches, and the tables with
-//!   such a rule), `text_enum` (text columns).
+//!   such a rule), `text_enum` (text columns), `owned_row` (any row that has an identifier).
 //!
 //! Each query is a function that takes a connection, never the pool, so that the caller decides which queries share a
 //! transaction. Queries on a user's rows take the owner's id.
 
 mod expired;
 mod expiry;
+mod owned_row;
 mod page;
 mod refresh_token;
 mod revoked_session;
@@ -23,6 +24,7 @@ mod todo_event;
 mod user;
 
 pub use expired::{Expired, lock_expired};
+pub use owned_row::OwnedRow;
 pub use page::{Page, Position};
 pub use refresh_token::{NewRefreshToken, RefreshTokenRow};
 pub use revoked_session::RevokedSession;

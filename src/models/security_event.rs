@@ -105,6 +105,16 @@ impl SecurityEvent {
         query.load(conn).await
     }
 
+    /// Finds those of a user's security events that exist among `ids`, in no particular order.
+    pub(super) async fn find_all(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        ids: &[Uuid],
+    ) -> QueryResult<Vec<Self>> {
+        let own = security_events::user_id.eq(user_id).and(security_events::id.eq_any(ids));
+        Self::query().filter(own).load(conn).await
+    }
+
     /// Returns true if a user has security events behind the start of a page.
     pub async fn are_behind(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<bool> {
         let Some(Position { at, id }) = page.after else { return Ok(false) };

@@ -54,6 +54,16 @@ impl Session {
         query.load(conn).await
     }
 
+    /// Finds those of a user's unexpired sessions that exist among `ids`, in no particular order.
+    pub(super) async fn find_all(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        ids: &[Uuid],
+    ) -> QueryResult<Vec<Self>> {
+        let own = sessions::user_id.eq(user_id).and(sessions::id.eq_any(ids));
+        Self::query().filter(own.and(sessions::expires_at.gt(now))).load(conn).await
+    }
+
     /// Returns true if a user has unexpired sessions behind the start of a page.
     pub async fn are_behind(conn: &mut AsyncPgConnection, user_id: Uuid, page: Page) -> QueryResult<bool> {
         let Some(Position { at, id }) = page.after else { return Ok(false) };

@@ -108,6 +108,18 @@ impl TodoEvent {
         .await
     }
 
+    /// Finds those of a user's events that exist among `ids`, in no particular order.
+    pub(super) async fn find_all(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        ids: &[Uuid],
+    ) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(todo_events::user_id.eq(user_id).and(todo_events::id.eq_any(ids)))
+            .load(conn)
+            .await
+    }
+
     /// Returns those of several todos of a user that have events behind the start of a page.
     pub async fn todos_behind(
         conn: &mut AsyncPgConnection,

@@ -32,6 +32,7 @@ mod keys;
 mod language;
 mod metrics;
 mod migrations;
+mod nodes;
 mod operators;
 mod output;
 mod persisted;

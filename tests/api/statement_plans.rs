@@ -20,7 +20,7 @@ const TABLES: [(&str, &[&str]); 10] = [
     ("sessions", &["(id ", "user_id"]),
     ("refresh_tokens", &["token_hash", "session_id", "successor_hash"]),
     ("revoked_sessions", &["session_id", "revoked_at"]),
-    ("security_events", &["user_id"]),
+    ("security_events", &["(id ", "user_id"]),
     ("throttle_buckets", &["key"]),
     ("todos", &["user_id", "terms @@"]),
     ("todo_events", &["user_id"]),
@@ -105,6 +105,7 @@ impl SchemaWalker<'_> {
         );
         self.open_session(&refresh).await;
         self.open_session(&refresh).await;
+        let mut nodes = vec![json!("5f0c8a3e-1b1f-4c57-9a51-0d6a3f1f2e02")];
         for list in ["sessions", "securityEvents"] {
             let page = |after: &str| {
                 format!(
@@ -113,7 +114,10 @@ impl SchemaWalker<'_> {
             };
             let first = self.call(&page("")).await;
             self.call(&page(&format!(", after: {}", first["me"][list]["edges"][0]["cursor"]))).await;
+            nodes.extend([first["me"]["id"].clone(), first["me"][list]["edges"][0]["node"]["id"].clone()]);
         }
+        let found = self.call(&format!("{{ nodes(ids: {}) {{ id }} }}", json!(nodes))).await;
+        assert_eq!(found["nodes"].as_array().unwrap().iter().filter(|node| node.is_null()).count(), 1);
         self.call("mutation { updateProfile(input: { name: \"Ada Lovelace\" }) { user { id } } }").await;
         self.call(&format!("mutation {{ changeEmail(input: {{ email: \"ada@example.com\", password: \"{PASSWORD}\" }}) {{ user {{ id }} }} }}")).await;
         let change = format!(
@@ -180,6 +184,9 @@ impl SchemaWalker<'_> {
                 "mutation {{ {name}s(input: {{ ids: {ids}{more} }}) {{ eventId todos {{ id }} }} }}"
             ))
             .await;
+        }
+        for id in [&id, &event] {
+            self.call(&format!("{{ node(id: {id}) {{ id }} nodes(ids: [{id}]) {{ id }} }}")).await;
         }
         let undo = |event: &Value| format!("mutation {{ undo(input: {{ eventId: {event} }}) {one} }}");
         let update = self

@@ -55,6 +55,10 @@ fn generate_selections(rng: &mut Rng, ty: &str, depth: usize) -> String {
             1 => format!(" @include(if: ${flag})"),
             _ => String::new(),
         };
+        if ["Todo", "User"].contains(&ty) && rng.u8(..8) == 0 {
+            text.extend([" ... on Node", &directive, " { id a0_id: id ... on ", ty, " { updatedAt } }"]);
+            continue;
+        }
         if depth > 0 && rng.u8(..4) == 0 {
             let condition = if rng.bool() { format!(" on {ty}") } else { String::new() };
             let inner = generate_selections(rng, ty, depth - 1);

@@ -105,6 +105,7 @@ impl FieldCounter<'_> {
             Multiplier::PerItem(size) => (size.count_items(&arguments()), 1),
             Multiplier::PerEdge(size) => (1, size.count_items(&arguments())),
             Multiplier::PerArgument => (1, measure_longest_list(&arguments())),
+            Multiplier::PerListed => (measure_longest_list(&arguments()), 1),
             Multiplier::PerParentItem => (parent_items, 1),
         };
         self.count(&field.selected, parent_items).saturating_mul(times).saturating_add(1)
@@ -147,22 +148,30 @@ fn is_introspection_list(field: &PlannedField) -> bool {
 
 impl Size {
     fn measure(selected: &Selected, ancestors: Ancestors) -> Self {
-        let mut size = Self::default();
-        let mut add = |fields: &[PlannedField]| {
-            for field in fields {
-                let field = Self::measure_field(field, ancestors);
-                size.depth = size.depth.max(field.depth);
-                size.introspection_depth = size.introspection_depth.max(field.introspection_depth);
-                size.introspected += field.introspected;
-                size.aliases += field.aliases;
-            }
-        };
         match selected {
-            Selected::Leaf => {}
-            Selected::Object(fields) => add(fields),
-            Selected::Abstract(types) => types.iter().for_each(|(_, fields)| add(fields)),
+            Selected::Leaf => Self::default(),
+            Selected::Object(fields) => Self::measure_fields(fields, ancestors),
+            // An object is of one of the types.
+            Selected::Abstract(types) => {
+                let sizes = types.iter().map(|(_, fields)| Self::measure_fields(fields, ancestors));
+                sizes.fold(Self::default(), |size, other| Self {
+                    depth: size.depth.max(other.depth),
+                    introspection_depth: size.introspection_depth.max(other.introspection_depth),
+                    introspected: size.introspected.max(other.introspected),
+                    aliases: size.aliases.max(other.aliases),
+                })
+            }
         }
-        size
+    }
+
+    fn measure_fields(fields: &[PlannedField], ancestors: Ancestors) -> Self {
+        let sizes = fields.iter().map(|field| Self::measure_field(field, ancestors));
+        sizes.fold(Self::default(), |size, field| Self {
+            depth: size.depth.max(field.depth),
+            introspection_depth: size.introspection_depth.max(field.introspection_depth),
+            introspected: size.introspected + field.introspected,
+            aliases: size.aliases + field.aliases,
+        })
     }
 
     fn measure_field(field: &PlannedField, ancestors: Ancestors) -> Self {

@@ -21,6 +21,8 @@ pub(super) enum Multiplier {
     PerEdge(PageSize),
     /// Once, but its lists for each item of the longest list in its arguments.
     PerArgument,
+    /// Once for each item of the longest list in its arguments.
+    PerListed,
     /// Once for each item of the connection or payload that the field belongs to.
     PerParentItem,
 }
@@ -50,6 +52,9 @@ impl Multiplier {
         if parent.ends_with("Connection") || parent.ends_with("Payload") {
             return Self::PerParentItem;
         }
+        if field.definition.arguments.iter().any(|argument| argument.ty.is_list()) {
+            return Self::PerListed;
+        }
         // Objects of scalars come with the row that they are part of.
         if types.has_only_scalars(ty) {
             Self::Once
@@ -75,7 +80,7 @@ impl PageSize {
     }
 }
 
-/// Returns the length of the longest list in the arguments of a mutation, whose payload has no more items than that.
+/// Returns the length of the longest list in the arguments: the result has no more items than that.
 pub(super) fn measure_longest_list(arguments: &[(Name, Value)]) -> usize {
     fn measure(value: &Value) -> usize {
         match value {

@@ -157,7 +157,7 @@ pub(in crate::graphql) struct User {
     #[graphql(skip)]
     uuid: Uuid,
     /// Identifier, a UUID.
-    id: ID,
+    pub(super) id: ID,
     /// Email address as entered, except that an internationalised domain is in Unicode.
     email: String,
     /// Display name.

@@ -5,6 +5,7 @@ pub(super) mod connections;
 mod cookie;
 pub(super) mod cursors;
 mod directives;
+mod nodes;
 mod profile;
 mod security_events;
 mod sessions;
@@ -25,7 +26,7 @@ pub type Schema = async_graphql::Schema<Query, Mutation, todos::Subscription>;
 
 /// Read operations.
 #[derive(Default, MergedObject)]
-pub struct Query(accounts::AccountQuery, todos::TodoQuery);
+pub struct Query(accounts::AccountQuery, todos::TodoQuery, nodes::NodeQuery);
 
 /// Write operations.
 #[derive(Default, MergedObject)]

@@ -38,7 +38,7 @@ enum SecurityEventKind {
 #[derive(SimpleObject)]
 pub(super) struct SecurityEvent {
     /// Identifier, a UUID.
-    id: ID,
+    pub(super) id: ID,
     /// Kind of event.
     kind: SecurityEventKind,
     /// Time of the event.

@@ -151,7 +151,7 @@ impl From<Vec<Uuid>> for RevokedSessionsPayload {
 #[derive(SimpleObject)]
 pub(super) struct Session {
     /// Identifier, a UUID.
-    id: ID,
+    pub(super) id: ID,
     /// Time of the login.
     created_at: DateTime,
     /// Time of the last use, to about a minute.
@@ -167,7 +167,7 @@ pub(super) struct Session {
 }
 
 /// A session, and the id of the session that sent the request.
-struct Listed(models::Session, Option<Uuid>);
+pub(super) struct Listed(pub(super) models::Session, pub(super) Option<Uuid>);
 
 impl From<Listed> for Session {
     fn from(Listed(session, current): Listed) -> Self {

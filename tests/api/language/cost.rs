@@ -126,3 +126,25 @@ async fn responses_have_their_cost_if_the_client_asks_for_it() {
     assert_eq!(batch[1].get("extensions"), None, "an invalid document has no cost");
     assert_eq!(ask(page, "0").await.get("extensions"), None);
 }
+
+#[tokio::test]
+async fn nodes_cost_as_many_objects_as_identifiers_are_given() {
+    let app = TestApp::with(&["--max-aliases=2"]).await;
+    let ada = Asker::new(&app).await;
+    let id = ada.create("a").await["id"].clone();
+    // Each type counts for itself: an object is of one of them.
+    let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Todo { a: id b: title history(first: 20) { nodes { id kind } } }
+        ... on User { a: id b: name sessions(first: 20) { nodes { id current } } } } }";
+    let few = ada.ask(query, json!({ "ids": vec![id.clone(); 100] })).await;
+    assert_eq!(few.data("nodes").as_array().unwrap().len(), 100);
+    let query = query.replace("20", "30");
+    let many = ada.ask(&query, json!({ "ids": vec![id.clone(); 100] })).await;
+    assert_eq!(many.code(), "OPERATION_TOO_COMPLEX");
+    let few = ada.ask(&query, json!({ "ids": vec![id.clone(); 50] })).await;
+    assert_eq!(few.data("nodes").as_array().unwrap().len(), 50);
+    let one = ada.ask(
+        "query($id: ID!) { node(id: $id) { ... on Todo { a: id b: title } ... on User { a: id b: name } } }",
+        json!({ "id": id }),
+    );
+    assert_eq!(one.await.data("node"), &json!({ "a": id, "b": "a" }));
+}

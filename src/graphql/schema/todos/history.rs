@@ -37,7 +37,7 @@ pub(super) enum TodoEventKind {
 #[derive(SimpleObject)]
 pub(in crate::graphql::schema) struct TodoEvent {
     /// Identifier, a UUID. Pass it to `undo`, or to `todoChanged` to resume from here.
-    id: ID,
+    pub(in crate::graphql::schema) id: ID,
     /// Kind of change.
     kind: TodoEventKind,
     /// Time of the change.

@@ -12,8 +12,8 @@ mod writer;
 use async_graphql::{ComplexObject, Context, Enum, ID, Name, Object, SimpleObject, Value};
 use uuid::Uuid;
 
-pub(super) use self::history::HistoryLoader;
-use self::history::{LatestEvent, TodoEvent, history};
+pub(super) use self::history::{HistoryLoader, TodoEvent};
+use self::history::{LatestEvent, history};
 pub(in crate::graphql) use self::list::{LoadedPage, TodoPageQuery, Wanted};
 use self::list::{TodoFilter, TodoOrder};
 pub(super) use self::live::Subscription;
@@ -107,7 +107,7 @@ pub(in crate::graphql) struct Todo {
     #[graphql(skip)]
     uuid: Uuid,
     /// Identifier, a UUID.
-    id: ID,
+    pub(super) id: ID,
     /// Title, one line.
     title: String,
     /// Free-form notes; may be empty.
