@@ -22,8 +22,8 @@ pub enum ErrorCode {
     /// The email address belongs to another account. Retry only with a different address.
     EmailTaken,
     /// The todo is not in the expected state: it has another version, other content, or a field has changed since.
-    /// `extensions.todo` is the current todo, `extensions.currentVersion` its version. Nothing was written; retry with
-    /// that version if the change is still wanted.
+    /// `extensions.todo` is the current todo, `extensions.currentVersion` its version; of several todos it is the first one
+    /// of the input in that state. Nothing was written; retry with that version if the change is still wanted.
     Conflict,
     /// Too many attempts. Retry after `extensions.retryAfter` seconds.
     RateLimited,

@@ -184,6 +184,13 @@ impl SchemaWalker<'_> {
                 "mutation {{ {name}s(input: {{ ids: {ids}{more} }}) {{ eventId todos {{ id }} }} }}"
             ))
             .await;
+            for version in [1, 7] {
+                self.ask(&format!(
+                    "mutation {{ {name}s(input: {{ todos: [{{ id: {last}, expectedVersion: {version} }}, {{ id: {} }}]{more} }}) {{ todos {{ id }} }} }}",
+                    ids[0]
+                ))
+                .await;
+            }
         }
         for id in [&id, &event] {
             self.call(&format!("{{ node(id: {id}) {{ id }} nodes(ids: [{id}]) {{ id }} }}")).await;

@@ -3,6 +3,7 @@
 mod changes;
 mod columns;
 mod list;
+mod targets;
 mod write;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 pub use self::changes::{NewTodo, TodoChanges};
 pub use self::columns::{PartialTodo, TodoColumn, TodoColumns};
 pub use self::list::{TodoFilter, TodoOrder, TodoPosition, TodoSortKey, TodoSortValue};
+pub use self::targets::TodoTargets;
 pub use self::write::{Actor, Noted, WriteOutcome};
 use super::expiry::Expiry;
 use super::{Page, TextColumn, TextEnum};
@@ -91,5 +93,11 @@ impl Todo {
         ids: &[Uuid],
     ) -> QueryResult<Vec<Self>> {
         Self::query().filter(todos::user_id.eq(user_id).and(todos::id.eq_any(ids))).load(conn).await
+    }
+
+    /// Like [`find_all`](Self::find_all), and locks the todos, ordered by identifier, so that two writers can't deadlock.
+    async fn lock_all(conn: &mut AsyncPgConnection, user_id: Uuid, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        let own = todos::user_id.eq(user_id).and(todos::id.eq_any(ids));
+        Self::query().filter(own).order(todos::id).for_update().load(conn).await
     }
 }

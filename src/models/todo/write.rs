@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use diesel::dsl::{array, cardinality};
+use diesel::dsl::{array, cardinality, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Todo;
 use super::changes::{NewTodo, TodoChanges};
+use super::targets::TodoTargets;
 use crate::db::schema::{todo_events, todos};
 use crate::models::TodoEvent;
 
@@ -60,15 +61,20 @@ diesel::alias! {
     const LOCKED: Alias<Locked> = todos as locked;
 }
 
-/// Selects the todos `ids` of a user, provided that all of them exist, at the expected version if one is given. Locks them
-/// ordered by identifier, so that two writers can't deadlock.
-fn all_of(user_id: Uuid, ids: &[Uuid], expected_version: Option<i64>) -> Condition<'_> {
-    let any_version = expected_version.into_sql::<Nullable<BigInt>>().is_null();
-    let same_version = LOCKED.field(todos::version).nullable().eq(expected_version);
+/// Selects the targets among a user's todos, provided that all of them exist at their expected versions. Locks them ordered by
+/// identifier, so that two writers can't deadlock.
+fn all_of(user_id: Uuid, targets: &TodoTargets) -> Condition<'_> {
+    let TodoTargets { ids, expected_versions } = targets;
+    // As SQL: the query builder has no subscript of an expression that may be null.
+    let has_expected_version = sql::<Bool>("locked.version = coalesce((")
+        .bind::<Array<Nullable<BigInt>>, _>(expected_versions)
+        .sql(")[array_position(")
+        .bind::<Array<SqlUuid>, _>(ids)
+        .sql(", locked.id)], locked.version)");
     let locked = LOCKED
         .filter(LOCKED.field(todos::user_id).eq(user_id))
         .filter(LOCKED.field(todos::id).eq_any(ids))
-        .filter(any_version.or(same_version))
+        .filter(has_expected_version)
         .order(LOCKED.field(todos::id))
         .select(LOCKED.field(todos::id))
         .for_update();
@@ -156,48 +162,84 @@ impl Actor<'_> {
         })
     }
 
-    /// Changes todos, all or none. Returns todos at the version after the expected one if they already are as asked: an earlier
-    /// attempt of the same request made them so, or another request did.
+    /// Changes todos, all or none. A todo at the version after the expected one that already is as asked counts as changed: an
+    /// earlier attempt of the same request made it so, or another request did.
     pub async fn update(
         self,
         conn: &mut AsyncPgConnection,
-        ids: &[Uuid],
-        expected_version: Option<i64>,
+        targets: &TodoTargets,
         changes: &TodoChanges,
     ) -> QueryResult<WriteOutcome<Vec<Todo>>> {
-        let updated = diesel::update(todos::table.filter(all_of(self.user_id, ids, expected_version)))
+        let updated = self.update_all(conn, targets, changes).await?;
+        if updated.len() == targets.ids.len() {
+            return Ok(WriteOutcome::Done(updated));
+        }
+        let mut made = self.find_made(conn, targets, changes).await?;
+        let left = targets.without(&made);
+        // Nothing is left of a request that is repeated as a whole.
+        let updated = if made.is_empty() || left.ids.is_empty() {
+            Vec::new()
+        } else {
+            self.update_all(conn, &left, changes).await?
+        };
+        if updated.len() < left.ids.len() {
+            return self.refuse(conn, &left).await;
+        }
+        made.extend(updated);
+        Ok(WriteOutcome::Done(made))
+    }
+
+    /// Finds the targets at the version after the expected one that already are as asked.
+    async fn find_made(
+        self,
+        conn: &mut AsyncPgConnection,
+        targets: &TodoTargets,
+        changes: &TodoChanges,
+    ) -> QueryResult<Vec<Todo>> {
+        if targets.expected_versions.iter().all(Option::is_none) {
+            return Ok(Vec::new());
+        }
+        let mut found = Todo::lock_all(conn, self.user_id, &targets.ids).await?;
+        found.retain(|todo| {
+            // The first version was made by the creation.
+            let expected = targets.expected_version(todo.id).filter(|version| *version >= 1);
+            expected.is_some_and(|version| todo.version == version.saturating_add(1))
+                && changes.are_made_in(todo)
+        });
+        Ok(found)
+    }
+
+    /// Changes todos if all of them exist at their expected versions; otherwise changes and returns none.
+    async fn update_all(
+        self,
+        conn: &mut AsyncPgConnection,
+        targets: &TodoTargets,
+        changes: &TodoChanges,
+    ) -> QueryResult<Vec<Todo>> {
+        let updated = diesel::update(todos::table.filter(all_of(self.user_id, targets)))
             // An UPDATE needs an assignment even if nothing changes; the trigger keeps the version.
             .set((todos::version.eq(todos::version), changes.changeset()))
             .returning((Todo::as_returning(), self.set_request_id()))
             .get_results(conn)
             .await?;
-        if updated.len() == ids.len() {
-            return Ok(WriteOutcome::Done(drop_request_id(updated)));
-        }
-        // The first version was made by the creation.
-        if let Some(version) = expected_version.filter(|version| *version >= 1) {
-            let next = todos::version.eq(version.saturating_add(1));
-            let own = todos::user_id.eq(self.user_id).and(todos::id.eq_any(ids));
-            let made = Todo::query().filter(own.and(next)).for_update().load(conn).await?;
-            if made.len() == ids.len() && made.iter().all(|todo| changes.are_made_in(todo)) {
-                return Ok(WriteOutcome::Done(made));
-            }
-        }
-        self.refusal(conn, ids).await
+        Ok(drop_request_id(updated))
     }
 
     /// Deletes todos permanently, all or none.
     pub async fn purge(
         self,
         conn: &mut AsyncPgConnection,
-        ids: &[Uuid],
-        expected_version: Option<i64>,
+        targets: &TodoTargets,
     ) -> QueryResult<WriteOutcome<()>> {
-        let deleted = diesel::delete(todos::table.filter(all_of(self.user_id, ids, expected_version)))
+        let deleted = diesel::delete(todos::table.filter(all_of(self.user_id, targets)))
             .returning(self.set_request_id())
             .execute(conn)
             .await?;
-        if deleted == ids.len() { Ok(WriteOutcome::Done(())) } else { self.refusal(conn, ids).await }
+        if deleted == targets.ids.len() {
+            Ok(WriteOutcome::Done(()))
+        } else {
+            self.refuse(conn, targets).await
+        }
     }
 
     /// Permanently deletes the todos in the trash; returns their number.
@@ -257,7 +299,9 @@ impl Actor<'_> {
             .first(conn)
             .await
             .optional()?;
-        self.refusal(conn, todo_id.as_slice()).await
+        let Some(todo_id) = todo_id else { return Ok(WriteOutcome::Missing) };
+        let todo = Todo::find(conn, self.user_id, todo_id).await?;
+        Ok(todo.map_or(WriteOutcome::Missing, |todo| WriteOutcome::Conflict(Box::new(todo))))
     }
 
     /// Finds the todo of an event that has been reverted: a later event is its inverse, and its fields still have the old
@@ -290,14 +334,22 @@ impl Actor<'_> {
         set_config(REQUEST_ID, self.request_id, true)
     }
 
-    /// Returns the reason why todos were not written.
-    async fn refusal<T>(self, conn: &mut AsyncPgConnection, ids: &[Uuid]) -> QueryResult<WriteOutcome<T>> {
-        let found = Todo::find_all(conn, self.user_id, ids).await?;
-        let all = found.len() == ids.len();
-        Ok(match found.into_iter().next().filter(|_| all) {
-            Some(todo) => WriteOutcome::Conflict(Box::new(todo)),
-            None => WriteOutcome::Missing,
-        })
+    /// Returns the reason why todos were not written: one is missing, or the first one that has another version.
+    async fn refuse<T>(
+        self,
+        conn: &mut AsyncPgConnection,
+        targets: &TodoTargets,
+    ) -> QueryResult<WriteOutcome<T>> {
+        let mut found = Todo::find_all(conn, self.user_id, &targets.ids).await?;
+        if found.len() < targets.ids.len() {
+            return Ok(WriteOutcome::Missing);
+        }
+        found.sort_by_key(|todo| targets.ids.iter().position(|id| *id == todo.id));
+        let has_other_version =
+            |todo: &Todo| targets.expected_version(todo.id).is_some_and(|version| version != todo.version);
+        let conflict = found.into_iter().find(has_other_version);
+        // Without a conflict, one was missing and has been created since.
+        Ok(conflict.map_or(WriteOutcome::Missing, |todo| WriteOutcome::Conflict(Box::new(todo))))
     }
 }
 

@@ -169,8 +169,13 @@ impl Call<'_> {
         }
     }
 
-    fn value(&self, input: &Value, id: &str) -> Value {
-        self.schema.value(&input["type"], "", id, &mut BTreeSet::new())
+    fn value(&self, input: &Value, place: &Place, id: &str) -> Value {
+        let mut value = self.schema.value(&input["type"], "", id, &mut BTreeSet::new());
+        // `ids` and `todos` exclude each other.
+        if let Some(fields) = value.as_object_mut().filter(|fields| fields.contains_key("ids")) {
+            fields.remove(if place.path.iter().any(|part| part == "todos") { "ids" } else { "todos" });
+        }
+        value
     }
 
     /// Returns the document, with `put` at one position and literals at all others.
@@ -182,7 +187,7 @@ impl Call<'_> {
             if other && place.path[0] != argument["name"].as_str().unwrap() {
                 return None;
             }
-            let value = self.value(argument, id);
+            let value = self.value(argument, place, id);
             self.literal(argument, &value, place, put, &[])
         });
         let arguments: Vec<_> = arguments.collect();
@@ -232,7 +237,8 @@ impl Call<'_> {
             Value::Object(fields) => {
                 let inputs = definition["inputFields"].as_array().unwrap();
                 let fields = inputs.iter().filter_map(|input| {
-                    self.literal(input, &fields[input["name"].as_str().unwrap()], place, put, path)
+                    let value = fields.get(input["name"].as_str().unwrap())?;
+                    self.literal(input, value, place, put, path)
                 });
                 format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
             }
@@ -245,7 +251,7 @@ impl Call<'_> {
     fn default(&self, place: &Place, id: &str) -> Value {
         let argument =
             self.field["args"].as_array().unwrap().iter().find(|it| it["name"] == place.path[0]).unwrap();
-        let mut value = self.value(argument, id);
+        let mut value = self.value(argument, place, id);
         for name in &place.path[1..] {
             if let Value::Array(items) = value {
                 value = items[0].clone();
@@ -293,6 +299,7 @@ fn level(value: &mut Value) {
             for (name, value) in fields.iter_mut() {
                 let random = [
                     "id",
+                    "at",
                     "cursor",
                     "startCursor",
                     "endCursor",

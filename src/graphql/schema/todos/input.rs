@@ -3,14 +3,12 @@
 use async_graphql::{ID, InputObject, MaybeUndefined};
 use uuid::Uuid;
 
-use super::{TodoPriority, parse_id};
+use super::TodoPriority;
+use super::targets::{TodosInput, check_count, parse_target};
 use crate::domain::{Description, Patch, Problem, Tags, Title};
 use crate::error::{AppError, FieldProblem};
 use crate::graphql::scalars::{DateTime, is_representable};
-use crate::models::{NewTodo, TodoChanges};
-
-/// Maximum number of todos per bulk mutation.
-const MAX_TODOS: usize = 100;
+use crate::models::{NewTodo, TodoChanges, TodoTargets};
 
 /// A todo to create.
 #[derive(InputObject)]
@@ -53,8 +51,8 @@ pub(super) struct UpdateTodoInput {
 /// Changes to several todos, the same to each. Omitted fields keep their values.
 #[derive(InputObject)]
 pub(super) struct UpdateTodosInput {
-    /// Identifiers of the todos: 1 to 100.
-    ids: Vec<ID>,
+    #[graphql(flatten)]
+    todos: TodosInput,
     #[graphql(flatten)]
     changes: Changes,
 }
@@ -74,72 +72,17 @@ struct Changes {
     tags: MaybeUndefined<Vec<String>>,
 }
 
-/// A todo to act on.
-#[derive(InputObject)]
-pub(super) struct TodoInput {
-    /// Identifier of the todo.
-    pub(super) id: ID,
-    /// Version that the todo must have; a `CONFLICT` if it has another one, unless it has the next one and already is as
-    /// asked, as after a lost response.
-    expected_version: Option<i64>,
-}
-
-/// Todos to act on.
-#[derive(InputObject)]
-pub(super) struct TodosInput {
-    /// Identifiers of the todos: 1 to 100.
-    ids: Vec<ID>,
-}
-
-/// The todos that a mutation acts on.
-pub(super) struct Targets {
-    /// Identifiers without repetitions, in the order given.
-    pub(super) ids: Vec<Uuid>,
-    /// Version that the todos must have.
-    pub(super) expected_version: Option<i64>,
-}
-
-impl Targets {
-    fn one(id: &ID, expected_version: Option<i64>) -> Result<Self, AppError> {
-        Ok(Self { ids: vec![parse_id(id)?], expected_version })
-    }
-
-    fn many(ids: &[ID]) -> Result<Self, AppError> {
-        check_count("ids", ids.len())?;
-        let mut unique = Vec::with_capacity(ids.len());
-        for id in ids {
-            let id = parse_id(id)?;
-            if !unique.contains(&id) {
-                unique.push(id);
-            }
-        }
-        Ok(Self { ids: unique, expected_version: None })
-    }
-}
-
-impl TodoInput {
-    pub(super) fn parse(&self) -> Result<Targets, AppError> {
-        Targets::one(&self.id, self.expected_version)
-    }
-}
-
-impl TodosInput {
-    pub(super) fn parse(&self) -> Result<Targets, AppError> {
-        Targets::many(&self.ids)
-    }
-}
-
 impl UpdateTodoInput {
-    pub(super) fn parse(self) -> Result<(Targets, TodoChanges), AppError> {
+    pub(super) fn parse(self) -> Result<(TodoTargets, TodoChanges), AppError> {
         let changes = self.changes.parse()?;
-        Ok((Targets::one(&self.id, self.expected_version)?, changes))
+        Ok((parse_target(&self.id, self.expected_version)?, changes))
     }
 }
 
 impl UpdateTodosInput {
-    pub(super) fn parse(self) -> Result<(Targets, TodoChanges), AppError> {
+    pub(super) fn parse(self) -> Result<(TodoTargets, TodoChanges), AppError> {
         let changes = self.changes.parse()?;
-        Ok((Targets::many(&self.ids)?, changes))
+        Ok((self.todos.parse()?, changes))
     }
 }
 
@@ -230,14 +173,6 @@ fn patch<T, U>(value: MaybeUndefined<T>, parse: impl FnOnce(T) -> Option<U>) -> 
         MaybeUndefined::Null => Patch::Clear,
         MaybeUndefined::Value(value) => parse(value).map_or(Patch::Keep, Patch::Set),
     }
-}
-
-fn check_count(name: &'static str, count: usize) -> Result<(), AppError> {
-    if (1..=MAX_TODOS).contains(&count) {
-        return Ok(());
-    }
-    let problem = Problem { code: "INVALID", message: format!("Give 1 to {MAX_TODOS} todos.") };
-    Err(AppError::BadUserInput(vec![FieldProblem { path: vec!["input".into(), name.into()], problem }]))
 }
 
 /// The problems of an input and their paths.

@@ -6,6 +6,7 @@ mod input;
 mod list;
 mod live;
 mod positions;
+mod targets;
 mod write;
 mod writer;
 

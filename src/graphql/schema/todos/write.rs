@@ -2,9 +2,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::error::WriteError;
 use super::history::LatestEvent;
-use super::input::{
-    CreateTodoInput, CreateTodosInput, TodoInput, TodosInput, UpdateTodoInput, UpdateTodosInput,
-};
+use super::input::{CreateTodoInput, CreateTodosInput, UpdateTodoInput, UpdateTodosInput};
+use super::targets::{TodoInput, TodosInput};
 use super::writer::{Writer, Written};
 use super::{Todo, parse_id};
 use crate::error::AppError;
@@ -16,7 +15,8 @@ const CREATION: [ErrorCode; 3] = [ErrorCode::BadUserInput, ErrorCode::Conflict, 
 /// Error codes of mutations on one todo.
 const ONE: [ErrorCode; 3] = [ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Unauthenticated];
 /// Error codes of mutations on several todos.
-const MANY: [ErrorCode; 3] = [ErrorCode::BadUserInput, ErrorCode::NotFound, ErrorCode::Unauthenticated];
+const MANY: [ErrorCode; 4] =
+    [ErrorCode::BadUserInput, ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Unauthenticated];
 
 /// The mutations on todos.
 #[derive(Default)]
@@ -161,7 +161,7 @@ impl TodoMutation {
         let writer = Writer::new(ctx)?;
         let targets = input.parse()?;
         let Written { value: (), latest } = writer.purge(&targets).await?;
-        let purged_todo_id = targets.ids.into_iter().next().ok_or(AppError::NotFound)?.into();
+        let purged_todo_id = targets.ids().iter().copied().next().ok_or(AppError::NotFound)?.into();
         Ok(PurgedTodoPayload { purged_todo_id, latest })
     }
 
@@ -175,7 +175,10 @@ impl TodoMutation {
         let writer = Writer::new(ctx)?;
         let targets = input.parse()?;
         let Written { value: (), latest } = writer.purge(&targets).await?;
-        Ok(PurgedTodosPayload { purged_todo_ids: targets.ids.into_iter().map(ID::from).collect(), latest })
+        Ok(PurgedTodosPayload {
+            purged_todo_ids: targets.ids().iter().copied().map(ID::from).collect(),
+            latest,
+        })
     }
 
     /// Permanently deletes all todos in the trash.

@@ -4,11 +4,10 @@ use uuid::Uuid;
 use super::Todo;
 use super::error::WriteError;
 use super::history::LatestEvent;
-use super::input::Targets;
 use crate::db::WriteMode;
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
-use crate::models::{self, Actor, NewTodo, Noted, TodoChanges, WriteOutcome};
+use crate::models::{self, Actor, NewTodo, Noted, TodoChanges, TodoTargets, WriteOutcome};
 use crate::state::AppState;
 
 /// Writes the requester's todos, one or many alike.
@@ -48,41 +47,38 @@ impl<'a> Writer<'a> {
     /// Changes todos, all or none; returns them in the order given. Idempotent.
     pub(super) async fn update(
         &self,
-        Targets { ids, expected_version }: &Targets,
+        targets: &TodoTargets,
         changes: &TodoChanges,
     ) -> Result<Written<Vec<Todo>>, WriteError> {
         let update = async |conn: &mut _| {
-            let updated = self.actor.update(conn, ids, *expected_version, changes).await?;
+            let updated = self.actor.update(conn, targets, changes).await?;
             self.actor.note(conn, updated).await
         };
         let mode = self.mode(true);
         let updated = self.state.database.write_in_mode_for(self.actor.user_id, mode, update).await?;
-        self.in_order(updated, ids)
+        self.in_order(updated, targets.ids())
     }
 
-    pub(super) async fn complete(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn complete(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { completed: Some(true), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn reopen(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn reopen(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { completed: Some(false), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn delete(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn delete(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { in_trash: Some(true), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn restore(&self, targets: &Targets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn restore(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
         self.update(targets, &TodoChanges { in_trash: Some(false), ..TodoChanges::default() }).await
     }
 
     /// Permanently deletes todos, all or none.
-    pub(super) async fn purge(
-        &self,
-        Targets { ids, expected_version }: &Targets,
-    ) -> Result<Written<()>, WriteError> {
+    pub(super) async fn purge(&self, targets: &TodoTargets) -> Result<Written<()>, WriteError> {
         let purge = async |conn: &mut _| {
-            let purged = self.actor.purge(conn, ids, *expected_version).await?;
+            let purged = self.actor.purge(conn, targets).await?;
             self.actor.note(conn, purged).await
         };
         let mode = self.mode(false);
