@@ -6,8 +6,8 @@ use crate::error::{AppError, UnauthenticatedReason};
 /// The value of `extensions.code` in every error. Each value says whether a retry can succeed.
 #[derive(Clone, Copy, Debug, Enum, Eq, PartialEq)]
 pub enum ErrorCode {
-    /// A value is invalid. `extensions.fields` lists all problems, each as `{ path, code, message }`. Retry only with
-    /// other values.
+    /// A value is invalid, or a variable is missing or of the wrong type. `extensions.fields` lists all problems, each as
+    /// `{ path, code, message }`. Retry only with other values.
     BadUserInput,
     /// Login failed: unknown email address or wrong password; the error does not say which. Also returned when the
     /// password that confirms a change is wrong.

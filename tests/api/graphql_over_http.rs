@@ -229,3 +229,21 @@ async fn production_has_no_introspection_unless_enabled() {
     assert!(app.ask("{ me { emai } }", Value::Null).await.body.to_string().contains("mean"));
     assert_eq!(app.http.get(app.url("/graphiql")).send().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_variable_that_is_missing_or_of_the_wrong_type_is_bad_user_input() {
+    let app = TestApp::start().await;
+    let query = "query($id: ID!, $first: Int) { node(id: $id) { id } todos(first: $first) { totalCount } }";
+    for variables in [
+        json!({ "first": 1 }),
+        json!({ "id": null }),
+        json!({ "id": true }),
+        json!({ "id": "x", "first": "1" }),
+        json!({ "id": "x", "first": [1] }),
+    ] {
+        for (accept, status) in [(JSON, 200), (RESPONSE, 400)] {
+            let answer = post(&app, accept, &json!({ "query": query, "variables": variables })).await;
+            assert_eq!((answer.status, answer.code()), (status, "BAD_USER_INPUT"), "{variables}");
+        }
+    }
+}
