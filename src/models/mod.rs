@@ -34,7 +34,7 @@ pub use text_enum::{TextColumn, TextEnum};
 pub use throttle_bucket::ThrottleBucket;
 pub use todo::{
     Actor, NewTodo, Noted, PartialTodo, Priority, Todo, TodoChanges, TodoColumn, TodoColumns, TodoFilter,
-    TodoOrder, TodoPosition, TodoSortKey, TodoSortValue, TodoTargets, WriteOutcome,
+    TodoOrder, TodoPosition, TodoSortKey, TodoSortValue, TodoTargets, WriteOutcome, WrittenTodo,
 };
 pub use todo_event::{TodoEvent, TodoEventKind};
 pub use user::{AccountOverview, ImportedUser, NewUser, User};

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::exists;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
@@ -75,6 +75,17 @@ pub struct TodoEvent {
     pub after: Option<Value>,
 }
 
+/// The last event of a todo, of those that count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LastEvent {
+    /// Any event.
+    Any,
+    /// The creation; if the todo was created again after a purge, the last one.
+    Creation,
+    /// An event of the current transaction, outside of its savepoints.
+    OfTransaction,
+}
+
 impl TodoEvent {
     pub(super) const EXPIRY: Expiry = Expiry {
         action: "DELETE FROM todo_events",
@@ -104,6 +115,30 @@ impl TodoEvent {
         .bind::<BigInt, _>(page.limit())
         // Of a page behind another one only.
         .bind::<Nullable<BigInt>, _>(page.before)
+        .load(conn)
+        .await
+    }
+
+    /// Loads the last event of each of several todos of a user. Todos whose last event does not count are left out.
+    pub(super) async fn last_by_todo(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        todo_ids: &[Uuid],
+        event: LastEvent,
+    ) -> QueryResult<Vec<Self>> {
+        let kind = (event == LastEvent::Creation).then_some(TodoEventKind::Created.as_str());
+        diesel::sql_query(
+            "SELECT event.* FROM unnest($2) AS wanted (todo_id) CROSS JOIN LATERAL (
+                 SELECT number, id, todo_id, kind, created_at, before, after, xmin AS written_by FROM todo_events
+                 WHERE user_id = $1 AND todo_id = wanted.todo_id AND ($3 IS NULL OR kind = $3)
+                 ORDER BY number DESC LIMIT 1
+             ) AS event
+             WHERE NOT $4 OR event.written_by = pg_current_xact_id()::xid",
+        )
+        .bind::<SqlUuid, _>(user_id)
+        .bind::<Array<SqlUuid>, _>(todo_ids)
+        .bind::<Nullable<Text>, _>(kind)
+        .bind::<Bool, _>(event == LastEvent::OfTransaction)
         .load(conn)
         .await
     }

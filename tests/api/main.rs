@@ -57,6 +57,7 @@ mod todo_live;
 mod todo_model;
 mod todo_plans;
 mod todo_repeats;
+mod todo_undo;
 mod todo_versions;
 mod todos;
 mod tokens;

@@ -138,7 +138,7 @@ impl SchemaWalker<'_> {
     }
 
     async fn walk_todos(&mut self) {
-        let one = "{ eventId todo { id history(first: 5) { totalCount nodes { id kind } pageInfo { hasPreviousPage } } } }";
+        let one = "{ eventId event { id } todo { id history(first: 5) { totalCount nodes { id kind } pageInfo { hasPreviousPage } } } }";
         let id = json!("5f0c8a3e-1b1f-4c57-9a51-0d6a3f1f2e01");
         let create = format!(
             "mutation {{ createTodo(input: {{ id: {id}, title: \"Buy milk\", tags: [\"home\"] }}) {one} }}"
@@ -146,7 +146,7 @@ impl SchemaWalker<'_> {
         self.call(&create).await;
         self.call(&create).await;
         self.ask(&create.replace("milk", "bread")).await;
-        let many = "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"b\" }, { title: \"c\" }] }) { eventId todos { id } } }";
+        let many = "mutation { createTodos(input: { todos: [{ title: \"a\" }, { title: \"b\" }, { title: \"c\" }] }) { eventId events { id } todos { id } } }";
         let created = self.call(many).await["createTodos"]["todos"].clone();
         let ids = json!([created[0]["id"], created[1]["id"]]);
         let last = created[2]["id"].clone();
@@ -181,12 +181,12 @@ impl SchemaWalker<'_> {
             .await;
             let more = if name == "updateTodo" { ", priority: LOW" } else { "" };
             self.call(&format!(
-                "mutation {{ {name}s(input: {{ ids: {ids}{more} }}) {{ eventId todos {{ id }} }} }}"
+                "mutation {{ {name}s(input: {{ ids: {ids}{more} }}) {{ eventId events {{ id }} todos {{ id }} }} }}"
             ))
             .await;
             for version in [1, 7] {
                 self.ask(&format!(
-                    "mutation {{ {name}s(input: {{ todos: [{{ id: {last}, expectedVersion: {version} }}, {{ id: {} }}]{more} }}) {{ todos {{ id }} }} }}",
+                    "mutation {{ {name}s(input: {{ todos: [{{ id: {last}, expectedVersion: {version} }}, {{ id: {} }}]{more} }}) {{ events {{ id }} }} }}",
                     ids[0]
                 ))
                 .await;
@@ -202,6 +202,15 @@ impl SchemaWalker<'_> {
         let undone = undo(&update["updateTodo"]["todo"]["history"]["nodes"][0]["id"]);
         self.call(&undone).await;
         self.call(&undone).await;
+        let complete = format!("mutation {{ completeTodos(input: {{ ids: {ids} }}) {{ events {{ id }} }} }}");
+        let events = self.call(&complete).await["completeTodos"]["events"].clone();
+        let undone = format!(
+            "mutation {{ undoEvents(input: {{ eventIds: [{}, {}] }}) {{ events {{ id }} todos {{ id }} }} }}",
+            events[0]["id"], events[1]["id"]
+        );
+        self.call(&undone).await;
+        self.call(&undone).await;
+        self.ask(&undone.replace(&events[0]["id"].to_string(), &event.to_string())).await;
         self.ask(&undo(&event)).await;
         self.call(&format!("mutation {{ purgeTodo(input: {{ id: {id} }}) {{ __typename }} }}")).await;
         self.call(&format!("mutation {{ purgeTodos(input: {{ ids: {ids} }}) {{ __typename }} }}")).await;

@@ -33,6 +33,31 @@ impl Model {
         }
     }
 
+    /// Does what a mutation does; `fields` are those that an update changes.
+    fn apply(&mut self, mutation: &str, fields: u8, title: &str, priority: &str) {
+        self.change(|todo| match mutation {
+            "updateTodo" => {
+                if fields & 1 > 0 {
+                    todo.title = title.into();
+                }
+                if fields & 2 > 0 {
+                    todo.priority = priority.into();
+                }
+            }
+            "completeTodo" => todo.done = true,
+            "reopenTodo" => todo.done = false,
+            "deleteTodo" => todo.trashed = true,
+            "restoreTodo" => todo.trashed = false,
+            _ => match todo.past.last().cloned() {
+                Some((title, priority, done, trashed)) => {
+                    (todo.title, todo.priority, todo.done, todo.trashed) = (title, priority, done, trashed);
+                }
+                // Undoing the creation.
+                None => todo.trashed = true,
+            },
+        });
+    }
+
     fn check(&self, todo: &Value) {
         let seen = (&todo["title"], &todo["priority"], &todo["completed"], &todo["version"]);
         assert_eq!(
@@ -137,7 +162,12 @@ async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mu
     if mutation == "updateTodo" && fields & 2 > 0 {
         input["priority"] = if priority == "NONE" { Value::Null } else { priority.into() };
     }
-    let answer = owner.call(mutation, input).await;
+    let has_event = random.bool();
+    let answer = if has_event {
+        owner.call_with_event(mutation, input).await
+    } else {
+        owner.call(mutation, input).await
+    };
     let Some(todo) = known else {
         assert_eq!(answer.code(), "NOT_FOUND");
         return;
@@ -158,34 +188,29 @@ async fn play(owner: &Owner<'_>, model: &mut HashMap<String, Model>, random: &mu
         if is_as_asked && expected >= 1 {
             // The answer to a request that is repeated.
             todo.check(&answer.data(mutation)["todo"]);
+            if has_event {
+                check_event(owner, &id, &answer.data(mutation)["event"]).await;
+            }
             return;
         }
         assert_eq!(answer.code(), "CONFLICT");
         todo.check(&answer.error()["extensions"]["todo"]);
         return;
     }
-    todo.change(|todo| match mutation {
-        "updateTodo" => {
-            if fields & 1 > 0 {
-                todo.title = title.into();
-            }
-            if fields & 2 > 0 {
-                todo.priority = priority.into();
-            }
-        }
-        "completeTodo" => todo.done = true,
-        "reopenTodo" => todo.done = false,
-        "deleteTodo" => todo.trashed = true,
-        "restoreTodo" => todo.trashed = false,
-        _ => match todo.past.last().cloned() {
-            Some((title, priority, done, trashed)) => {
-                (todo.title, todo.priority, todo.done, todo.trashed) = (title, priority, done, trashed);
-            }
-            // Undoing the creation.
-            None => todo.trashed = true,
-        },
-    });
+    let version = todo.version;
+    todo.apply(mutation, fields, title, priority);
     todo.check(&answer.data(mutation)["todo"]);
+    let event = &answer.data(mutation)["event"];
+    if has_event && todo.version > version {
+        check_event(owner, &id, event).await;
+    } else {
+        assert!(event.is_null(), "{event}");
+    }
+}
+
+/// Checks that an event is the last one of a todo.
+async fn check_event(owner: &Owner<'_>, id: &str, event: &Value) {
+    assert_eq!(event["id"], owner.last_event(&json!(id)).await);
 }
 
 #[tokio::test]

@@ -165,6 +165,11 @@ async fn a_page_with_all_histories_runs_as_many_statements_as_one_with_one() {
     let ids: Vec<_> = ids.as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
     let answer = ada.ask(update, json!({ "input": { "ids": ids } })).await;
     assert_eq!(answer.data("completeTodos")["todos"].as_array().unwrap().len(), 20);
+    let reopen = async |selection: &str| {
+        let query = format!("mutation {{ reopenTodos(input: {{ ids: {} }}) {{ {selection} }} }}", json!(ids));
+        explained.plans(&ada, &query).await.len()
+    };
+    assert_eq!((reopen("todos { id }").await, reopen("todos { id } events { id }").await), (1, 2));
     let nodes = format!("{{ nodes(ids: {}) {{ id }} }}", json!(ids));
     assert_eq!(explained.plans(&ada, &nodes).await.len(), 1);
 }

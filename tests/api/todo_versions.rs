@@ -6,7 +6,8 @@ use crate::support::{Answer, Owner, TestApp, rows};
 
 async fn call(owner: &Owner<'_>, mutation: &str, input: Value) -> Answer {
     let kind = if mutation == "updateTodos" { "UpdateTodosInput" } else { "TodosInput" };
-    let selection = if mutation == "purgeTodos" { "purgedTodoIds" } else { "todos { id title version }" };
+    let selection =
+        if mutation == "purgeTodos" { "purgedTodoIds" } else { "todos { id title version } events { id }" };
     let query = format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {{ {selection} }} }}");
     owner.ask(&query, json!({ "input": input })).await
 }
@@ -65,12 +66,16 @@ async fn a_repeated_bulk_write_with_versions_gives_the_same_answer() {
     let first = call(&ada, "completeTodos", input.clone()).await.data("completeTodos").clone();
     let versions: Vec<_> = first["todos"].as_array().unwrap().iter().map(|todo| &todo["version"]).collect();
     assert_eq!(versions, [2, 2, 2]);
+    let events: Vec<_> =
+        first["events"].as_array().unwrap().iter().map(|event| event["id"].is_string()).collect();
+    assert_eq!(events, [true, false, true]);
     assert_eq!(*call(&ada, "completeTodos", input.clone()).await.data("completeTodos"), first);
     // Only one of them was written before.
     let d = ada.create("d").await["id"].clone();
     let mixed = json!({ "todos": targets(&[(&a, Some(1)), (&d, Some(1))]) });
     let written = call(&ada, "completeTodos", mixed).await.data("completeTodos").clone();
-    assert_eq!((&written["todos"][0], &written["todos"][1]["version"]), (&first["todos"][2], &json!(2)));
+    assert_eq!((&written["events"][0], &written["todos"][1]["version"]), (&first["events"][2], &json!(2)));
+    assert!(written["events"][1]["id"].is_string());
     // One version on, but not as asked.
     ada.todo("reopenTodo", json!({ "id": a })).await;
     assert_eq!(call(&ada, "completeTodos", input.clone()).await.code(), "CONFLICT");

@@ -22,14 +22,23 @@ impl<'a> Owner<'a> {
 
     /// Calls a mutation that returns a todo.
     pub(crate) async fn call(&self, mutation: &str, input: Value) -> Answer {
+        self.call_selecting(&format!("todo {{ {TODO} }}"), mutation, input).await
+    }
+
+    /// Calls a mutation that returns a todo, and selects the event, too.
+    pub(crate) async fn call_with_event(&self, mutation: &str, input: Value) -> Answer {
+        let selection = format!("todo {{ {TODO} }} event {{ id kind changes {{ field before after }} }}");
+        self.call_selecting(&selection, mutation, input).await
+    }
+
+    async fn call_selecting(&self, selection: &str, mutation: &str, input: Value) -> Answer {
         let kind = match mutation {
             "createTodo" => "CreateTodoInput",
             "updateTodo" => "UpdateTodoInput",
             "undo" => "UndoInput",
             _ => "TodoInput",
         };
-        let query =
-            format!("mutation M($input: {kind}!) {{ {mutation}(input: $input) {{ todo {{ {TODO} }} }} }}");
+        let query = format!("mutation M($input: {kind}!) {{ {mutation}(input: $input) {{ {selection} }} }}");
         self.ask(&query, json!({ "input": input })).await
     }
 

@@ -1,9 +1,11 @@
 //! Todos: rows, lists and writes.
 
+mod actor;
 mod changes;
 mod columns;
 mod list;
 mod targets;
+mod undo;
 mod write;
 
 use chrono::{DateTime, Utc};
@@ -12,13 +14,13 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+pub use self::actor::{Actor, Noted, WriteOutcome, WrittenTodo};
 pub use self::changes::{NewTodo, TodoChanges};
 pub use self::columns::{PartialTodo, TodoColumn, TodoColumns};
 pub use self::list::{TodoFilter, TodoOrder, TodoPosition, TodoSortKey, TodoSortValue};
 pub use self::targets::TodoTargets;
-pub use self::write::{Actor, Noted, WriteOutcome};
 use super::expiry::Expiry;
-use super::{Page, TextColumn, TextEnum};
+use super::{Page, TextColumn, TextEnum, TodoEvent};
 use crate::db::schema::todos;
 
 /// The importance of a todo.

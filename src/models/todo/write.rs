@@ -10,48 +10,15 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::Todo;
+use super::actor::{Actor, REQUEST_ID, WriteOutcome, WrittenTodo};
 use super::changes::{NewTodo, TodoChanges};
 use super::targets::TodoTargets;
-use crate::db::schema::{todo_events, todos};
-use crate::models::TodoEvent;
+use crate::db::schema::todos;
+use crate::models::todo_event::LastEvent;
 
 diesel::define_sql_function! {
     /// PostgreSQL's `set_config`; with `local` the setting ends with the transaction.
     fn set_config(name: Text, value: Text, local: Bool) -> Text;
-}
-
-/// The setting in which the triggers find the request that they note in the history.
-const REQUEST_ID: &str = "todo_api.request_id";
-
-/// The outcome of a write.
-#[derive(Clone, Debug, PartialEq)]
-pub enum WriteOutcome<T> {
-    /// Written.
-    Done(T),
-    /// Not written: a todo or event does not exist or belongs to another user.
-    Missing,
-    /// Not written: the todo is not in the expected state. Holds its current state.
-    Conflict(Box<Todo>),
-}
-
-/// The acting user, who owns the todos, and the request that writes.
-#[derive(Clone, Copy, Debug)]
-pub struct Actor<'a> {
-    /// Owner of the todos.
-    pub user_id: Uuid,
-    /// Identifier of the request, for the history.
-    pub request_id: &'a str,
-    /// True if writes return the last event, which takes a transaction.
-    pub reads_event: bool,
-}
-
-/// The result of a write, and the user's last event after it.
-#[derive(Clone, Debug)]
-pub struct Noted<T> {
-    /// Result of the write.
-    pub written: T,
-    /// Identifier of the last event; nil unless the actor [reads it](Actor::reads_event).
-    pub last_event: Uuid,
 }
 
 type Condition<'a> = Box<dyn BoxableExpression<todos::table, Pg, SqlType = Bool> + 'a>;
@@ -85,24 +52,29 @@ fn all_of(user_id: Uuid, targets: &TodoTargets) -> Condition<'_> {
 }
 
 impl Actor<'_> {
-    /// Adds the last event to the result of a write.
-    ///
-    /// Todos of the result are locked until the end of the transaction, so that none of them has changed since by then.
-    pub async fn note<T>(self, conn: &mut AsyncPgConnection, written: T) -> QueryResult<Noted<T>> {
-        let last_event =
-            if self.reads_event { TodoEvent::last_id(conn, self.user_id).await? } else { Uuid::nil() };
-        Ok(Noted { written, last_event })
-    }
-
     /// Creates todos. A todo that the same request created before is returned in its current state.
     pub async fn create(
         self,
         conn: &mut AsyncPgConnection,
         new: &[NewTodo],
+    ) -> QueryResult<WriteOutcome<Vec<WrittenTodo>>> {
+        let created = if new.iter().any(|todo| todo.repeatable) {
+            match self.create_once(conn, new).await?.or_refusal() {
+                Ok(created) => created,
+                Err(refusal) => return Ok(refusal),
+            }
+        } else {
+            self.insert(conn, new).await?
+        };
+        Ok(WriteOutcome::Done(self.add_events(conn, created, LastEvent::Creation).await?))
+    }
+
+    /// Creates those todos that the same request did not create before.
+    async fn create_once(
+        self,
+        conn: &mut AsyncPgConnection,
+        new: &[NewTodo],
     ) -> QueryResult<WriteOutcome<Vec<Todo>>> {
-        if !new.iter().any(|todo| todo.repeatable) {
-            return Ok(WriteOutcome::Done(self.insert(conn, new).await?));
-        }
         let mut conflict = None;
         let created = conn.transaction(async |conn| {
             let mut created = self.insert(conn, new).await?;
@@ -169,12 +141,12 @@ impl Actor<'_> {
         conn: &mut AsyncPgConnection,
         targets: &TodoTargets,
         changes: &TodoChanges,
-    ) -> QueryResult<WriteOutcome<Vec<Todo>>> {
+    ) -> QueryResult<WriteOutcome<Vec<WrittenTodo>>> {
         let updated = self.update_all(conn, targets, changes).await?;
         if updated.len() == targets.ids.len() {
-            return Ok(WriteOutcome::Done(updated));
+            return Ok(WriteOutcome::Done(self.add_events(conn, updated, LastEvent::OfTransaction).await?));
         }
-        let mut made = self.find_made(conn, targets, changes).await?;
+        let made = self.find_made(conn, targets, changes).await?;
         let left = targets.without(&made);
         // Nothing is left of a request that is repeated as a whole.
         let updated = if made.is_empty() || left.ids.is_empty() {
@@ -185,8 +157,9 @@ impl Actor<'_> {
         if updated.len() < left.ids.len() {
             return self.refuse(conn, &left).await;
         }
-        made.extend(updated);
-        Ok(WriteOutcome::Done(made))
+        let mut written = self.add_events(conn, updated, LastEvent::OfTransaction).await?;
+        written.extend(self.add_events(conn, made, LastEvent::Any).await?);
+        Ok(WriteOutcome::Done(written))
     }
 
     /// Finds the targets at the version after the expected one that already are as asked.
@@ -255,78 +228,6 @@ impl Actor<'_> {
             .returning(self.set_request_id())
             .execute(conn)
             .await
-    }
-
-    /// Reverts an event: its fields get their old values, unless one of them has changed since. The creation of a todo is
-    /// reverted by a move to the trash, unless the todo has changed at all. Returns the todo also if the event has already been
-    /// reverted.
-    pub async fn undo(self, conn: &mut AsyncPgConnection, event_id: Uuid) -> QueryResult<WriteOutcome<Todo>> {
-        // As SQL: the old values are the event's JSON, and the query builder has no UPDATE ... FROM that reads them.
-        let columns = TodoChanges::columns();
-        let restored = columns.map(|column| format!("restored.{column}"));
-        let statement = format!(
-            "UPDATE todos SET ({}) = (
-                 SELECT {} FROM jsonb_populate_record(
-                     todos, coalesce(event.before, jsonb_build_object('deleted_at', clock_timestamp()))) AS restored
-             )
-             FROM todo_events AS event
-             WHERE event.user_id = $1 AND event.id = $2
-                 AND todos.user_id = $1 AND todos.id = event.todo_id
-                 AND event.after IS NOT NULL AND jsonb_populate_record(todos, event.after) IS NOT DISTINCT FROM todos
-                 AND (event.kind <> 'CREATED' OR todos.version = 1)
-                 AND (SELECT set_config($3, $4, true)) IS NOT NULL
-             RETURNING todos.*",
-            columns.join(", "),
-            restored.join(", ")
-        );
-        let undone: Option<Todo> = diesel::sql_query(statement)
-            .bind::<SqlUuid, _>(self.user_id)
-            .bind::<SqlUuid, _>(event_id)
-            .bind::<Text, _>(REQUEST_ID)
-            .bind::<Text, _>(self.request_id)
-            .get_result(conn)
-            .await
-            .optional()?;
-        if let Some(todo) = undone {
-            return Ok(WriteOutcome::Done(todo));
-        }
-        if let Some(todo) = self.find_undone(conn, event_id).await? {
-            return Ok(WriteOutcome::Done(todo));
-        }
-        let todo_id: Option<Uuid> = todo_events::table
-            .filter(todo_events::user_id.eq(self.user_id).and(todo_events::id.eq(event_id)))
-            .select(todo_events::todo_id)
-            .first(conn)
-            .await
-            .optional()?;
-        let Some(todo_id) = todo_id else { return Ok(WriteOutcome::Missing) };
-        let todo = Todo::find(conn, self.user_id, todo_id).await?;
-        Ok(todo.map_or(WriteOutcome::Missing, |todo| WriteOutcome::Conflict(Box::new(todo))))
-    }
-
-    /// Finds the todo of an event that has been reverted: a later event is its inverse, and its fields still have the old
-    /// values.
-    async fn find_undone(self, conn: &mut AsyncPgConnection, event_id: Uuid) -> QueryResult<Option<Todo>> {
-        // Values are compared as columns, since the text of an instant depends on the session that wrote the event.
-        let statement = "
-            SELECT todos.* FROM todos JOIN todo_events AS event ON event.user_id = $1 AND event.todo_id = todos.id
-            WHERE todos.user_id = $1 AND event.id = $2 AND event.after IS NOT NULL AND CASE event.kind
-                WHEN 'CREATED' THEN todos.version = 2 AND todos.in_trash
-                ELSE jsonb_populate_record(todos, event.before) IS NOT DISTINCT FROM todos AND EXISTS (
-                    SELECT FROM todo_events AS inverse
-                    WHERE inverse.user_id = $1 AND inverse.todo_id = todos.id AND inverse.number > event.number
-                        AND jsonb_populate_record(todos, inverse.after)
-                            IS NOT DISTINCT FROM jsonb_populate_record(todos, event.before)
-                        AND jsonb_populate_record(todos, inverse.before)
-                            IS NOT DISTINCT FROM jsonb_populate_record(todos, event.after))
-                END
-            FOR UPDATE OF todos";
-        diesel::sql_query(statement)
-            .bind::<SqlUuid, _>(self.user_id)
-            .bind::<SqlUuid, _>(event_id)
-            .get_result(conn)
-            .await
-            .optional()
     }
 
     /// `set_config` call for a `RETURNING` clause, which PostgreSQL evaluates before the triggers that read it.

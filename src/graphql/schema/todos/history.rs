@@ -46,6 +46,13 @@ pub(in crate::graphql::schema) struct TodoEvent {
     changes: Vec<TodoFieldChange>,
 }
 
+impl TodoEvent {
+    /// Returns true if the client selects the event of each written todo, which costs a query of its own.
+    pub(super) fn is_selected(ctx: &Context<'_>) -> bool {
+        ["event", "events"].into_iter().any(|name| ctx.look_ahead().field(name).exists())
+    }
+}
+
 /// The field `eventId` of lists and payloads.
 #[derive(SimpleObject)]
 pub(in crate::graphql) struct LatestEvent {

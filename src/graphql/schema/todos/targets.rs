@@ -1,16 +1,17 @@
-//! Inputs that name the todos that a mutation acts on.
+//! Inputs that name the todos or events that a mutation acts on.
 
 use std::borrow::Cow;
 
 use async_graphql::{ID, InputObject};
+use uuid::Uuid;
 
 use super::parse_id;
 use crate::domain::Problem;
 use crate::error::{AppError, FieldProblem};
 use crate::models::TodoTargets;
 
-/// Maximum number of todos per bulk mutation.
-const MAX_TODOS: usize = 100;
+/// Maximum number of todos or events per bulk mutation.
+const MAX_ITEMS: usize = 100;
 
 /// A todo to act on.
 #[derive(InputObject)]
@@ -29,6 +30,20 @@ pub(super) struct TodosInput {
     ids: Option<Vec<ID>>,
     /// Todos with the versions that they must have: 1 to 100. Use it instead of `ids` to detect concurrent changes.
     todos: Option<Vec<TodoInput>>,
+}
+
+/// An event to revert.
+#[derive(InputObject)]
+pub(super) struct UndoInput {
+    /// Identifier of the event, from `TodoPayload.event`, `Todo.history` or `todoChanged`.
+    pub(super) event_id: ID,
+}
+
+/// Events to revert.
+#[derive(InputObject)]
+pub(super) struct UndoEventsInput {
+    /// Identifiers of the events: 1 to 100.
+    event_ids: Vec<ID>,
 }
 
 impl TodoInput {
@@ -62,6 +77,21 @@ impl TodosInput {
     }
 }
 
+impl UndoEventsInput {
+    /// Returns the identifiers without repetitions.
+    pub(super) fn parse(&self) -> Result<Vec<Uuid>, AppError> {
+        check_count("eventIds", self.event_ids.len())?;
+        let mut unique = Vec::with_capacity(self.event_ids.len());
+        for id in &self.event_ids {
+            let id = parse_id(id)?;
+            if !unique.contains(&id) {
+                unique.push(id);
+            }
+        }
+        Ok(unique)
+    }
+}
+
 pub(super) fn parse_target(id: &ID, expected_version: Option<i64>) -> Result<TodoTargets, AppError> {
     let mut target = TodoTargets::default();
     target.insert(parse_id(id)?, expected_version);
@@ -69,10 +99,10 @@ pub(super) fn parse_target(id: &ID, expected_version: Option<i64>) -> Result<Tod
 }
 
 pub(super) fn check_count(name: &'static str, count: usize) -> Result<(), AppError> {
-    if (1..=MAX_TODOS).contains(&count) {
+    if (1..=MAX_ITEMS).contains(&count) {
         return Ok(());
     }
-    Err(invalid(["input".into(), name.into()], format!("Give 1 to {MAX_TODOS} todos.")))
+    Err(invalid(["input".into(), name.into()], format!("Give 1 to {MAX_ITEMS} items.")))
 }
 
 fn invalid<const N: usize>(path: [Cow<'static, str>; N], message: impl Into<String>) -> AppError {

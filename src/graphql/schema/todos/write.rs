@@ -1,10 +1,10 @@
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, Object, SimpleObject};
 
 use super::error::WriteError;
-use super::history::LatestEvent;
+use super::history::{LatestEvent, TodoEvent};
 use super::input::{CreateTodoInput, CreateTodosInput, UpdateTodoInput, UpdateTodosInput};
-use super::targets::{TodoInput, TodosInput};
-use super::writer::{Writer, Written};
+use super::targets::{TodoInput, TodosInput, UndoEventsInput, UndoInput};
+use super::writer::{ChangedTodo, Writer, Written};
 use super::{Todo, parse_id};
 use crate::error::AppError;
 use crate::graphql::error_code::ErrorCode;
@@ -198,16 +198,20 @@ impl TodoMutation {
         #[graphql(desc = "The event.")] input: UndoInput,
     ) -> Result<TodoPayload, WriteError> {
         let writer = Writer::new(ctx)?;
-        let Written { value: todo, latest } = writer.undo(parse_id(&input.event_id)?).await?;
-        Ok(TodoPayload { todo, latest })
+        writer.undo(&[parse_id(&input.event_id)?]).await?.try_into()
     }
-}
 
-/// An event to revert.
-#[derive(InputObject)]
-struct UndoInput {
-    /// Identifier of the event, from `Todo.history` or `todoChanged`.
-    event_id: ID,
+    /// Reverts up to 100 events, all or none, the latest first; see `undo`. Returns the todo of each event, so a todo appears
+    /// once for each of its events.
+    #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
+    async fn undo_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The events.")] input: UndoEventsInput,
+    ) -> Result<TodosPayload, WriteError> {
+        let writer = Writer::new(ctx)?;
+        Ok(writer.undo(&input.parse()?).await?.into())
+    }
 }
 
 /// The result of a mutation on a todo.
@@ -215,16 +219,19 @@ struct UndoInput {
 struct TodoPayload {
     /// Todo after the mutation.
     todo: Todo,
+    /// The mutation's event; pass its `id` to `undo`. A repeated creation, undo or conditional write returns the event of the
+    /// first request. Null if the mutation changed nothing, or if the event has been deleted since.
+    event: Option<TodoEvent>,
     #[graphql(flatten)]
     latest: LatestEvent,
 }
 
-impl TryFrom<Written<Vec<Todo>>> for TodoPayload {
+impl TryFrom<Written<Vec<ChangedTodo>>> for TodoPayload {
     type Error = WriteError;
 
-    fn try_from(Written { value, latest }: Written<Vec<Todo>>) -> Result<Self, WriteError> {
-        let todo = value.into_iter().next().ok_or(AppError::NotFound)?;
-        Ok(Self { todo, latest })
+    fn try_from(Written { value, latest }: Written<Vec<ChangedTodo>>) -> Result<Self, WriteError> {
+        let ChangedTodo { todo, event } = value.into_iter().next().ok_or(AppError::NotFound)?;
+        Ok(Self { todo, event, latest })
     }
 }
 
@@ -233,13 +240,17 @@ impl TryFrom<Written<Vec<Todo>>> for TodoPayload {
 struct TodosPayload {
     /// Todos after the mutation, in the order of the input.
     todos: Vec<Todo>,
+    /// Event of each of the `todos`, in the same order; pass the `id`s to `undoEvents`. Null for a todo that did not change:
+    /// see `TodoPayload.event`.
+    events: Vec<Option<TodoEvent>>,
     #[graphql(flatten)]
     latest: LatestEvent,
 }
 
-impl From<Written<Vec<Todo>>> for TodosPayload {
-    fn from(Written { value: todos, latest }: Written<Vec<Todo>>) -> Self {
-        Self { todos, latest }
+impl From<Written<Vec<ChangedTodo>>> for TodosPayload {
+    fn from(Written { value, latest }: Written<Vec<ChangedTodo>>) -> Self {
+        let (todos, events) = value.into_iter().map(|changed| (changed.todo, changed.event)).unzip();
+        Self { todos, events, latest }
     }
 }
 

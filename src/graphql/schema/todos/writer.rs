@@ -3,11 +3,11 @@ use uuid::Uuid;
 
 use super::Todo;
 use super::error::WriteError;
-use super::history::LatestEvent;
+use super::history::{LatestEvent, TodoEvent};
 use crate::db::WriteMode;
 use crate::error::AppError;
 use crate::graphql::context::ContextExt;
-use crate::models::{self, Actor, NewTodo, Noted, TodoChanges, TodoTargets, WriteOutcome};
+use crate::models::{Actor, NewTodo, Noted, TodoChanges, TodoTargets, WriteOutcome, WrittenTodo};
 use crate::state::AppState;
 
 /// Writes the requester's todos, one or many alike.
@@ -22,18 +22,26 @@ pub(super) struct Written<T> {
     pub(super) latest: LatestEvent,
 }
 
+/// A todo after a write, and the event of the write.
+pub(super) struct ChangedTodo {
+    pub(super) todo: Todo,
+    pub(super) event: Option<TodoEvent>,
+}
+
 impl<'a> Writer<'a> {
     /// Requires an authenticated requester.
     pub(super) fn new(ctx: &'a Context<'_>) -> Result<Self, AppError> {
         let caller = ctx.caller()?;
         let user_id = caller.requester.require_identity()?.user_id;
         let request_id = caller.client.request_id().unwrap_or_default();
-        let reads_event = LatestEvent::is_selected(ctx);
-        Ok(Self { state: ctx.state()?, actor: Actor { user_id, request_id, reads_event } })
+        let returns_last_event = LatestEvent::is_selected(ctx);
+        let returns_events = TodoEvent::is_selected(ctx);
+        let actor = Actor { user_id, request_id, returns_last_event, returns_events };
+        Ok(Self { state: ctx.state()?, actor })
     }
 
     /// Creates todos; returns them in the order given. Idempotent if the client made all identifiers.
-    pub(super) async fn create(&self, new: &[NewTodo]) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn create(&self, new: &[NewTodo]) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         let create = async |conn: &mut _| {
             let created = self.actor.create(conn, new).await?;
             self.actor.note(conn, created).await
@@ -49,7 +57,7 @@ impl<'a> Writer<'a> {
         &self,
         targets: &TodoTargets,
         changes: &TodoChanges,
-    ) -> Result<Written<Vec<Todo>>, WriteError> {
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         let update = async |conn: &mut _| {
             let updated = self.actor.update(conn, targets, changes).await?;
             self.actor.note(conn, updated).await
@@ -59,19 +67,31 @@ impl<'a> Writer<'a> {
         self.in_order(updated, targets.ids())
     }
 
-    pub(super) async fn complete(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn complete(
+        &self,
+        targets: &TodoTargets,
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         self.update(targets, &TodoChanges { completed: Some(true), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn reopen(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn reopen(
+        &self,
+        targets: &TodoTargets,
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         self.update(targets, &TodoChanges { completed: Some(false), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn delete(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn delete(
+        &self,
+        targets: &TodoTargets,
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         self.update(targets, &TodoChanges { in_trash: Some(true), ..TodoChanges::default() }).await
     }
 
-    pub(super) async fn restore(&self, targets: &TodoTargets) -> Result<Written<Vec<Todo>>, WriteError> {
+    pub(super) async fn restore(
+        &self,
+        targets: &TodoTargets,
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         self.update(targets, &TodoChanges { in_trash: Some(false), ..TodoChanges::default() }).await
     }
 
@@ -97,20 +117,19 @@ impl<'a> Writer<'a> {
         self.done(purged)
     }
 
-    /// Reverts an event; returns its todo. Idempotent.
-    pub(super) async fn undo(&self, event_id: Uuid) -> Result<Written<Todo>, WriteError> {
+    /// Reverts events, all or none; returns their todos in the order given. Idempotent.
+    pub(super) async fn undo(&self, event_ids: &[Uuid]) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
         let undo = async |conn: &mut _| {
-            let undone = self.actor.undo(conn, event_id).await?;
+            let undone = self.actor.undo(conn, event_ids).await?;
             self.actor.note(conn, undone).await
         };
         let mode = self.mode(true);
         let undone = self.state.database.write_in_mode_for(self.actor.user_id, mode, undo).await?;
-        let Written { value, latest } = self.done(undone)?;
-        Ok(Written { value: Todo::new(self.actor.user_id, value), latest })
+        self.changed(undone)
     }
 
     fn mode(&self, is_idempotent: bool) -> WriteMode {
-        match (self.actor.reads_event, is_idempotent) {
+        match (self.actor.returns_last_event || self.actor.returns_events, is_idempotent) {
             (true, _) => WriteMode::Transaction,
             (false, true) => WriteMode::Idempotent,
             (false, false) => WriteMode::Once,
@@ -129,12 +148,24 @@ impl<'a> Writer<'a> {
 
     fn in_order(
         &self,
-        noted: Noted<WriteOutcome<Vec<models::Todo>>>,
+        mut noted: Noted<WriteOutcome<Vec<WrittenTodo>>>,
         ids: &[Uuid],
-    ) -> Result<Written<Vec<Todo>>, WriteError> {
-        let Written { value: mut todos, latest } = self.done(noted)?;
-        todos.sort_by_key(|todo| ids.iter().position(|id| *id == todo.id));
-        let value = todos.into_iter().map(|todo| Todo::new(self.actor.user_id, todo)).collect();
-        Ok(Written { value, latest })
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
+        if let WriteOutcome::Done(todos) = &mut noted.written {
+            todos.sort_by_key(|written| ids.iter().position(|id| *id == written.todo.id));
+        }
+        self.changed(noted)
+    }
+
+    fn changed(
+        &self,
+        noted: Noted<WriteOutcome<Vec<WrittenTodo>>>,
+    ) -> Result<Written<Vec<ChangedTodo>>, WriteError> {
+        let Written { value, latest } = self.done(noted)?;
+        let changed = value.into_iter().map(|WrittenTodo { todo, event }| ChangedTodo {
+            todo: Todo::new(self.actor.user_id, todo),
+            event: event.map(TodoEvent::from),
+        });
+        Ok(Written { value: changed.collect(), latest })
     }
 }
