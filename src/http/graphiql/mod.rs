@@ -9,9 +9,14 @@ use flate2::read::GzDecoder;
 
 /// HTML of the IDE; its placeholders take the tags that load React and GraphiQL.
 const PAGE: &str = include_str!("index.html");
-/// Our own script and stylesheet.
-const SESSION: (&str, &str) = ("session.js", include_str!("session.js"));
-const STYLE: (&str, &str) = ("session.css", include_str!("session.css"));
+/// Our own scripts and stylesheet.
+const OWN: [(&str, &str); 5] = [
+    ("main.js", include_str!("main.js")),
+    ("session.js", include_str!("session.js")),
+    ("strip.js", include_str!("strip.js")),
+    ("tabs.js", include_str!("tabs.js")),
+    ("style.css", include_str!("style.css")),
+];
 
 #[cfg(graphiql_embedded)]
 mod source {
@@ -20,12 +25,14 @@ mod source {
     pub(super) const STYLES: &str = r#"<link rel="stylesheet" href="/graphiql/graphiql.css">"#;
     pub(super) const SCRIPTS: &str = r#"<script src="/graphiql/react.js"></script>
     <script src="/graphiql/react-dom.js"></script>
+    <script src="/graphiql/graphql-ws.js"></script>
     <script src="/graphiql/graphiql.js"></script>"#;
     pub(super) const HOST: &str = "";
     /// Names and contents, compressed with gzip.
     pub(super) const FILES: &[(&str, &[u8])] = &[
         ("react.js", include_bytes!(concat!(env!("OUT_DIR"), "/react.js.gz"))),
         ("react-dom.js", include_bytes!(concat!(env!("OUT_DIR"), "/react-dom.js.gz"))),
+        ("graphql-ws.js", include_bytes!(concat!(env!("OUT_DIR"), "/graphql-ws.js.gz"))),
         ("graphiql.js", include_bytes!(concat!(env!("OUT_DIR"), "/graphiql.js.gz"))),
         ("graphiql.css", include_bytes!(concat!(env!("OUT_DIR"), "/graphiql.css.gz"))),
     ];
@@ -33,12 +40,13 @@ mod source {
 
 #[cfg(not(graphiql_embedded))]
 mod source {
-    //! npm was missing when this was built: the same files from a CDN, pinned by their hashes.
+    //! npm failed when this was built: the same files from a CDN, pinned by their hashes.
 
     pub(super) const STYLES: &str = r#"<link rel="stylesheet" crossorigin="anonymous" href="https://unpkg.com/graphiql@4.1.2/graphiql.min.css" integrity="sha384-1el1QShFBnnXTx9x/Cprg82hZWKt0ry29OAYIXt05swbi0KcZDFoj0CWguMpopJr">"#;
     pub(super) const SCRIPTS: &str = r#"<p class="notice">npm was missing when this service was built, so the IDE is loaded from unpkg.com.</p>
     <script crossorigin="anonymous" src="https://unpkg.com/react@18.3.1/umd/react.production.min.js" integrity="sha384-DGyLxAyjq0f9SPpVevD6IgztCFlnMF6oW/XQGmfe+IsZ8TqEiDrcHkMLKI6fiB/Z"></script>
     <script crossorigin="anonymous" src="https://unpkg.com/react-dom@18.3.1/umd/react-dom.production.min.js" integrity="sha384-gTGxhz21lVGYNMcdJOyq01Edg0jhn/c22nsx0kyqP0TxaV5WVdsSH1fSDUf5YJj1"></script>
+    <script crossorigin="anonymous" src="https://unpkg.com/graphql-ws@5.16.2/umd/graphql-ws.min.js" integrity="sha384-EVxFEOpy8LWPRQcpntm0FKN2O+BzrMNSL0G3HIgVWFmeb6xqZqjuLivrQUTXZKin"></script>
     <script crossorigin="anonymous" src="https://unpkg.com/graphiql@4.1.2/graphiql.min.js" integrity="sha384-9XdHu7ajgGJziD4J1zNBKQ842Q/+zZfDv+ib1eMhZWBH6hPAs806x+Jbcf0yNO6B"></script>"#;
     pub(super) const HOST: &str = " https://unpkg.com";
     pub(super) const FILES: &[(&str, &[u8])] = &[];
@@ -72,7 +80,7 @@ pub(super) async fn file(Path(name): Path<String>) -> Response {
 }
 
 fn find(name: &str) -> io::Result<Option<String>> {
-    if let Some((_, content)) = [SESSION, STYLE].iter().find(|(known, _)| *known == name) {
+    if let Some((_, content)) = OWN.iter().find(|(known, _)| *known == name) {
         return Ok(Some((*content).to_owned()));
     }
     let Some((_, compressed)) = source::FILES.iter().find(|(known, _)| *known == name) else {
@@ -93,7 +101,9 @@ mod tests {
             // Decompression verifies length and checksum.
             assert!(find(name).unwrap().unwrap().len() > compressed.len(), "{name}");
         }
-        assert_eq!(find(SESSION.0).unwrap().as_deref(), Some(SESSION.1));
+        for (name, content) in OWN {
+            assert_eq!(find(name).unwrap().as_deref(), Some(content));
+        }
         assert!(find("graphiql.js.gz").unwrap().is_none());
     }
 }
