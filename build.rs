@@ -32,7 +32,10 @@ fn main() {
     let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else { return };
     match fetch(&out) {
         Ok(()) => println!("cargo::rustc-cfg=graphiql_embedded"),
-        Err(reason) => println!("cargo::warning=/graphiql will load from a CDN, as npm failed: {reason}"),
+        Err(reason) => {
+            println!("cargo::warning=/graphiql will load from a CDN, as npm failed: {reason}");
+            println!("cargo::rustc-env=GRAPHIQL_MISSING={reason}");
+        }
     }
 }
 

@@ -27,6 +27,14 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(warning) = config.warning() {
         tracing::warn!("{warning}");
     }
+    if config.graphiql()
+        && let Some(reason) = http::missing_ide()
+    {
+        tracing::warn!(
+            "this build does not contain GraphiQL, as npm failed: {reason}. Browsers will load it from unpkg.com. To \
+             embed it, install Node.js with npm and build again; GRAPHIQL=off turns the IDE off."
+        );
+    }
     let keys = signing_keys(&config).map_err(ConfigurationError)?;
     let trusted = TrustedDocuments::from_settings(&config.graphql).map_err(ConfigurationError)?;
     config.cache.client().map_err(ConfigurationError)?;

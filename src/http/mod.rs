@@ -12,4 +12,5 @@ mod router;
 mod routes;
 mod server;
 
+pub use graphiql::missing as missing_ide;
 pub use server::Server;

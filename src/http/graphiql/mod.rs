@@ -28,6 +28,7 @@ mod source {
     <script src="/graphiql/graphql-ws.js"></script>
     <script src="/graphiql/graphiql.js"></script>"#;
     pub(super) const HOST: &str = "";
+    pub(super) const MISSING: Option<&str> = None;
     /// Names and contents, compressed with gzip.
     pub(super) const FILES: &[(&str, &[u8])] = &[
         ("react.js", include_bytes!(concat!(env!("OUT_DIR"), "/react.js.gz"))),
@@ -43,13 +44,19 @@ mod source {
     //! npm failed when this was built: the same files from a CDN, pinned by their hashes.
 
     pub(super) const STYLES: &str = r#"<link rel="stylesheet" crossorigin="anonymous" href="https://unpkg.com/graphiql@4.1.2/graphiql.min.css" integrity="sha384-1el1QShFBnnXTx9x/Cprg82hZWKt0ry29OAYIXt05swbi0KcZDFoj0CWguMpopJr">"#;
-    pub(super) const SCRIPTS: &str = r#"<p class="notice">npm was missing when this service was built, so the IDE is loaded from unpkg.com.</p>
+    pub(super) const SCRIPTS: &str = r#"<p class="notice">GraphiQL is not part of this build, so it is loaded from unpkg.com; the service's log has the reason.</p>
     <script crossorigin="anonymous" src="https://unpkg.com/react@18.3.1/umd/react.production.min.js" integrity="sha384-DGyLxAyjq0f9SPpVevD6IgztCFlnMF6oW/XQGmfe+IsZ8TqEiDrcHkMLKI6fiB/Z"></script>
     <script crossorigin="anonymous" src="https://unpkg.com/react-dom@18.3.1/umd/react-dom.production.min.js" integrity="sha384-gTGxhz21lVGYNMcdJOyq01Edg0jhn/c22nsx0kyqP0TxaV5WVdsSH1fSDUf5YJj1"></script>
     <script crossorigin="anonymous" src="https://unpkg.com/graphql-ws@5.16.2/umd/graphql-ws.min.js" integrity="sha384-EVxFEOpy8LWPRQcpntm0FKN2O+BzrMNSL0G3HIgVWFmeb6xqZqjuLivrQUTXZKin"></script>
     <script crossorigin="anonymous" src="https://unpkg.com/graphiql@4.1.2/graphiql.min.js" integrity="sha384-9XdHu7ajgGJziD4J1zNBKQ842Q/+zZfDv+ib1eMhZWBH6hPAs806x+Jbcf0yNO6B"></script>"#;
     pub(super) const HOST: &str = " https://unpkg.com";
+    pub(super) const MISSING: Option<&str> = Some(env!("GRAPHIQL_MISSING"));
     pub(super) const FILES: &[(&str, &[u8])] = &[];
+}
+
+/// Returns npm's reason if this build has no embedded IDE.
+pub fn missing() -> Option<&'static str> {
+    source::MISSING
 }
 
 /// Serves the page with its Content-Security-Policy.
