@@ -125,6 +125,7 @@ test("all prepared tabs run by clicking, with every other host blocked", async (
   await openTab("Me");
   await runUntil(result.getByText('"me"'));
   await result.getByText('"ada@example.com"').waitFor();
+  await result.getByText('"cost"').waitFor();
   await openTab("CreateTodo");
   await runUntil(result.getByText('"Buy milk"'));
   await openTab("Todos");

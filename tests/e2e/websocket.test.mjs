@@ -38,6 +38,22 @@ test("register and me over one socket each", async () => {
   await known.client.dispose();
 });
 
+test("a native program's token may be in the header of the upgrade", async () => {
+  const anonymous = connect(service);
+  const input = { email: "grace@example.com", password: PASSWORD, name: "Grace" };
+  const [{ data }] = await anonymous.run(REGISTER, { input });
+  await anonymous.client.dispose();
+  class Native extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols, { headers: { authorization: `Bearer ${data.register.accessToken}` } });
+    }
+  }
+  // Insomnia and Postman send no payload.
+  const native = connect(service, { webSocketImpl: Native });
+  assert.equal((await native.run("{ me { id } }"))[0].data.me.id, data.register.user.id);
+  await native.client.dispose();
+});
+
 test("mutations over the socket fail with the same codes as over HTTP", async () => {
   const { client, run } = connect(service);
   const [{ errors }] = await run(REGISTER, { input: { email: "x", password: "y", name: "" } });

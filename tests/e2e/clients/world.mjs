@@ -1,0 +1,91 @@
+// What all clients share: services, accounts, and the documents that they send.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+
+const PASSWORD = "correct horse battery staple";
+
+export const ME = "query Me { me { email } }";
+export const CREATE = `mutation Create($input: CreateTodoInput!) {
+  createTodo(input: $input) { todo { id title } }
+}`;
+export const CHANGES = `subscription Changes($after: ID) {
+  todoChanged(after: $after) { eventId kind todo { id title } }
+}`;
+export const REFRESH = `mutation Refresh($refreshToken: String!) {
+  refreshSession(input: { refreshToken: $refreshToken }) { accessToken refreshToken }
+}`;
+
+export const sha256 = (text) => createHash("sha256").update(text).digest("hex");
+export const bearer = (accessToken) => ({ authorization: `Bearer ${accessToken}` });
+export const isExpired = (errors) => errors?.some(({ extensions }) => extensions?.reason === "EXPIRED") ?? false;
+
+/** Sends one request; returns the response's JSON. */
+export async function send(url, body, headers = {}) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  return response.json();
+}
+
+async function run(url, query, variables, token) {
+  const { data, errors } = await send(url, { query, variables }, token && bearer(token));
+  assert.equal(errors, undefined, JSON.stringify(errors));
+  return data;
+}
+
+let accounts = 0;
+
+/** A new account of a service, which changes its todos behind the client's back. */
+export async function newAccount(server) {
+  const email = `ada${(accounts += 1)}@example.com`;
+  const document = "mutation($input: RegisterInput!) { register(input: $input) { accessToken refreshToken } }";
+  const input = { email, password: PASSWORD, name: "Ada" };
+  let session = (await run(server.url, document, { input })).register;
+  return {
+    email,
+    password: PASSWORD,
+    /** Tokens of the session, as of the last refresh. */
+    tokens: () => session,
+    headers: () => bearer(session.accessToken),
+    /** Where `todoChanged` begins, so that it misses nothing while it starts. */
+    after: async () => (await run(server.url, "{ todos { eventId } }", {}, session.accessToken)).todos.eventId,
+    createTodo: (title) => run(server.url, CREATE, { input: { title } }, session.accessToken),
+    /** Refreshes the session, as the client's code would. */
+    async refresh() {
+      session = (await run(server.url, REFRESH, { refreshToken: session.refreshToken })).refreshSession;
+    },
+    /** Waits until the service refuses the access token. */
+    async expire() {
+      while (!isExpired((await send(server.url, { query: ME }, bearer(session.accessToken))).errors));
+    },
+  };
+}
+
+/** Collects what a subscription delivers, for a test that waits for it. */
+export class Events {
+  #titles = [];
+  #wake = () => {};
+  #failed;
+
+  next = (result) => {
+    if (result.errors) this.fail(result.errors);
+    const title = result.data?.todoChanged?.todo.title;
+    if (title) this.#titles.push(title);
+    this.#wake();
+  };
+  fail = (error) => {
+    this.#failed = error instanceof Error ? error : new Error(JSON.stringify(error));
+    this.#wake();
+  };
+
+  /** Waits for the next event, which has to be about this todo. */
+  async expect(title) {
+    while (this.#titles.length === 0) {
+      if (this.#failed) throw this.#failed;
+      await new Promise((resolve) => (this.#wake = resolve));
+    }
+    assert.equal(this.#titles.shift(), title);
+  }
+}
