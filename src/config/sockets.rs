@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::values::{duration, integer, seconds};
 
-/// WebSockets at `/graphql/ws`.
+/// WebSockets at `/graphql` and `/graphql/ws`.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "WebSockets")]
 pub struct SocketSettings {

@@ -35,12 +35,12 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 /// Longest identifier that is accepted from a client.
 const MAX_BYTES: usize = 128;
 
-/// Headers of every response that does not set its own: what it may depend on, by CORS and compression, and security.
+/// Headers of every response that does not set its own: what it may depend on, by CORS and negotiation, and security.
 const COMMON: [(HeaderName, HeaderValue); 6] = [
     (
         header::VARY,
         HeaderValue::from_static(
-            "origin, access-control-request-method, access-control-request-headers, accept-encoding",
+            "origin, access-control-request-method, access-control-request-headers, accept, accept-encoding",
         ),
     ),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),

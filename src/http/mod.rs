@@ -4,6 +4,7 @@ mod connections;
 mod graphiql;
 mod health;
 mod host;
+mod index;
 mod jwks;
 mod lingering;
 mod metrics;

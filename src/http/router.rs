@@ -4,14 +4,14 @@ use std::time::Duration;
 use async_graphql::Executor;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::response::Redirect;
+use axum::middleware::from_fn;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::middleware::{Middleware, REQUEST_ID, TRACEPARENT};
-use super::{graphiql, health, jwks, metrics};
+use super::{graphiql, health, index, jwks, metrics};
 use crate::config::Config;
 use crate::graphql::Engine;
 use crate::state::AppState;
@@ -29,8 +29,13 @@ pub(super) fn router<E: Executor>(
     shutdown: CancellationToken,
 ) -> Router {
     let graphql = Arc::new(Transport::new(state.clone(), engine, config, tasks, shutdown));
+    let has_ide = config.graphiql();
+    let mut graphql_get = get(transport::handle_get::<E>);
+    if has_ide {
+        graphql_get = graphql_get.layer(from_fn(index::lead_to_ide));
+    }
     let mut router = Router::new()
-        .route("/graphql", get(transport::handle::<E>).post(transport::handle::<E>))
+        .route("/graphql", graphql_get.post(transport::handle::<E>))
         .route("/graphql/ws", any(transport::upgrade::<E>))
         .with_state(graphql)
         .route("/health/live", get(health::live))
@@ -40,11 +45,13 @@ pub(super) fn router<E: Executor>(
     if config.metrics.beside_api() {
         router = router.merge(Router::new().route("/metrics", get(metrics::metrics)).with_state(state));
     }
-    if config.graphiql() {
+    if has_ide {
         router = router
-            .route("/", get(|| async { Redirect::temporary("/graphiql") }))
+            .route("/", get(index::index_with_ide))
             .route("/graphiql", get(graphiql::page))
             .route("/graphiql/{file}", get(graphiql::file));
+    } else {
+        router = router.route("/", get(index::index));
     }
     router
 }

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod client;
+mod endpoint;
 mod errors;
 mod http;
 mod lifetime;
@@ -16,6 +17,7 @@ mod websocket;
 mod wire;
 
 pub(crate) use client::Peer;
+pub(crate) use endpoint::handle_get;
 pub(crate) use http::{bad_host_response, handle, panic_response, refuse_at_start};
 pub(crate) use shared::Transport;
 pub(crate) use websocket::upgrade;

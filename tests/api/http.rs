@@ -208,7 +208,40 @@ async fn health_and_the_ide_answer() {
         assert_eq!(response.status(), 200, "{path}");
         assert!(response.text().await.unwrap().contains(expected), "{path}");
     }
-    assert!(app.http.get(app.url("/")).send().await.unwrap().url().path() == "/graphiql");
+}
+
+#[tokio::test]
+async fn a_browser_is_led_to_the_ide_and_a_program_is_told_where_things_are() {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+    let with_ide = TestApp::start().await;
+    let without = with_ide.beside(&["--graphiql=off"]).await;
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    for (app, accept, path, status, text) in [
+        (&with_ide, BROWSER, "/", 307, ""),
+        (&with_ide, BROWSER, "/graphql", 303, ""),
+        (&with_ide, BROWSER, "/graphql?", 303, ""),
+        (&with_ide, BROWSER, "/graphql?utm_source=x", 303, ""),
+        (&with_ide, BROWSER, "/graphql?query=%7B__typename%7D", 200, "\"__typename\":\"Query\""),
+        (&with_ide, BROWSER, "/graphql?documentId=x", 200, "errors"),
+        (&with_ide, "*/*", "/graphql", 400, "BAD_REQUEST"),
+        (&with_ide, "application/json", "/graphql", 400, "BAD_REQUEST"),
+        (&with_ide, "*/*", "/", 200, "/graphiql "),
+        (&without, BROWSER, "/", 200, "/graphql "),
+        (&without, BROWSER, "/graphql", 400, "BAD_REQUEST"),
+        (&without, "*/*", "/", 200, "/graphql "),
+    ] {
+        let response = http.get(app.url(path)).header("accept", accept).send().await.unwrap();
+        assert_eq!(response.status(), status, "{accept} {path}");
+        let location = response.headers().get("location").cloned();
+        assert_eq!(location.is_some(), text.is_empty(), "{path}");
+        assert!(location.is_none_or(|location| location == "/graphiql"), "{path}");
+        assert!(response.headers()["vary"].to_str().unwrap().split(", ").any(|name| name == "accept"));
+        assert!(response.text().await.unwrap().contains(text), "{accept} {path}");
+    }
+    let plain = http.get(without.url("/")).send().await.unwrap();
+    assert_eq!(plain.headers()["content-type"], "text/plain; charset=utf-8");
+    assert!(!plain.text().await.unwrap().contains("graphiql"));
 }
 
 #[tokio::test]

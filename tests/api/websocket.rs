@@ -299,6 +299,23 @@ async fn a_shutdown_closes_sockets_and_finishes_writes() {
 }
 
 #[tokio::test]
+async fn both_addresses_serve_sockets() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let own = format!("http://{}", app.address);
+    for path in ["/graphql", "/graphql/ws"] {
+        let headers = [("sec-websocket-protocol", "graphql-transport-ws"), ("origin", &own)];
+        let mut client = Client::try_open_at(&app, path, &headers).await.unwrap();
+        client.send(json!({ "type": "connection_init" })).await;
+        client.receive().await;
+        client.subscribe("1", "{ hello }").await;
+        assert_eq!(client.next().await["hello"], "world", "{path}");
+    }
+    // A request for an upgrade that is not valid is no query.
+    let request = app.http.get(app.url("/graphql?query=%7B__typename%7D")).header("upgrade", "websocket");
+    assert_eq!(request.send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
 async fn pages_of_other_origins_can_not_open_sockets() {
     let app = TestApp::with_test_schema(&[]).await;
     let own = format!("http://{}", app.address);

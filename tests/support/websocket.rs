@@ -16,7 +16,15 @@ impl Client {
         app: &TestApp,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, tungstenite::Error> {
-        let mut request = format!("ws://{}/graphql/ws", app.address).into_client_request().unwrap();
+        Self::try_open_at(app, "/graphql/ws", headers).await
+    }
+
+    pub(crate) async fn try_open_at(
+        app: &TestApp,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, tungstenite::Error> {
+        let mut request = format!("ws://{}{path}", app.address).into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
         }
