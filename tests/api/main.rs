@@ -30,6 +30,7 @@ mod introspection;
 mod isolation;
 mod keys;
 mod language;
+mod legacy_socket;
 mod metrics;
 mod migrations;
 mod nodes;

@@ -172,6 +172,14 @@ async fn the_token_is_read_from_payload_or_header() {
         json!({ "authorization": bearer }),
         json!({ "token": token }),
         json!({ "token": bearer }),
+        json!({ "authToken": token }),
+        json!({ "accessToken": bearer }),
+        json!({ "headers": { "Authorization": bearer } }),
+        json!({ "headers": { "AUTHORIZATION": bearer, "x-retries": 3 } }),
+        json!({ "headers": { "Token": token } }),
+        json!({ "headers": { "authtoken": token }, "token": "" }),
+        json!({ "headers": { "ACCESSTOKEN": token }, "authorization": null }),
+        json!({ "token": token, "headers": { "Authorization": "Bearer nonsense" } }),
     ] {
         let mut client = Client::ready(&app, payload.clone()).await;
         client.subscribe("1", "{ me { name } }").await;
@@ -190,7 +198,9 @@ async fn the_token_is_read_from_payload_or_header() {
         (json!({ "authorization": "" }), Value::Null),
         (json!({ "Authorization": " " }), Value::Null),
         (json!({ "token": "" }), Value::Null),
-        (json!({ "token": null, "authorization": null }), Value::Null),
+        (json!({ "token": null, "authorization": null, "headers": null }), Value::Null),
+        (json!({ "headers": { "Authorization": " " } }), Value::Null),
+        (json!({ "headers": { "tenant": "a", "authorization": [bearer] } }), Value::Null),
         (json!({ "authorization": "", "token": token }), json!("Ada Lovelace")),
         (json!({ "Authorization": "", "authorization": bearer }), json!("Ada Lovelace")),
     ] {
@@ -206,9 +216,12 @@ async fn the_token_is_read_from_payload_or_header() {
     client.subscribe("1", "{ me { name } }").await;
     assert_eq!(client.receive().await["payload"]["data"]["me"], Value::Null);
 
-    for payload in
-        [json!({ "authorization": "nonsense" }), json!({ "token": "nonsense" }), json!({ "token": "a\nb" })]
-    {
+    for payload in [
+        json!({ "authorization": "nonsense" }),
+        json!({ "token": "nonsense" }),
+        json!({ "token": "a\nb" }),
+        json!({ "headers": { "token": "nonsense" } }),
+    ] {
         let mut client = Client::open(&app).await;
         client.send(json!({ "type": "connection_init", "payload": payload })).await;
         assert_eq!(client.closed().await.0, 4403, "{payload}");

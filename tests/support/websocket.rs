@@ -8,7 +8,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::TestApp;
 
-/// A client of `graphql-transport-ws`.
+/// A client of `graphql-transport-ws`, or of the older `graphql-ws` where its methods say so.
 pub(crate) struct Client(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
@@ -35,6 +35,20 @@ impl Client {
         Self::try_open(app, &[("sec-websocket-protocol", "graphql-transport-ws")]).await.unwrap()
     }
 
+    /// Opens a socket of the older protocol, where its clients expect it.
+    pub(crate) async fn open_legacy(app: &TestApp) -> Self {
+        Self::try_open_at(app, "/graphql", &[("sec-websocket-protocol", "graphql-ws")]).await.unwrap()
+    }
+
+    /// Opens a socket of the older protocol and initialises it.
+    pub(crate) async fn ready_legacy(app: &TestApp, payload: Value) -> Self {
+        let mut client = Self::open_legacy(app).await;
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.receive().await, json!({ "type": "connection_ack" }));
+        assert_eq!(client.receive().await, json!({ "type": "ka" }));
+        client
+    }
+
     /// Opens a socket and initialises it.
     pub(crate) async fn ready(app: &TestApp, payload: Value) -> Self {
         let mut client = Self::open(app).await;
@@ -53,6 +67,11 @@ impl Client {
 
     pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
+    }
+
+    /// Starts an operation by the older protocol.
+    pub(crate) async fn start(&mut self, id: &str, query: &str) {
+        self.send(json!({ "id": id, "type": "start", "payload": { "query": query } })).await;
     }
 
     /// Waits for the next result of an operation.

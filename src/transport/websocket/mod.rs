@@ -1,8 +1,14 @@
-//! GraphQL over WebSocket, protocol `graphql-transport-ws`, by its specification:
-//! <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>.
+//! GraphQL over WebSocket, by two subprotocols:
+//!
+//! - `graphql-transport-ws` (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>);
+//! - the older `graphql-ws` (<https://github.com/apollographql/subscriptions-transport-ws/blob/master/PROTOCOL.md>), which
+//!   GraphQL Playground, Altair, Hoppscotch and Apollo Kotlin speak.
 
+mod close;
+mod init;
 mod message;
 mod operation;
+mod protocol;
 mod socket;
 
 use std::sync::Arc;
@@ -13,12 +19,12 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use self::protocol::Protocol;
 use self::socket::Socket;
 use super::client::Peer;
 use super::{Transport, origin};
 use crate::graphql::RequestId;
 
-const PROTOCOL: &str = "graphql-transport-ws";
 /// Initial read buffer of a socket, in bytes; it grows with the longest message. tungstenite's default is 128 KiB, which idle
 /// sockets would hold, too.
 const READ_BUFFER: usize = 512;
@@ -40,19 +46,21 @@ pub(crate) async fn upgrade<E: Executor>(
             .into_response();
     };
     let limit = transport.engine.limits().max_body;
-    let upgrade = upgrade.protocols([PROTOCOL]).read_buffer_size(READ_BUFFER);
+    let upgrade = upgrade.protocols(Protocol::NAMES).read_buffer_size(READ_BUFFER);
     let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
-    let has_protocol = upgrade.selected_protocol().is_some();
+    let protocol = upgrade.selected_protocol().and_then(|name| Protocol::from_name(name.as_bytes()));
     // Held from before the upgrade, so that a shutdown waits for the socket.
     let task = transport.tasks.token();
     let client = Arc::new(transport.client(&headers, peer, &request_id));
     let headers = Box::new(headers);
     upgrade.on_upgrade(move |websocket| {
-        let socket = Socket::new(websocket, transport, headers, client, request_id, permit);
+        let is_acceptable = protocol.is_some();
+        let protocol = protocol.unwrap_or(Protocol::Current);
+        let socket = Socket::new(websocket, protocol, transport, headers, client, request_id, permit);
         // Boxed, like the headers: the future would reserve room for each move.
         let socket = Box::new(socket);
         async move {
-            socket.serve(has_protocol).await;
+            socket.serve(is_acceptable).await;
             drop(task);
         }
     })

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::message::{complete_message, result};
+use super::protocol::{Protocol, complete_message};
 use crate::auth::{Client, Requester};
 use crate::graphql::{Caller, Operation, RefreshCookie, RequestId};
 use crate::metrics::GaugeGuard;
@@ -36,6 +36,7 @@ pub(super) struct OutgoingMessage {
 
 /// Sends an operation's messages to its socket.
 pub(super) struct ResultSender {
+    pub(super) protocol: Protocol,
     pub(super) id: String,
     pub(super) number: u64,
     pub(super) sender: mpsc::Sender<Box<OutgoingMessage>>,
@@ -82,7 +83,7 @@ impl RunningOperation {
             } else {
                 // Boxed: idle subscriptions, of which there are many, need no room for it.
                 let run = Box::pin(run(&transport, operation, caller, observation));
-                let (message, is_last) = result(&results.id, &run.await);
+                let (message, is_last) = results.protocol.result(&results.id, &run.await);
                 results.send(message, is_last).await;
             }
             // Ignored by the socket after an error, which has ended the operation.
@@ -121,7 +122,7 @@ async fn run<E: Executor>(
 /// Forwards the results of a subscription.
 async fn forward(mut subscription: Subscription, results: &ResultSender) {
     while let Some(response) = subscription.next().await {
-        let (message, is_last) = result(&results.id, &response);
+        let (message, is_last) = results.protocol.result(&results.id, &response);
         if !results.send(message, is_last).await || is_last {
             return;
         }

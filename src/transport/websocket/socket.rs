@@ -1,9 +1,12 @@
+mod receive;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant as Moment};
+use std::time::Duration;
 
-use async_graphql::{Executor, ServerError, Value};
-use axum::extract::ws::Message;
+use async_graphql::Executor;
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -11,22 +14,20 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::message::{ACK, ClientMessage, Close, InitPayload, PING, PONG, errors};
-use super::operation::{OperationContext, OutgoingMessage, ResultSender, RunningOperation};
+use super::close::Close;
+use super::init::InitPayload;
+use super::operation::{OutgoingMessage, RunningOperation};
+use super::protocol::{KEEP_ALIVE, PING, Protocol, connection_error};
 use crate::auth::{Client, Requester};
-use crate::graphql::ErrorCode;
-use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId, exceeded};
+use crate::graphql::RequestId;
 use crate::metrics::GaugeGuard;
 use crate::transport::Transport;
 use crate::transport::bearer::bearer_token;
 use crate::transport::lifetime::{End, Lifetime};
-use crate::transport::observation::Observation;
 use crate::transport::sockets::SocketPermit;
 
 /// Results of all operations that wait to be sent; a full queue is back-pressure from a slow client.
 const QUEUE: usize = 16;
-/// Operations in progress on one socket. A client needs one per open view; more are a leak of the client.
-const MAX_OPERATIONS: usize = 50;
 /// Time limit for `connection_init`, which clients send at once; graphql-ws allows 3 seconds.
 const INIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit for a client to accept a message before it is cut off as too slow.
@@ -37,6 +38,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A socket with its operations. `W` is the WebSocket; tests use channels.
 pub(super) struct Socket<W, E> {
     websocket: W,
+    protocol: Protocol,
     transport: Arc<Transport<E>>,
     /// Headers of the upgrade, until the connection is initialised: they hold hyper's read buffer.
     headers: Option<Box<HeaderMap>>,
@@ -48,6 +50,9 @@ pub(super) struct Socket<W, E> {
     requester: Option<Requester>,
     /// That of the token, or before initialisation the time limit of that.
     lifetime: Lifetime,
+    /// Messages about operations that have arrived before `connection_init`: clients of the older protocol may wait for their
+    /// token in between.
+    early: Vec<String>,
     operations: HashMap<String, RunningOperation>,
     started: u64,
     /// Boxed: tokio's channel allocates slots for 32 messages at the start.
@@ -62,6 +67,7 @@ where
 {
     pub(super) fn new(
         websocket: W,
+        protocol: Protocol,
         transport: Arc<Transport<E>>,
         headers: Box<HeaderMap>,
         client: Arc<Client>,
@@ -74,6 +80,7 @@ where
         let open = GaugeGuard::new(&transport.app.metrics.sockets);
         Self {
             websocket,
+            protocol,
             transport,
             headers: Some(headers),
             client,
@@ -82,6 +89,7 @@ where
             _open: open,
             requester: None,
             lifetime,
+            early: Vec::new(),
             operations,
             started: 0,
             outgoing,
@@ -90,15 +98,20 @@ where
     }
 
     /// Serves the socket until it ends, and closes it.
-    pub(super) async fn serve(mut self: Box<Self>, has_protocol: bool) {
-        let close = if has_protocol { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
+    pub(super) async fn serve(mut self: Box<Self>, is_acceptable: bool) {
+        let close = if is_acceptable { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
         // Ends the operations that wait for results; writes run to completion on tasks of their own.
         self.operations.clear();
         // Nor is the end of the session waited for any more.
         self.lifetime = Lifetime::anonymous(CLOSE_TIMEOUT, self.transport.shutdown.clone());
         let _ = timeout(CLOSE_TIMEOUT, async {
             if let Some(close) = close {
-                let _ = self.websocket.send(Message::Close(Some(close.into()))).await;
+                let frame = CloseFrame::from(close);
+                if self.protocol == Protocol::Legacy && !frame.reason.is_empty() {
+                    let error = connection_error(frame.reason.as_str());
+                    let _ = self.websocket.send(Message::Text(error.into())).await;
+                }
+                let _ = self.websocket.send(Message::Close(Some(frame))).await;
             }
             // Reads on until the closing handshake is complete: closing a TCP connection with unread data resets it, and
             // the peer may lose what was sent last.
@@ -109,7 +122,8 @@ where
 
     /// Runs the socket; returns the reason to close it, or `None` if the client has.
     async fn run(&mut self) -> Option<Close> {
-        let mut pings = interval(self.transport.socket_settings.socket_ping_interval);
+        let ping_interval = self.transport.socket_settings.socket_ping_interval;
+        let mut pings = interval(self.protocol.ping_interval(ping_interval));
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
         let mut is_alive = true;
@@ -119,7 +133,8 @@ where
                     is_alive = true;
                     match received? {
                         Ok(Message::Text(text)) => {
-                            if let Err(close) = self.receive(text.as_str()).await {
+                            // Boxed: an idle socket needs no room for it.
+                            if let Err(close) = Box::pin(self.receive(text.as_str())).await {
                                 return close;
                             }
                         }
@@ -140,7 +155,7 @@ where
                     if !std::mem::take(&mut is_alive) {
                         return None;
                     }
-                    if let Err(close) = self.send(PING).await {
+                    if let Err(close) = self.ping().await {
                         return close;
                     }
                 }
@@ -153,60 +168,12 @@ where
         }
     }
 
-    /// Handles a message; an error closes the socket.
-    async fn receive(&mut self, text: &str) -> Result<(), Option<Close>> {
-        match ClientMessage::parse(text).map_err(Close::BadRequest)? {
-            ClientMessage::ConnectionInit(_) if self.requester.is_some() => Err(Some(Close::TooManyInits)),
-            ClientMessage::ConnectionInit(payload) => {
-                // Boxed: an idle socket needs no room for it.
-                Box::pin(self.initialize(payload)).await?;
-                self.send(ACK).await
-            }
-            ClientMessage::Ping => self.send(PONG).await,
-            ClientMessage::Pong => Ok(()),
-            ClientMessage::Subscribe { id, payload } => match self.subscribe(id, payload)? {
-                Some(refusal) => self.send(&refusal).await,
-                None => Ok(()),
-            },
-            ClientMessage::Complete { id } => {
-                self.operations.remove(&id);
-                Ok(())
-            }
-        }
-    }
-
-    /// Starts an operation; returns the answer to an invalid one. An error closes the socket.
-    fn subscribe(&mut self, id: String, payload: &str) -> Result<Option<String>, Close> {
-        let requester = self.requester.ok_or(Close::Unauthorized)?;
-        if self.operations.contains_key(&id) {
-            return Err(Close::SubscriberExists(id));
-        }
-        let observation = self.transport.observe(Moment::now(), &self.request_id).with_requester(requester);
-        let request = match GraphqlRequest::from_json(payload, self.transport.engine.limits()) {
-            Err(error) if is_bad_request(&error) => {
-                observation.refuse(&error);
-                return Err(Close::BadRequest("The payload is not a GraphQL request"));
-            }
-            request => request,
-        };
-        match request.map_err(InvalidRequest::from).and_then(|request| self.prepare(request)) {
-            Ok(operation) => {
-                self.start(id, operation, requester, observation);
-                Ok(None)
-            }
-            Err(invalid) => {
-                observation.refuse_invalid(&invalid);
-                Ok(Some(errors(&id, &invalid.errors)))
-            }
-        }
-    }
-
     /// Authenticates by the payload's token, or else by the header of the upgrade.
     async fn initialize(&mut self, payload: Option<&RawValue>) -> Result<(), Close> {
         let payload: Option<InitPayload> = payload
             .map(|payload| serde_json::from_str(payload.get()))
             .transpose()
-            .map_err(|_| Close::BadRequest("The payload's token must be text"))?;
+            .map_err(|_| Close::BadRequest("The payload's token must be text, its headers an object"))?;
         let mut headers = self.headers.take().unwrap_or_default();
         if let Some(authorization) = payload.and_then(InitPayload::authorization) {
             let value = HeaderValue::from_str(&authorization).map_err(|_| Close::Forbidden)?;
@@ -227,27 +194,6 @@ where
         Ok(())
     }
 
-    fn prepare(&self, request: GraphqlRequest) -> Result<Operation, InvalidRequest> {
-        if self.operations.len() >= MAX_OPERATIONS {
-            let what = "operations on its socket";
-            return Err(exceeded(ErrorCode::TooManyOperations, MAX_OPERATIONS, what).into());
-        }
-        self.transport.engine.prepare(request)
-    }
-
-    fn start(&mut self, id: String, operation: Operation, requester: Requester, observation: Observation) {
-        self.started += 1;
-        let number = self.started;
-        let context = OperationContext {
-            transport: Arc::clone(&self.transport),
-            client: Arc::clone(&self.client),
-            request_id: self.request_id.clone(),
-            requester,
-            results: ResultSender { id: id.clone(), number, sender: self.sender.clone() },
-        };
-        self.operations.insert(id, RunningOperation::start(context, operation, observation));
-    }
-
     /// Forwards a message unless its operation has been completed; an error closes the socket.
     async fn forward(&mut self, outgoing: Box<OutgoingMessage>) -> Result<(), Option<Close>> {
         if self.operations.get(&outgoing.id).is_none_or(|running| !running.has_number(outgoing.number)) {
@@ -259,19 +205,29 @@ where
         self.send(&outgoing.message).await
     }
 
-    /// Sends a message; an error closes the socket, without a reason if the client is gone.
+    /// Asks the client for a sign of life.
+    async fn ping(&mut self) -> Result<(), Option<Close>> {
+        match self.protocol {
+            Protocol::Current => self.send(PING).await,
+            Protocol::Legacy => {
+                // Clients do not answer this; their WebSocket answers the ping.
+                self.send(KEEP_ALIVE).await?;
+                self.send_message(Message::Ping(Bytes::new())).await
+            }
+        }
+    }
+
     async fn send(&mut self, text: &str) -> Result<(), Option<Close>> {
-        match timeout(SEND_TIMEOUT, self.websocket.send(Message::Text(text.into()))).await {
+        self.send_message(Message::Text(text.into())).await
+    }
+
+    /// Sends a message; an error closes the socket, without a reason if the client is gone.
+    async fn send_message(&mut self, message: Message) -> Result<(), Option<Close>> {
+        match timeout(SEND_TIMEOUT, self.websocket.send(message)).await {
             Ok(sent) => sent.map_err(|_| None),
             Err(_) => Err(Some(Close::TooSlow)),
         }
     }
-}
-
-/// Returns true if an error is about the form of a request.
-fn is_bad_request(error: &ServerError) -> bool {
-    let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
-    code == Some(&Value::from(ErrorCode::BadRequest.as_str()))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::graphql::Engine;
 use crate::state::AppState;
 use crate::transport::lifetime::ANONYMOUS_LIFETIME;
 use crate::transport::sockets::Sockets;
+use crate::transport::websocket::protocol::ACK;
 use crate::{Clock, crypto};
 
 struct Query;
@@ -79,10 +80,10 @@ struct Client {
 
 impl Client {
     fn connect() -> Self {
-        Self::connect_with(false)
+        Self::connect_with(Protocol::Current, false)
     }
 
-    fn connect_with(is_stalled: bool) -> Self {
+    fn connect_with(protocol: Protocol, is_stalled: bool) -> Self {
         let (sent, to_socket) = mpsc::unbounded_channel();
         let (from_socket, received) = mpsc::unbounded_channel();
         let channels = Channels { received: to_socket, sent: from_socket, is_stalled };
@@ -90,7 +91,8 @@ impl Client {
         let transport = Arc::new(transport(shutdown.clone()));
         let permit = Sockets::new(1, 1).admit().unwrap();
         let request_id = RequestId(String::new());
-        let socket = Socket::new(channels, transport, Box::default(), Arc::default(), request_id, permit);
+        let socket =
+            Socket::new(channels, protocol, transport, Box::default(), Arc::default(), request_id, permit);
         let socket = tokio::spawn(Box::new(socket).serve(true));
         Self { sent: Some(sent), received, shutdown, began: Instant::now(), socket }
     }
@@ -102,6 +104,7 @@ impl Client {
     async fn receive(&mut self) -> Option<String> {
         match self.received.recv().await {
             Some(Message::Text(text)) => Some(text.to_string()),
+            Some(Message::Ping(_)) => Some("ping frame".to_owned()),
             Some(Message::Close(Some(CloseFrame { code, .. }))) => Some(code.to_string()),
             _ => None,
         }
@@ -164,8 +167,43 @@ async fn a_silent_client_is_dropped_at_the_second_ping() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_older_protocol_keeps_alive_by_messages_and_notices_silence_by_ping_frames() {
+    let mut client = Client::connect_with(Protocol::Legacy, false);
+    client.initialize().await;
+    assert_eq!(client.receive().await.as_deref(), Some(KEEP_ALIVE));
+    // The first ping finds a client that has sent something, the second one does not.
+    assert_eq!(client.receive().await.as_deref(), Some(KEEP_ALIVE));
+    let first_ping = client.elapsed();
+    assert!(first_ping < Duration::from_secs(20), "GraphQL Playground gives up");
+    assert_eq!(client.receive().await.as_deref(), Some("ping frame"));
+    assert_eq!(client.receive().await, None);
+    assert_eq!(client.elapsed(), first_ping * 2 + CLOSE_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_frame_is_a_sign_of_life() {
+    let mut client = Client::connect_with(Protocol::Legacy, false);
+    client.initialize().await;
+    for _ in 0..3 {
+        while client.receive().await.as_deref() != Some("ping frame") {}
+        client.sent.as_ref().unwrap().send(Message::Pong(Bytes::new())).unwrap();
+    }
+    assert_eq!(client.receive().await.as_deref(), Some(KEEP_ALIVE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_before_the_initialization_do_not_extend_its_time_limit() {
+    let mut client = Client::connect_with(Protocol::Legacy, false);
+    client.send(r#"{"type":"start","id":"1","payload":{"query":"{ one }"}}"#);
+    let reason = r#"{"payload":{"message":"Connection initialisation timeout"},"type":"connection_error"}"#;
+    assert_eq!(client.receive().await.as_deref(), Some(reason));
+    assert_eq!(client.receive().await.as_deref(), Some("4408"));
+    assert_eq!(client.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_dropped_after_the_send_timeout() {
-    let client = Client::connect_with(true);
+    let client = Client::connect_with(Protocol::Current, true);
     client.send(r#"{"type":"connection_init"}"#);
     let began = client.began;
     client.socket.await.unwrap();

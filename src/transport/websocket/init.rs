@@ -1,0 +1,51 @@
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Payload of `connection_init`; clients send the token under one of these names, or so in an object `headers`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct InitPayload {
+    #[serde(rename = "Authorization")]
+    capital: Option<String>,
+    authorization: Option<String>,
+    token: Option<String>,
+    auth_token: Option<String>,
+    access_token: Option<String>,
+    /// Names in any case, as of HTTP headers.
+    headers: Option<BTreeMap<String, Value>>,
+}
+
+impl InitPayload {
+    /// Returns the value of an equivalent `Authorization` header; blank if the client sends no token.
+    pub(super) fn authorization(self) -> Option<String> {
+        let headers = self.headers.unwrap_or_default();
+        let header = |name: &str| {
+            let mut named = headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            named.find_map(|(_, value)| Some(value.as_str()?.to_owned()))
+        };
+        let all = [
+            self.capital,
+            self.authorization,
+            self.token.map(with_scheme),
+            self.auth_token.map(with_scheme),
+            self.access_token.map(with_scheme),
+            header("authorization"),
+            header("token").map(with_scheme),
+            header("authToken").map(with_scheme),
+            header("accessToken").map(with_scheme),
+        ];
+        let is_any_sent = all.iter().any(Option::is_some);
+        all.into_iter().flatten().find(|text| is_given(text)).or_else(|| is_any_sent.then(String::new))
+    }
+}
+
+/// Adds the scheme, which some clients leave out.
+fn with_scheme(token: String) -> String {
+    if token.contains(' ') || !is_given(&token) { token } else { format!("Bearer {token}") }
+}
+
+fn is_given(text: &str) -> bool {
+    !text.trim().is_empty()
+}
