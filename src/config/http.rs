@@ -20,7 +20,8 @@ pub struct HttpSettings {
     #[arg(long, env, default_value = "8000", value_parser = integer(0..=u16::MAX))]
     pub port: u16,
 
-    /// Origins whose pages may call the service, separated by commas; * for all
+    /// Origins whose pages may call the service, separated by commas; null for sandboxed frames and files; * for all
+    /// [default: none; in development pages of this machine on any port, Apollo Sandbox and the app of Altair]
     #[arg(long, env, default_value = "", hide_default_value = true, value_parser = list(origin))]
     pub cors_allowed_origins: std::vec::Vec<HeaderValue>,
 

@@ -32,6 +32,7 @@ pub use http::HttpSettings;
 pub use limits::Limits;
 pub use log::{LogFormat, LogSettings};
 pub use metrics::MetricsSettings;
+pub(crate) use origins::origin;
 pub use same_site::SameSite;
 pub use sockets::SocketSettings;
 pub use todos::TodoSettings;

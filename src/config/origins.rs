@@ -5,30 +5,47 @@ use axum::http::{HeaderValue, Uri};
 use url::Url;
 
 /// Parses an origin into the form in which browsers send it: lower case, international names in ASCII, without a default port.
-pub(super) fn origin(text: &str) -> Result<HeaderValue, String> {
+///
+/// `null` is the origin of sandboxed frames and of files, and `*` stands for all.
+pub(crate) fn origin(text: &str) -> Result<HeaderValue, String> {
     let text = text.trim();
-    if text == "*" {
-        return Ok(HeaderValue::from_static("*"));
+    if ["*", "null"].contains(&text) {
+        return HeaderValue::from_str(text).map_err(|error| error.to_string());
     }
     normalize(text).ok_or_else(|| {
-        "expected an origin such as https://app.example.com or http://localhost:3000, without a path, a user or a \
-         pattern such as *.example.com; or * alone for all origins"
+        "expected an origin such as https://app.example.com, http://localhost:3000 or capacitor://localhost, without a \
+         path, a user or a pattern such as *.example.com; or null; or * alone for all origins"
             .into()
     })
 }
 
 fn normalize(text: &str) -> Option<HeaderValue> {
-    let (scheme, host) = text.split_once("://")?;
+    let (_, host) = text.split_once("://")?;
     // `Url` mends what was not meant to be an origin, such as backslashes and line breaks.
     let is_odd = |c: char| "/\\?#@*%".contains(c) || c.is_whitespace() || c.is_control();
-    if host.strip_suffix('/').unwrap_or(host).contains(is_odd) || !is_web(scheme) {
+    if host.strip_suffix('/').unwrap_or(host).contains(is_odd) {
         return None;
     }
-    HeaderValue::from_str(&Url::parse(text).ok()?.origin().ascii_serialization()).ok()
+    let url = Url::parse(text).ok()?;
+    let origin = match url.scheme() {
+        "http" | "https" => url.origin().ascii_serialization(),
+        // No page has an origin of these.
+        "ws" | "wss" | "ftp" | "file" => return None,
+        _ => origin_of_app(&url)?,
+    };
+    // `Url` lets quotes, commas and dollars pass, which must not get from a log line into a shell.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-+:/[]".contains(c);
+    if !origin.chars().all(is_plain) {
+        return None;
+    }
+    HeaderValue::from_str(&origin).ok()
 }
 
-fn is_web(scheme: &str) -> bool {
-    ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+/// Serializes the origin of an app or extension, whose scheme `Url` does not know.
+fn origin_of_app(url: &Url) -> Option<String> {
+    let host = url.host_str().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{}://{host}{port}", url.scheme()))
 }
 
 /// Returns the sites of some origins, as far as they differ for certain.
@@ -70,6 +87,11 @@ mod tests {
             ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
             ("http://[::1]:3000", "http://[::1]:3000"),
             ("http://[0:0::1]", "http://[::1]"),
+            ("electron://altair", "electron://altair"),
+            ("Capacitor://Localhost/", "capacitor://localhost"),
+            ("tauri://localhost:1420", "tauri://localhost:1420"),
+            ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+            ("null", "null"),
             ("*", "*"),
         ] {
             assert_eq!(origin(text).unwrap(), expected, "{text}");
@@ -103,7 +125,18 @@ mod tests {
             "https://[::1",
             "ftp://a",
             "file:///",
-            "null",
+            "wss://a.example",
+            "electron://",
+            "electron://altair/path",
+            "electron://ada@altair",
+            "electron://altair:port",
+            "electron://alt\u{e4}ir",
+            "electron://a,null",
+            "electron://$(a)",
+            "https://a'b.example",
+            "https://$(a).example",
+            "Null",
+            "*, null",
         ] {
             assert!(origin(text).unwrap_err().contains("https://app.example.com"), "{text}");
         }

@@ -5,7 +5,9 @@ use super::{AuthSettings, HttpSettings, SameSite};
 ///
 /// The service does not know under which host browsers reach it, so it asks for the setting unless it is given.
 pub(super) fn same_site(auth: &AuthSettings, http: &HttpSettings) -> Option<String> {
-    let mut origins = http.cors_allowed_origins.iter().filter(|origin| *origin != "*").peekable();
+    // These two are never trusted with the cookie.
+    let named = http.cors_allowed_origins.iter().filter(|origin| *origin != "*" && *origin != "null");
+    let mut origins = named.peekable();
     if !auth.refresh_token_cookie.is_on()
         || auth.refresh_token_cookie_same_site == Some(SameSite::None)
         || origins.peek().is_none()

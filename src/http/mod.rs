@@ -1,6 +1,7 @@
 //! The HTTP server: listener, routes, middleware, health, metrics and the IDE's page.
 
 mod connections;
+mod cors;
 mod graphiql;
 mod health;
 mod host;

@@ -3,14 +3,13 @@ use std::time::Duration;
 
 use async_graphql::Executor;
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::from_fn;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::middleware::{Middleware, REQUEST_ID, TRACEPARENT};
+use super::cors::cors;
+use super::middleware::Middleware;
 use super::{graphiql, health, index, jwks, metrics};
 use crate::config::Config;
 use crate::graphql::Engine;
@@ -67,30 +66,4 @@ pub(super) fn starting() -> Router {
 /// Builds the middleware of all routes.
 pub(super) fn middleware(config: &Config) -> Middleware {
     Middleware::new(cors(config), config.http.request_timeout + GRACE)
-}
-
-/// Allows pages of the configured origins to call the service; none by default.
-fn cors(config: &Config) -> CorsLayer {
-    let origins: &[HeaderValue] = &config.http.cors_allowed_origins;
-    let any = origins.iter().any(|origin| origin == "*");
-    // Browsers send cookies only to a response that names the origin.
-    let credentials = config.auth.refresh_token_cookie.is_on() && !any;
-    let origins = if any { AllowOrigin::any() } else { AllowOrigin::list(origins.iter().cloned()) };
-    CorsLayer::new()
-        .allow_origin(origins)
-        .allow_credentials(credentials)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static("apollo-require-preflight"),
-            HeaderName::from_static("apollographql-client-name"),
-            HeaderName::from_static("apollographql-client-version"),
-            HeaderName::from_static("x-apollo-operation-name"),
-            REQUEST_ID,
-            TRACEPARENT,
-            HeaderName::from_static("tracestate"),
-        ])
-        .expose_headers([REQUEST_ID, TRACEPARENT, header::RETRY_AFTER])
-        .max_age(Duration::from_hours(1))
 }

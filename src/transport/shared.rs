@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response, ServerError};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use futures_util::FutureExt;
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +17,7 @@ use tracing::Instrument;
 use super::client::{Peer, client};
 use super::errors::{internal, overloaded, timed_out};
 use super::observation::Observation;
+use super::origin::AllowedOrigins;
 use super::sockets::Sockets;
 use crate::auth::Client;
 use crate::config::{Config, SocketSettings};
@@ -32,7 +33,7 @@ pub(crate) struct Transport<E> {
     pub(super) shutdown: CancellationToken,
     pub(super) sockets: Arc<Sockets>,
     pub(super) socket_settings: SocketSettings,
-    pub(super) allowed_origins: Vec<HeaderValue>,
+    pub(super) allowed_origins: AllowedOrigins,
     trusted_proxies: Vec<IpNet>,
     /// Bounds the requests in progress.
     permits: Arc<Semaphore>,
@@ -73,7 +74,7 @@ impl<E: Executor> Transport<E> {
             shutdown,
             sockets: Sockets::new(socket_settings.max_sockets, socket_settings.max_sockets_per_user),
             socket_settings,
-            allowed_origins: config.http.cors_allowed_origins.clone(),
+            allowed_origins: AllowedOrigins::new(config),
             trusted_proxies: config.http.trusted_proxies.clone(),
             permits: Arc::new(Semaphore::new(engine.limits().max_concurrent_requests)),
             engine,

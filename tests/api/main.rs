@@ -35,6 +35,7 @@ mod metrics;
 mod migrations;
 mod nodes;
 mod operators;
+mod origins;
 mod output;
 mod persisted;
 mod profile;

@@ -183,7 +183,7 @@ impl<E: Executor> HttpExchange<E> {
             Err(invalid) => invalid.kind,
         };
         if kind == Some(OperationType::Subscription) && format.is_none() {
-            let message = "Subscribe over the WebSocket at /graphql/ws, or alone and with Accept: multipart/mixed;\
+            let message = "Subscribe over the WebSocket at /graphql, or alone and with Accept: multipart/mixed;\
                 subscriptionSpec=1.0 or text/event-stream.";
             let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
             observation.with_kind(kind).refuse(&error);

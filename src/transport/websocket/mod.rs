@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use self::protocol::Protocol;
 use self::socket::Socket;
 use super::client::Peer;
-use super::{Transport, origin};
+use super::{Transport, Trust};
 use crate::graphql::RequestId;
 
 /// Initial read buffer of a socket, in bytes; it grows with the longest message. tungstenite's default is 128 KiB, which idle
@@ -38,7 +38,7 @@ pub(crate) async fn upgrade<E: Executor>(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     // CORS does not cover WebSockets: without this check any page could open one with its visitor's cookies.
-    if !origin::is_allowed(&headers, &transport.allowed_origins) {
+    if transport.allowed_origins.trust(&headers) == Trust::Refused {
         return (StatusCode::FORBIDDEN, "pages of this origin may not open sockets here\n").into_response();
     }
     let Some(permit) = transport.sockets.admit() else {
