@@ -16,7 +16,7 @@ use super::lease::{Lease, Loan};
 use super::manager::{Connections, PING_LIMIT, tidy};
 use super::reconnect::Reconnect;
 use super::session::Session;
-use super::transaction::{in_limits, in_transaction};
+use super::transaction::{begin, end, in_limits};
 use super::{Connector, Error, PoolSettings};
 use crate::metrics::{DatabaseFailure, Metrics};
 
@@ -145,11 +145,7 @@ impl ConnectionPool {
         // Known only now: the first connection may have found a pooler.
         let limits = self.transaction_limits();
         let lease = lease.for_read(limits.is_some());
-        let Some(limits) = limits else {
-            return self.run_on(lease, limit, work).await;
-        };
-        // Boxed, so that without a pooler it is not part of the future.
-        Box::pin(self.run_on(lease, limit, async |conn| in_limits(conn, &limits, work).await)).await
+        self.run_on(lease, limit, async |conn| in_limits(conn, limits.as_deref(), work).await).await
     }
 
     async fn run_on<R>(
@@ -217,22 +213,35 @@ impl ConnectionPool {
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     ) -> Result<R, Error> {
         let limit = deadline.cap(limit);
+        let is_stale = matches!(error, Error::StalePlan(_)) && self.connector.is_pooled();
+        let lease = if is_stale { self.open_outside(deadline).await } else { self.get(deadline).await }?;
         let limits = self.transaction_limits();
-        if !(matches!(error, Error::StalePlan(_)) && self.connector.is_pooled()) {
-            return match limits {
-                Some(first) => {
-                    let work = async |conn: &mut AsyncPgConnection| {
-                        in_transaction(conn, Some(&first), work, || {}).await
-                    };
-                    self.run(deadline, limit, work).await
+        let in_transaction = is_stale || limits.is_some();
+        // The work is called in one place: each call is compiled for every query, to 25 KB.
+        let work = async |conn: &mut AsyncPgConnection| {
+            if in_transaction {
+                begin(conn, limits.as_deref()).await?;
+            }
+            let result = async {
+                if is_stale {
+                    // Waited for: PgBouncer forgets the statements when it sees the answer.
+                    conn.batch_execute("DEALLOCATE ALL").await?;
                 }
-                None => self.run(deadline, limit, work).await,
+                work(conn).await
             };
-        }
-        // A pooler in transaction mode shares prepared statements by their text, so even a new client meets the stale
-        // plan on the pooler's connection to the server, for as long as that is kept: an hour by default. Deallocating
-        // in the same transaction has the statements prepared anew on whichever connection that is. The pooler then
-        // forgets this client's statements, too, which the driver does not know: hence a connection of its own.
+            let result = result.await;
+            if in_transaction { end(conn, result).await } else { result }
+        };
+        self.run_on(lease, limit, work).await
+    }
+
+    /// Opens a connection outside the pool, for a retry after a stale plan through a pooler.
+    ///
+    /// A pooler in transaction mode shares prepared statements by their text, so even a new client meets the stale plan on the
+    /// pooler's connection to the server, for as long as that is kept: an hour by default. Deallocating in the same transaction
+    /// has the statements prepared anew on whichever connection that is. The pooler then forgets this client's statements, too,
+    /// which the driver does not know: hence a connection of its own.
+    async fn open_outside(&self, deadline: Deadline) -> Result<Lease<'_>, Error> {
         let open = async {
             let permit = Arc::clone(&self.stale_retries).acquire_owned().await;
             let permit = permit.map_err(|_| Error::timeout("connecting"))?;
@@ -240,16 +249,7 @@ impl ConnectionPool {
             Ok(Lease::new(Loan::Own(Box::new(session), permit), &self.closing))
         };
         let opened = timeout_at(deadline.at(), open).await;
-        let lease = opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
-        let prepared_anew = async |conn: &mut AsyncPgConnection| {
-            // Waited for: PgBouncer forgets the statements when it sees the answer.
-            conn.batch_execute("DEALLOCATE ALL").await?;
-            work(conn).await
-        };
-        let work = async |conn: &mut AsyncPgConnection| {
-            in_transaction(conn, limits.as_deref(), prepared_anew, || {}).await
-        };
-        self.run_on(lease, limit, work).await
+        opened.unwrap_or_else(|_| Err(Error::timeout("connecting")))
     }
 
     fn note_failure(&self, error: &Error) {

@@ -17,19 +17,27 @@ pub(super) async fn in_transaction<R>(
     work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
     on_done: impl FnOnce(),
 ) -> QueryResult<R> {
+    begin(conn, limits).await?;
+    let result = work(conn).await;
+    if result.is_ok() {
+        on_done();
+    }
+    end(conn, result).await
+}
+
+/// Begins a transaction with the statements `limits`.
+pub(super) async fn begin(conn: &mut AsyncPgConnection, limits: Option<&str>) -> QueryResult<()> {
     Transactions::begin_transaction(conn).await?;
-    let result = async {
-        if let Some(limits) = limits {
-            send_ahead(conn, limits);
-        }
-        work(conn).await
-    };
-    match result.await {
-        Ok(result) => {
-            on_done();
-            Transactions::commit_transaction(conn).await?;
-            Ok(result)
-        }
+    if let Some(limits) = limits {
+        send_ahead(conn, limits);
+    }
+    Ok(())
+}
+
+/// Ends a transaction: commits it if `result` is a success, and rolls it back otherwise.
+pub(super) async fn end<R>(conn: &mut AsyncPgConnection, result: QueryResult<R>) -> QueryResult<R> {
+    match result {
+        Ok(result) => Transactions::commit_transaction(conn).await.map(|()| result),
         Err(error) => match Transactions::rollback_transaction(conn).await {
             // If the connection is lost, the first error says more.
             Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error),
@@ -38,18 +46,22 @@ pub(super) async fn in_transaction<R>(
     }
 }
 
-/// Does a read in a transaction that begins with the statement `limits`, at the cost of no round trip: nothing waits for
-/// the beginning or the end.
+/// Does a read; with `limits`, in a transaction that begins with that statement, at the cost of no round trip: nothing waits
+/// for the beginning or the end.
 ///
 /// Not by the connection's transaction manager, which would; the read must not begin a transaction itself.
 pub(super) async fn in_limits<R>(
     conn: &mut AsyncPgConnection,
-    limits: &str,
+    limits: Option<&str>,
     read: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<R>,
 ) -> QueryResult<R> {
-    send_ahead(conn, &format!("BEGIN; {limits}"));
+    if let Some(limits) = limits {
+        send_ahead(conn, &format!("BEGIN; {limits}"));
+    }
     let result = read(conn).await;
-    send_ahead(conn, "COMMIT");
+    if limits.is_some() {
+        send_ahead(conn, "COMMIT");
+    }
     result
 }
 
