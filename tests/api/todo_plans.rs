@@ -113,6 +113,8 @@ async fn every_page_of_100_000_todos_costs_the_same_and_reads_no_rows_of_others(
                         filter == three.as_str(),
                         "{list}: {plan:#}"
                     );
+                    // Called once per row unless it is inlined.
+                    assert!(!plan.to_string().contains("todo_rank("), "{list}: {plan:#}");
                     assert!(!found.is_empty() && found.iter().all(|scan| is_owned(scan)), "{list}: {plan:#}");
                     assert!(rows <= max_rows, "{list} looked at {rows} rows: {plan:#}");
                 }
