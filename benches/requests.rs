@@ -115,7 +115,7 @@ fn operations(criterion: &mut Criterion) {
     let token = issued.expect("it can be signed").0;
     let requester = runtime.block_on(state.auth.authenticate(BearerToken::Present(token.expose_secret())));
     let caller = Caller { requester, client: Arc::new(Client::operator()), cookie: RefreshCookie::Off };
-    let request_id = RequestId("bench".to_owned());
+    let request_id = RequestId("bench".into());
     let run = async |operation: Operation| {
         let response = engine.execute(operation, caller.clone(), &request_id).await;
         serde_json::to_vec(&response).expect("it is JSON")

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -10,7 +11,7 @@ pub struct Client {
     /// Value of its `User-Agent` header.
     user_agent: Option<String>,
     /// Identifier of the request.
-    request_id: Option<String>,
+    request_id: Option<Arc<str>>,
 }
 
 impl Client {
@@ -18,7 +19,7 @@ impl Client {
     const MAX_USER_AGENT: usize = 512;
 
     /// Creates the client of a request over the network.
-    pub fn remote(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
+    pub fn remote(address: IpAddr, user_agent: Option<&str>, request_id: Arc<str>) -> Self {
         let user_agent = user_agent.map(|text| {
             text.chars().filter(|c| !c.is_control()).take(Self::MAX_USER_AGENT).collect::<String>()
         });
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     fn at(address: &str) -> Client {
-        Client::remote(address.parse().unwrap(), None, String::new())
+        Client::remote(address.parse().unwrap(), None, "".into())
     }
 
     #[test]
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn what_a_client_says_it_is_is_plain_and_short() {
         let long = format!("a\u{0}\n{}", "é".repeat(1000));
-        let client = Client::remote(IpAddr::from([192, 0, 2, 1]), Some(&long), String::new());
+        let client = Client::remote(IpAddr::from([192, 0, 2, 1]), Some(&long), "".into());
         assert_eq!(client.user_agent().map(|text| text.chars().count()), Some(512));
         assert!(client.user_agent().is_some_and(|text| text.starts_with("aé")));
     }

@@ -19,6 +19,7 @@ use crate::crypto;
 use crate::domain::{NewPassword, Password, Problem};
 use crate::error::AppError;
 use crate::metrics::{Metrics, PasswordWork};
+use crate::telemetry::RequestContext;
 
 /// Bound on the cost of stored bcrypt hashes, which cost what they say at each login.
 const MAX_BCRYPT_COST: u32 = 15;
@@ -151,12 +152,12 @@ impl PasswordHasher {
             return Err(AppError::Unavailable("too many passwords to hash".into()));
         };
         let hasher = self.clone();
-        let span = tracing::Span::current();
+        let context = RequestContext::current();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             yield_to_requests();
             let started = Instant::now();
-            let result = span.in_scope(|| work(&hasher));
+            let result = context.scope_sync(|| work(&hasher));
             hasher.metrics.password_work.get(kind).observe(started.elapsed().as_secs_f64());
             result
         });

@@ -9,7 +9,7 @@ use crate::state::AppState;
 
 /// Identifier of a request in responses and logs.
 #[derive(Clone, Debug)]
-pub struct RequestId(pub String);
+pub struct RequestId(pub Arc<str>);
 
 /// Requester, client and cookie of an operation.
 #[derive(Clone, Debug)]

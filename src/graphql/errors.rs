@@ -84,7 +84,7 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
         match error.source::<AppError>() {
             Some(AppError::Internal(source)) => {
                 tracing::error!(error = format!("{source:#}"), path = ?error.path, "internal error");
-                error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+                error.extensions.get_or_insert_default().set("requestId", &*request_id.0);
             }
             Some(AppError::Unavailable(reason)) => tracing::warn!(reason, "answered SERVICE_UNAVAILABLE"),
             Some(_) => {}
@@ -93,7 +93,7 @@ pub(super) fn finish(response: &mut Response, request_id: &RequestId) {
                 tracing::error!(error = error.message, path = ?error.path, "the executor refused a valid operation");
                 let internal = AppError::internal(anyhow::anyhow!("{}", error.message));
                 let mut internal = request_error(internal);
-                internal.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+                internal.extensions.get_or_insert_default().set("requestId", &*request_id.0);
                 internal.path = std::mem::take(&mut error.path);
                 internal.locations = std::mem::take(&mut error.locations);
                 *error = internal;

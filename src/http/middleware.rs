@@ -1,4 +1,4 @@
-//! Middleware of all routes: identifier, span, `Host`, CORS, time limit, panics, compression, security headers.
+//! Middleware of all routes: identifier, context, `Host`, CORS, time limit, panics, compression, security headers.
 //!
 //! A single service around the router: each layer of tower moves the request and the response once more and is cloned by axum for
 //! every request. Futures are pinned where they are made, as a future that is passed on is copied.
@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,8 +20,7 @@ use tower::{Layer, Service, service_fn};
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::CorsLayer;
-use tracing::Instrument;
-use uuid::{Builder, NoContext, Timestamp};
+use uuid::{Builder, NoContext, Timestamp, Uuid};
 
 use super::host;
 use crate::graphql::RequestId;
@@ -69,14 +69,14 @@ impl Middleware {
         Self { cors, timeout }
     }
 
-    /// Gives a request its identifier and span, and the response the identifier and the common headers. Refuses a request
+    /// Gives a request its identifier and context, and the response the identifier and the common headers. Refuses a request
     /// without a valid `Host`.
     pub(super) async fn respond(&self, router: Router, mut request: Request) -> Response {
         let id = request.headers().get(REQUEST_ID).and_then(acceptable);
         let id = id.unwrap_or_else(new_id);
-        let span = telemetry::begin_request(&request, &id);
+        let context = telemetry::begin_request(&request, Arc::clone(&id));
         let name = telemetry::trace_name(&request);
-        request.extensions_mut().insert(RequestId(id.clone()));
+        request.extensions_mut().insert(RequestId(Arc::clone(&id)));
         let answer = pin!(async {
             let mut response = if !host::is_valid(&mut request) {
                 transport::bad_host_response()
@@ -88,7 +88,7 @@ impl Middleware {
             telemetry::end_request(&mut response, name);
             response
         });
-        let mut response = answer.instrument(span).await;
+        let mut response = context.scope(answer).await;
         add_headers(response.headers_mut(), &id);
         response
     }
@@ -124,12 +124,13 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
 }
 
 /// Creates an identifier: a UUID of version 7. Its random part is fast and not secret, as clients may choose identifiers too.
-fn new_id() -> String {
+fn new_id() -> Arc<str> {
     let (seconds, nanoseconds) = Timestamp::now(NoContext).to_unix();
     let mut random = [0; 10];
     fastrand::fill(&mut random);
     let milliseconds = seconds * 1000 + u64::from(nanoseconds / 1_000_000);
-    Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid().to_string()
+    let id = Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid();
+    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 /// Runs a request, and compresses the response if the client accepts that.
@@ -150,8 +151,8 @@ async fn run_compressed(mut router: Router, request: Request) -> Response {
 }
 
 /// Returns a client's identifier if it is safe to log: short and plain.
-fn acceptable(value: &HeaderValue) -> Option<String> {
+fn acceptable(value: &HeaderValue) -> Option<Arc<str>> {
     let text = value.to_str().ok()?;
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
-    (plain && (1..=MAX_BYTES).contains(&text.len())).then(|| text.to_owned())
+    (plain && (1..=MAX_BYTES).contains(&text.len())).then(|| Arc::from(text))
 }

@@ -1,13 +1,12 @@
 //! Formatter of log lines as JSON.
 //!
 //! Writes the same bytes as tracing-subscriber's formatter, which parses the fields of each span from JSON twice per line; this one
-//! copies them.
+//! copies them, and adds the identifier of the request.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt::{self, Debug, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::mem;
 
-use chrono::DateTime;
 use serde_json::Number;
 use tracing::field::{Field, Visit};
 use tracing::span::Record;
@@ -16,6 +15,9 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use super::context::{REQUEST_ID_FIELD, request_id};
+use super::line::{Escaped, push_all, push_quoted, push_time};
 
 /// Target of records from the crate `log`. Their real target is a field that only tracing-subscriber's formatter reads.
 const LOG_TARGET: &str = "log";
@@ -26,6 +28,26 @@ pub(super) struct JsonEvents(Format<Json>);
 impl JsonEvents {
     pub(super) fn new() -> Self {
         Self(Format::default().json().flatten_event(true))
+    }
+
+    /// Writes a record of the crate `log`.
+    fn write_record<S, N>(
+        &self,
+        line: &mut String,
+        context: &FmtContext<'_, S, N>,
+        event: &Event<'_>,
+    ) -> fmt::Result
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+        N: for<'writer> FormatFields<'writer> + 'static,
+    {
+        self.0.format_event(context, Writer::new(line), event)?;
+        if let Some(id) = request_id() {
+            line.truncate(line.trim_end().len().saturating_sub(1));
+            push_request_id(line, &id);
+            line.push_str("}\n");
+        }
+        Ok(())
     }
 }
 
@@ -40,32 +62,56 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let metadata = event.metadata();
-        if metadata.target() == LOG_TARGET {
-            return self.0.format_event(context, writer, event);
+        thread_local! {
+            // Not straight to the `Writer`, where each piece is a dynamic call.
+            static LINE: Cell<String> = const { Cell::new(String::new()) };
         }
-        writer.write_str(r#"{"timestamp":""#)?;
-        write_time(&mut writer)?;
-        write_all(&mut writer, [r#"","level":""#, metadata.level().as_str(), "\""])?;
-        write_fields(&mut writer, ",", |visitor| event.record(visitor))?;
-        write_all(&mut writer, [r#","target":""#, metadata.target(), "\""])?;
-        if let Some(span) = context.lookup_current() {
-            writer.write_str(r#","span":"#)?;
-            write_span::<S, N>(&mut writer, &span)?;
-            let mut separator = r#","spans":["#;
-            for span in span.scope().from_root() {
-                writer.write_str(separator)?;
-                write_span::<S, N>(&mut writer, &span)?;
-                separator = ",";
-            }
-            writer.write_char(']')?;
+        let mut line = LINE.take();
+        line.clear();
+        if event.metadata().target() == LOG_TARGET {
+            self.write_record(&mut line, context, event)?;
+        } else {
+            write_event(&mut line, context, event);
         }
-        writer.write_str("}\n")
+        let result = writer.write_str(&line);
+        LINE.set(line);
+        result
     }
 }
 
+fn write_event<S, N>(line: &mut String, context: &FmtContext<'_, S, N>, event: &Event<'_>)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    let metadata = event.metadata();
+    line.push_str(r#"{"timestamp":""#);
+    push_time(line);
+    push_all(line, [r#"","level":""#, metadata.level().as_str(), "\""]);
+    let mut fields = Fields::new(line, ",");
+    event.record(&mut fields);
+    if !fields.has_request_id
+        && let Some(id) = request_id()
+    {
+        push_request_id(line, &id);
+    }
+    push_all(line, [r#","target":""#, metadata.target(), "\""]);
+    if let Some(span) = context.lookup_current() {
+        line.push_str(r#","span":"#);
+        write_span::<S, N>(line, &span);
+        let mut separator = r#","spans":["#;
+        for span in span.scope().from_root() {
+            line.push_str(separator);
+            write_span::<S, N>(line, &span);
+            separator = ",";
+        }
+        line.push(']');
+    }
+    line.push_str("}\n");
+}
+
 /// Writes a span: its fields as [`JsonFields`] has formatted them, then its name.
-fn write_span<S, N>(writer: &mut Writer<'_>, span: &SpanRef<'_, S>) -> fmt::Result
+fn write_span<S, N>(line: &mut String, span: &SpanRef<'_, S>)
 where
     S: for<'span> LookupSpan<'span>,
     N: 'static,
@@ -74,32 +120,12 @@ where
     let fields = extensions.get::<FormattedFields<N>>().map_or("", |fields| fields.as_str());
     let open = fields.strip_suffix('}').unwrap_or("{");
     let separator = if open == "{" { "" } else { "," };
-    write_all(writer, [open, separator, r#""name":""#, span.name(), "\"}"])
+    push_all(line, [open, separator, r#""name":""#, span.name(), "\"}"]);
 }
 
-/// Writes the time in UTC. All but the fraction is formatted once per second.
-fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
-    thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-    }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "logs show the system's time, not that of the injected clock"
-    )]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    LAST.with_borrow_mut(|(second, text)| {
-        if *second != now.as_secs() {
-            *second = now.as_secs();
-            let time = DateTime::UNIX_EPOCH + Duration::from_secs(*second);
-            *text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
-        }
-        write!(writer, "{text}.{:06}Z", now.subsec_micros())
-    })
-}
-
-/// Writes texts at a third of the cost of `write!`.
-fn write_all<const N: usize>(writer: &mut Writer<'_>, texts: [&str; N]) -> fmt::Result {
-    texts.into_iter().try_for_each(|text| writer.write_str(text))
+fn push_request_id(line: &mut String, id: &str) {
+    push_all(line, [",\"", REQUEST_ID_FIELD, "\":"]);
+    push_quoted(line, id);
 }
 
 /// Formats the fields of a span as a JSON object.
@@ -107,114 +133,78 @@ pub(super) struct JsonFields;
 
 impl<'writer> FormatFields<'writer> for JsonFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        writer.write_char('{')?;
-        write_fields(&mut writer, "", |visitor| fields.record(visitor))?;
-        writer.write_char('}')
+        let mut text = "{".to_owned();
+        fields.record(&mut Fields::new(&mut text, ""));
+        text.push('}');
+        writer.write_str(&text)
     }
 
     fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
-        current.fields.pop();
-        let separator = if current.fields == "{" { "" } else { "," };
-        let mut writer = current.as_writer();
-        write_fields(&mut writer, separator, |visitor| fields.record(visitor))?;
-        writer.write_char('}')
+        let text = &mut current.fields;
+        text.pop();
+        let separator = if text == "{" { "" } else { "," };
+        fields.record(&mut Fields::new(text, separator));
+        text.push('}');
+        Ok(())
     }
 }
 
-/// Writes fields as members of a JSON object, the first after `separator`.
-fn write_fields<'writer>(
-    writer: &mut Writer<'writer>,
+/// Visitor that writes fields as members of a JSON object. Their names are identifiers, which need no escaping.
+struct Fields<'a> {
+    line: &'a mut String,
+    /// Text before the next field.
     separator: &'static str,
-    record: impl FnOnce(&mut Fields<'_, 'writer>),
-) -> fmt::Result {
-    let mut fields = Fields { writer, separator, result: Ok(()) };
-    record(&mut fields);
-    fields.result
+    has_request_id: bool,
 }
 
-/// Visitor that writes fields. Their names are identifiers, which need no escaping.
-struct Fields<'a, 'writer> {
-    writer: &'a mut Writer<'writer>,
-    separator: &'static str,
-    result: fmt::Result,
-}
+impl<'a> Fields<'a> {
+    fn new(line: &'a mut String, separator: &'static str) -> Self {
+        Self { line, separator, has_request_id: false }
+    }
 
-impl Fields<'_, '_> {
-    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        self.result = self.result.and_then(|()| {
-            write_all(self.writer, [self.separator, "\"", field.name(), "\":"])?;
-            value(self.writer)
-        });
-        self.separator = ",";
+    /// Writes the name of a field.
+    fn begin(&mut self, field: &Field) {
+        self.has_request_id |= field.name() == REQUEST_ID_FIELD;
+        push_all(self.line, [mem::replace(&mut self.separator, ","), "\"", field.name(), "\":"]);
+    }
+
+    /// Writes a field whose value is JSON by `Display`.
+    fn write(&mut self, field: &Field, value: impl fmt::Display) {
+        self.begin(field);
+        let _ = write!(self.line, "{value}");
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.write(field, |writer| match Number::from_f64(value) {
-            Some(number) => write!(writer, "{number}"),
-            None => writer.write_str("null"),
-        });
+        match Number::from_f64(value) {
+            Some(number) => self.write(field, number),
+            None => self.write(field, "null"),
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write(field, |writer| write!(writer, "{value}"));
+        self.write(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(field, |writer| write!(writer, "{value}"));
+        self.write(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(field, |writer| write!(writer, "{value}"));
+        self.write(field, value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, |writer| {
-            writer.write_char('"')?;
-            Escaped(writer).write_str(value)?;
-            writer.write_char('"')
-        });
+        self.begin(field);
+        push_quoted(self.line, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.write(field, |writer| {
-            writer.write_char('"')?;
-            write!(Escaped(writer), "{value:?}")?;
-            writer.write_char('"')
-        });
-    }
-}
-
-/// Escapes text for a JSON string.
-struct Escaped<'a, 'writer>(&'a mut Writer<'writer>);
-
-impl Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let needs_escape = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        // Most texts are plain. Without an early exit the compiler vectorises this search.
-        if !text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
-            return self.0.write_str(text);
-        }
-        let mut rest = text;
-        while let Some(index) = rest.bytes().position(needs_escape)
-            && let Some((plain, special)) = rest.split_at_checked(index)
-        {
-            self.0.write_str(plain)?;
-            let mut special = special.chars();
-            match special.next().unwrap_or_default() {
-                '"' => self.0.write_str("\\\""),
-                '\\' => self.0.write_str("\\\\"),
-                '\u{8}' => self.0.write_str("\\b"),
-                '\u{c}' => self.0.write_str("\\f"),
-                '\n' => self.0.write_str("\\n"),
-                '\r' => self.0.write_str("\\r"),
-                '\t' => self.0.write_str("\\t"),
-                control => write!(self.0, "\\u{:04x}", u32::from(control)),
-            }?;
-            rest = special.as_str();
-        }
-        self.0.write_str(rest)
+        self.begin(field);
+        self.line.push('"');
+        let _ = write!(Escaped(self.line), "{value:?}");
+        self.line.push('"');
     }
 }
 
@@ -224,11 +214,13 @@ mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
+    use tracing::Span;
     use tracing::field::Empty;
     use tracing::subscriber::with_default;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
+    use crate::telemetry::RequestContext;
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -283,5 +275,30 @@ mod tests {
         with_default(tracing_subscriber::registry().with(expecting).with(finding), log);
         assert_eq!(found.lines(), expected.lines());
         assert_eq!(found.lines().len(), 18);
+    }
+
+    #[test]
+    fn lines_of_a_request_name_it_once() {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = tracing_subscriber::fmt::layer().event_format(JsonEvents::new()).fmt_fields(JsonFields);
+        let layer = layer.with_writer(move || writer.clone());
+        let context = RequestContext::new(Some("a.1".into()), Span::none());
+        let log = || {
+            tracing::info!("first");
+            tracing::info!(request_id = "own", n = 2);
+            tracing::info!(target: LOG_TARGET, "third");
+        };
+        with_default(tracing_subscriber::registry().with(layer), || context.scope_sync(log));
+        let lines = written.lines().join("\n");
+        assert_eq!(
+            lines.replace("todo_api::telemetry::json::tests", "here"),
+            [
+                r#""level":"INFO","message":"first","request_id":"a.1","target":"here"}"#,
+                r#""level":"INFO","request_id":"own","n":2,"target":"here"}"#,
+                r#""level":"INFO","message":"third","target":"log","request_id":"a.1"}"#,
+            ]
+            .join("\n")
+        );
     }
 }

@@ -10,6 +10,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::json::{JsonEvents, JsonFields};
+use super::text::TextEvents;
 use super::writer::LogWriter;
 use crate::config::{LogFormat, LogSettings};
 use crate::db;
@@ -38,14 +39,15 @@ pub(super) fn layer<S>(settings: &LogSettings, writer: LogWriter) -> Box<dyn Lay
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
+    let ansi = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer()
         // By default tracing-subscriber reports failures with eprintln!, which panics if standard error is closed.
         .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(ansi)
         .with_writer(writer);
     match settings.log_format {
-        LogFormat::Pretty => layer.with_target(false).boxed(),
+        LogFormat::Pretty => layer.event_format(TextEvents::new(ansi)).boxed(),
         LogFormat::Json => layer.event_format(JsonEvents::new()).fmt_fields(JsonFields).boxed(),
     }
 }

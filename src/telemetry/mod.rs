@@ -1,7 +1,10 @@
 //! Telemetry: logs, and traces if they are configured.
 
+mod context;
 mod json;
+mod line;
 mod logs;
+mod text;
 mod traces;
 mod writer;
 
@@ -9,6 +12,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub(crate) use self::context::RequestContext;
 use self::traces::Traces;
 pub(crate) use self::traces::{begin_operation, begin_request, end_request, name_operation, trace_name};
 use self::writer::LogWriter;

@@ -2,6 +2,7 @@
 //!
 //! The SDK reads its standard variables from the environment. Without an endpoint there are no traces and no overhead.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,12 +16,13 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::{Level, Span, Subscriber, field};
+use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::context::{RequestContext, request_id};
 use crate::db;
 use crate::metrics::OperationKind;
 
@@ -103,8 +105,13 @@ fn resource() -> Resource {
     if named { resource.build() } else { resource.with_service_name(SERVICE).build() }
 }
 
-/// Begins the span of a request, for logs and traces, as a child of the span in its `traceparent` header.
-pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
+/// Begins the context of a request. With traces its span is a child of the one in its `traceparent` header.
+pub(crate) fn begin_request(request: &Request, id: Arc<str>) -> RequestContext {
+    let span = if is_traced() { begin_span(request, &id) } else { Span::none() };
+    RequestContext::new(Some(id), span)
+}
+
+fn begin_span(request: &Request, id: &str) -> Span {
     let path = request.uri().path();
     if UNTRACED.contains(&path) {
         return Span::none();
@@ -114,14 +121,11 @@ pub(crate) fn begin_request(request: &Request, id: &str) -> Span {
         "request",
         http.request.method = %request.method(),
         id,
-        otel.kind = field::Empty,
+        otel.kind = "server",
         url.path = path,
     );
-    if is_traced() {
-        let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
-        span.record("otel.kind", "server");
-        span.context().span().update_name(request.method().to_string());
-    }
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(request.headers())));
+    span.context().span().update_name(request.method().to_string());
     span
 }
 
@@ -153,9 +157,11 @@ pub(crate) fn end_request<B>(response: &mut Response<B>, name: Option<String>) {
     }
 }
 
-/// Begins the span of one operation of a batch or a socket, for logs and traces.
-pub(crate) fn begin_operation(id: Option<&str>) -> Span {
-    tracing::info_span!(target: TARGET, "operation", id)
+/// Begins the context of one operation of a batch, or of a socket that a request has opened. With traces it has a span.
+pub(crate) fn begin_operation(socket_id: Option<Arc<str>>) -> RequestContext {
+    let id = socket_id.as_deref();
+    let span = if is_traced() { tracing::info_span!(target: TARGET, "operation", id) } else { Span::none() };
+    RequestContext::new(socket_id.or_else(request_id), span)
 }
 
 /// Records the name and kind of an operation on the current span.

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::header::{HeaderName, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue};
@@ -17,7 +18,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) fn client(headers: &HeaderMap, peer: Peer, trusted: &[IpNet], request_id: &RequestId) -> Client {
     let user_agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let address = address(headers, peer.0.to_canonical(), trusted);
-    Client::remote(address, user_agent.as_deref(), request_id.0.clone())
+    Client::remote(address, user_agent.as_deref(), Arc::clone(&request_id.0))
 }
 
 /// Returns the address of the client. Reads `X-Forwarded-For` right to left, skipping trusted proxies; the first untrusted

@@ -32,6 +32,6 @@ pub(super) fn starting() -> ServerError {
 
 pub(super) fn internal(request_id: &RequestId) -> ServerError {
     let mut error = wire_error(ErrorCode::InternalServerError, INTERNAL);
-    error.extensions.get_or_insert_default().set("requestId", request_id.0.as_str());
+    error.extensions.get_or_insert_default().set("requestId", &*request_id.0);
     error
 }

@@ -2,7 +2,6 @@ use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Name, Response, ServerError, Value};
-use tracing::field::display;
 use uuid::Uuid;
 
 use crate::auth::Requester;
@@ -123,8 +122,9 @@ impl Observation {
         let name = self.name.as_ref().map(|name| name.get(..MAX_LOGGED_NAME).unwrap_or(name));
         let kind = self.kind.as_str();
         let code = self.outcome().unwrap_or("OK");
-        let request_id = self.request_id.0.as_str();
-        let user_id = self.user_id.map(display);
+        let request_id = &*self.request_id.0;
+        let mut buffer = Uuid::encode_buffer();
+        let user_id = self.user_id.map(|id| &*id.hyphenated().encode_lower(&mut buffer));
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         // The client decides how long a subscription lasts.
         if took >= self.slow && self.kind != OperationKind::Subscription {

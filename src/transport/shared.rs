@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 use super::client::{Peer, client};
 use super::errors::{internal, overloaded, timed_out};
@@ -23,6 +22,7 @@ use crate::auth::Client;
 use crate::config::{Config, SocketSettings};
 use crate::graphql::{Caller, Engine, Operation, RequestId};
 use crate::state::AppState;
+use crate::telemetry::RequestContext;
 
 /// State shared by GraphQL over HTTP and WebSocket.
 pub(crate) struct Transport<E> {
@@ -135,7 +135,7 @@ impl<E: Executor> Transport<E> {
         let done = if is_read {
             AssertUnwindSafe(pin!(work)).catch_unwind().await.ok()
         } else {
-            self.tasks.spawn(work.in_current_span()).await.ok()
+            self.tasks.spawn(RequestContext::current().scope(work)).await.ok()
         };
         done.unwrap_or_else(|| Err(RunError::Panicked(internal(&request_id))))
     }

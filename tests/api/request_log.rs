@@ -7,7 +7,7 @@ use crate::support::{Answer, PASSWORD, SECRET, Service, TestDatabase};
 
 struct Logged {
     service: Service,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Logged {
@@ -16,7 +16,7 @@ impl Logged {
         let mut command = Service::command();
         command.env("DATABASE_URL", &database.url).env("JWT_SECRET", SECRET).env("LOG_FORMAT", "json");
         let service = Service::start_command(command.envs(settings.iter().copied()));
-        Self { service, _database: database }
+        Self { service, database }
     }
 
     fn url(&self, path: &str) -> String {
@@ -88,6 +88,24 @@ async fn each_operation_has_one_line() {
     assert!(refused.get("operation").is_none());
     assert_eq!((&refused["kind"], &refused["request_id"]), (&json!("query"), &json!("mine.1")));
     assert!(!lines.iter().any(|line| line.contains("/health") || line.contains("/metrics")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn every_line_of_a_request_names_it() {
+    for (format, expected) in [("json", r#""request_id":"mine.2""#), ("pretty", r#"request_id="mine.2""#)] {
+        let logged = Logged::start(&[("LOG_FORMAT", format)]).await;
+        logged.register().await;
+        logged.database.sql("UPDATE users SET hashed_password = 'no hash'").await;
+        let query =
+            "mutation { login(input: { email: \"ada@example.com\", password: \"x\" }) { accessToken } }";
+        let headers = [(HeaderName::from_static("x-request-id"), "mine.2".parse().unwrap())];
+        logged.ask(headers.into_iter().collect(), &json!({ "query": query })).await;
+        let lines = logged.stop();
+        let line = lines.iter().find(|line| line.contains("a stored password hash can't be used"));
+        assert!(line.is_some_and(|line| line.matches(expected).count() == 1), "{lines:#?}");
+        let ends = lines.iter().filter(|line| line.contains("INVALID_CREDENTIALS"));
+        assert!(ends.map(|line| line.matches(expected).count()).eq([1]), "{lines:#?}");
+    }
 }
 
 #[tokio::test]

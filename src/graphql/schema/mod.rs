@@ -13,13 +13,13 @@ pub(super) mod todos;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{MergedObject, SDLExportOptions, SchemaBuilder, ValidationMode};
-use tracing::Instrument;
 
 pub(crate) use cookie::read as refresh_token_in_cookie;
 pub use cursors::Cursors;
 
 use super::engine::MAX_RECURSION;
 use crate::state::AppState;
+use crate::telemetry::RequestContext;
 
 /// The schema that the service executes.
 pub type Schema = async_graphql::Schema<Query, Mutation, todos::Subscription>;
@@ -47,7 +47,7 @@ fn builder() -> SchemaBuilder<Query, Mutation, todos::Subscription> {
 /// Builds the schema with the data of its resolvers. Without introspection its errors suggest nothing, either.
 pub fn schema(state: AppState, introspection: bool) -> Schema {
     // On tasks of their own, which still belong to the request.
-    let spawn = |load| tokio::spawn(Instrument::in_current_span(load));
+    let spawn = |load| tokio::spawn(RequestContext::current().scope(load));
     let history = DataLoader::new(todos::HistoryLoader(state.clone()), spawn);
     let builder = builder().data(history).data(state);
     if introspection {

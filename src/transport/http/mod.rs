@@ -22,7 +22,6 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
-use tracing::Instrument;
 
 use self::accept::{Accepted, MediaType};
 use self::body::Requests;
@@ -157,7 +156,7 @@ impl<E: Executor> HttpExchange<E> {
                     let prepared = self.prepare(request, caller, is_get, None);
                     self.run(prepared, caller.clone()).await
                 };
-                let result = work.instrument(telemetry::begin_operation(None)).await;
+                let result = telemetry::begin_operation(None).scope(work).await;
                 result.map_err(|refusal| refusal.error)
             }
             Err(error) => {

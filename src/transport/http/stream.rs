@@ -8,11 +8,11 @@ use futures_util::StreamExt;
 use futures_util::future::ready;
 use futures_util::stream::{once, unfold};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tracing::{Instrument, Span};
 
 use super::format::StreamFormat;
 use crate::graphql::is_request_error;
 use crate::metrics::GaugeGuard;
+use crate::telemetry::RequestContext;
 use crate::transport::errors::unauthenticated;
 use crate::transport::lifetime::{End, Lifetime};
 use crate::transport::sockets::SocketPermit;
@@ -63,10 +63,10 @@ impl SubscriptionStream {
     }
 
     fn into_body(self) -> Body {
-        let span = Span::current();
+        let context = RequestContext::current();
         let opening = once(ready(Ok(self.format.opening())));
         let chunks = unfold(Some(Box::new(self)), move |stream| {
-            async { Some(stream?.next_chunk().await) }.instrument(span.clone())
+            context.clone().scope(async { Some(stream?.next_chunk().await) })
         });
         Body::from_stream(opening.chain(chunks))
     }

@@ -5,7 +5,6 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Response};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
 
 use super::protocol::{Protocol, complete_message};
 use crate::auth::{Client, Requester};
@@ -69,10 +68,10 @@ impl RunningOperation {
         let OperationContext { transport, client, request_id, requester, results } = context;
         let browser_mode = transport.app.auth.settings().refresh_token_cookie.is_on();
         let cookie = if browser_mode { RefreshCookie::Unavailable } else { RefreshCookie::Off };
-        let span = telemetry::begin_operation(Some(&request_id.0));
+        let context = telemetry::begin_operation(Some(Arc::clone(&request_id.0)));
         let number = results.number;
         let in_progress = GaugeGuard::new(&transport.app.metrics.socket_operations);
-        let observation = span.in_scope(|| observation.with_operation(&operation));
+        let observation = context.clone().scope_sync(|| observation.with_operation(&operation));
         let work = async move {
             // The session may have ended since the socket was opened.
             let requester = transport.app.auth.recheck_revocation(requester).await;
@@ -89,7 +88,7 @@ impl RunningOperation {
             // Ignored by the socket after an error, which has ended the operation.
             results.send(complete_message(&results.id), true).await;
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(work.instrument(span)));
+        let task = AbortOnDropHandle::new(tokio::spawn(context.scope(work)));
         Self { number, _in_progress: in_progress, _task: task }
     }
 

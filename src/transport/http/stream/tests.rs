@@ -26,7 +26,7 @@ impl Client {
     fn subscribe(responses: BoxStream<'static, GraphqlResponse>, format: StreamFormat) -> Self {
         let metrics = Metrics::default();
         let shutdown = CancellationToken::new();
-        let request_id = RequestId(String::new());
+        let request_id = RequestId("".into());
         let observation =
             Observation::new(request_id, metrics.clone(), Duration::MAX, std::time::Instant::now());
         let subscription = Subscription::new(responses, observation, &metrics);

@@ -90,7 +90,7 @@ impl Client {
         let shutdown = CancellationToken::new();
         let transport = Arc::new(transport(shutdown.clone()));
         let permit = Sockets::new(1, 1).admit().unwrap();
-        let request_id = RequestId(String::new());
+        let request_id = RequestId("".into());
         let socket =
             Socket::new(channels, protocol, transport, Box::default(), Arc::default(), request_id, permit);
         let socket = tokio::spawn(Box::new(socket).serve(true));
