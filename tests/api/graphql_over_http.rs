@@ -188,7 +188,7 @@ async fn typename_follows_the_rules_of_other_fields() {
 }
 
 #[tokio::test]
-async fn subscriptions_are_not_served_over_http() {
+async fn subscriptions_are_served_only_to_clients_that_name_a_format() {
     let app = TestApp::start().await;
     let answer = post(&app, RESPONSE, &json!({ "query": "subscription { nothing }" })).await;
     assert_eq!((answer.status, answer.code()), (400, "SUBSCRIPTION_OVER_HTTP"));

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::TestApp;
@@ -35,7 +35,10 @@ impl HttpStream {
     }
 
     pub(crate) async fn send_to(address: SocketAddr, request: &str, headers: &[String], body: &str) -> Self {
-        let mut connection = TcpStream::connect(address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // So that little has to be made until a write blocks.
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut connection = socket.connect(address).await.unwrap();
         let headers = headers.join("\r\n");
         let length = body.len();
         let request =
