@@ -43,7 +43,8 @@ fn fetch(out: &Path) -> Result<(), String> {
     let lock =
         fs::read_to_string(Path::new(SOURCE).join("package-lock.json")).map_err(|error| error.to_string())?;
     let fetched = out.join("packed-package-lock.json");
-    if fs::read_to_string(&fetched).is_ok_and(|fetched| fetched == lock) {
+    let is_complete = FILES.iter().all(|(name, _)| out.join(format!("{name}.gz")).exists());
+    if is_complete && fs::read_to_string(&fetched).is_ok_and(|fetched| fetched == lock) {
         return Ok(());
     }
     let work = out.join("npm");
