@@ -29,7 +29,7 @@ fn normalize(text: &str) -> Option<HeaderValue> {
     let url = Url::parse(text).ok()?;
     let origin = match url.scheme() {
         "http" | "https" => url.origin().ascii_serialization(),
-        // No page has an origin of these.
+        // Pages never have an origin with one of these schemes.
         "ws" | "wss" | "ftp" | "file" => return None,
         _ => origin_of_app(&url)?,
     };

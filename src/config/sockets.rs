@@ -13,11 +13,11 @@ pub struct SocketSettings {
         value_parser = duration(Duration::from_millis(10)..=seconds(3600)))]
     pub socket_ping_interval: Duration,
 
-    /// Maximum number of open sockets and of streams over HTTP in this process
+    /// Maximum number of open sockets and streams over HTTP in this process
     #[arg(long, env, default_value = "1000", value_parser = integer(1..=1_000_000_usize))]
     pub max_sockets: usize,
 
-    /// Maximum number of open sockets and of streams over HTTP of one user in this process
+    /// Maximum number of open sockets and streams over HTTP of one user in this process
     #[arg(long, env, default_value = "20", value_parser = integer(1..=1_000_000_usize))]
     pub max_sockets_per_user: usize,
 }

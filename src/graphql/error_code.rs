@@ -22,8 +22,8 @@ pub enum ErrorCode {
     /// The email address belongs to another account. Retry only with a different address.
     EmailTaken,
     /// The todo is not in the expected state: it has another version, other content, or a field has changed since.
-    /// `extensions.todo` is the current todo, `extensions.currentVersion` its version; of several todos it is the first one
-    /// of the input in that state. Nothing was written; retry with that version if the change is still wanted.
+    /// `extensions.todo` is the current todo, `extensions.currentVersion` its version; in a mutation of several todos,
+    /// those of the first conflicting one. Nothing was written; retry with that version if the change is still wanted.
     Conflict,
     /// Too many attempts. Retry after `extensions.retryAfter` seconds.
     RateLimited,
@@ -75,8 +75,8 @@ pub enum ErrorCode {
     QueryNotInSafelist,
     /// Mutations must be sent by POST.
     MethodNotAllowed,
-    /// Subscriptions are served over the WebSocket, or as the only operation of a request that accepts a stream. Retry with
-    /// `Accept: multipart/mixed;subscriptionSpec=1.0` or `text/event-stream`.
+    /// A subscription needs the WebSocket, or an HTTP request of its own that accepts a stream. Retry over the WebSocket, or
+    /// with `Accept: multipart/mixed;subscriptionSpec=1.0` or `text/event-stream`.
     SubscriptionOverHttp,
     /// `Accept` names no media type that the service can send. Retry with `application/json`.
     NotAcceptable,

@@ -27,9 +27,9 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Pause after a failed accept, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Time after which a client that acknowledges or takes nothing is dead. The system's default is a quarter of an hour, for which a
-/// stream over HTTP would go on counting as a socket: its client, unlike that of a WebSocket, answers no pings.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// Time after which a client that acknowledges no data, or takes none, is dead. With the system's default of a quarter of an
+/// hour, a dead client's stream over HTTP would count as a socket for that long: unlike on a WebSocket, no ping finds it.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time after a shutdown request in which connections may still send requests, as some may not have been read yet.
 const LAST_REQUESTS: Duration = Duration::from_millis(100);
 
@@ -106,7 +106,7 @@ fn client_stream(stream: TcpStream, settings: &HttpSettings, unread: UnreadBody)
     // Responses are written whole, so Nagle's algorithm would only add latency.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(settings.read_timeout));
     TokioIo::new(LingeringStream::new(Box::pin(stream), unread, settings.read_timeout))

@@ -18,7 +18,7 @@ pub(super) fn cors(config: &Config) -> CorsLayer {
     let origins = Arc::new(AllowedOrigins::new(config));
     let has_cookies = config.auth.refresh_token_cookie.is_on();
     let refused = RefusedOrigins::default();
-    let is_allowed = {
+    let allows_origin = {
         let origins = Arc::clone(&origins);
         move |origin: &HeaderValue, request: &Parts| match origins.trust(&request.headers) {
             // Pages of this host need no permission.
@@ -30,18 +30,18 @@ pub(super) fn cors(config: &Config) -> CorsLayer {
             }
         }
     };
-    let has_credentials = {
+    let allows_credentials = {
         let origins = Arc::clone(&origins);
         move |_: &HeaderValue, request: &Parts| has_cookies && origins.trust(&request.headers) == Trust::Named
     };
-    let is_allowed_locally = move |_: &HeaderValue, request: &Parts| {
+    let allows_private_network = move |_: &HeaderValue, request: &Parts| {
         matches!(origins.trust(&request.headers), Trust::Named | Trust::WithoutCookies)
     };
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(is_allowed))
-        .allow_credentials(AllowCredentials::predicate(has_credentials))
+        .allow_origin(AllowOrigin::predicate(allows_origin))
+        .allow_credentials(AllowCredentials::predicate(allows_credentials))
         // Chrome asks before a page of a public site calls a local address.
-        .allow_private_network(AllowPrivateNetwork::predicate(is_allowed_locally))
+        .allow_private_network(AllowPrivateNetwork::predicate(allows_private_network))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([REQUEST_ID, TRACEPARENT, header::RETRY_AFTER, HeaderName::from_static("ratelimit")])
@@ -53,7 +53,7 @@ pub(super) fn cors(config: &Config) -> CorsLayer {
 struct RefusedOrigins(Mutex<HashSet<HeaderValue>>);
 
 impl RefusedOrigins {
-    /// Number and length of origins that are kept: anybody can send new ones.
+    /// Limits on number and length of the origins that are kept: any client can send new ones.
     const MAX: usize = 32;
     const MAX_BYTES: usize = 300;
 

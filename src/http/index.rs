@@ -1,4 +1,4 @@
-//! The page at `/`, and the way to the IDE for people who open `/graphql` in a browser.
+//! The page at `/`, and the redirect to the IDE for people who open `/graphql` in a browser.
 
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, UPGRADE};
@@ -21,12 +21,12 @@ const IDE: &str = "/graphiql                an IDE in the browser\n";
 /// Parameters of a GET with an operation.
 const OPERATION: [&str; 3] = ["query", "extensions", "documentId"];
 
-/// Says where things are.
+/// Lists the endpoints as text.
 pub(super) async fn index() -> &'static str {
     TEXT
 }
 
-/// Like [`index`], but leads browsers to the IDE.
+/// Like [`index`], but redirects browsers to the IDE.
 pub(super) async fn index_with_ide(headers: HeaderMap) -> Response {
     if prefers_html(&headers) {
         return Redirect::temporary("/graphiql").into_response();
@@ -34,8 +34,8 @@ pub(super) async fn index_with_ide(headers: HeaderMap) -> Response {
     [TEXT, IDE].concat().into_response()
 }
 
-/// Leads people who open `/graphql` in a browser to the IDE.
-pub(super) async fn lead_to_ide(request: Request, next: Next) -> Response {
+/// Redirects people who open `/graphql` in a browser to the IDE.
+pub(super) async fn redirect_to_ide(request: Request, next: Next) -> Response {
     let headers = request.headers();
     if !has_operation(request.uri()) && !headers.contains_key(UPGRADE) && prefers_html(headers) {
         return Redirect::to("/graphiql").into_response();

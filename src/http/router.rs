@@ -31,7 +31,7 @@ pub(super) fn router<E: Executor>(
     let has_ide = config.graphiql();
     let mut graphql_get = get(transport::handle_get::<E>);
     if has_ide {
-        graphql_get = graphql_get.layer(from_fn(index::lead_to_ide));
+        graphql_get = graphql_get.layer(from_fn(index::redirect_to_ide));
     }
     let mut router = Router::new()
         .route("/graphql", graphql_get.post(transport::handle::<E>))

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{SecurityEvent, Session, Todo, TodoEvent};
 
-/// A user's row of one of the tables whose rows clients know by identifier.
+/// A row of a user that clients know by its identifier, from any table.
 #[derive(Clone, Debug)]
 pub enum OwnedRow {
     /// A todo, in the trash or not.
@@ -20,8 +20,8 @@ pub enum OwnedRow {
 }
 
 impl OwnedRow {
-    /// Finds a user's rows among `ids`, by one statement per table until all are found. An identifier that several tables know
-    /// is that of a todo: clients make those.
+    /// Finds a user's rows among `ids`, with one statement per table until all are found. A todo wins over another row with the
+    /// same identifier, which only a client can have made.
     pub async fn find_all(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,

@@ -75,14 +75,14 @@ pub struct TodoEvent {
     pub after: Option<Value>,
 }
 
-/// The last event of a todo, of those that count.
+/// Condition on a todo's last event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LastEvent {
-    /// Any event.
+    /// The last event of any kind.
     Any,
-    /// The creation; if the todo was created again after a purge, the last one.
+    /// The last creation: a todo can be created again after a purge.
     Creation,
-    /// An event of the current transaction, outside of its savepoints.
+    /// The last event, if the current transaction wrote it, outside of a savepoint.
     OfTransaction,
 }
 
@@ -119,7 +119,7 @@ impl TodoEvent {
         .await
     }
 
-    /// Loads the last event of each of several todos of a user. Todos whose last event does not count are left out.
+    /// Loads the last event of each of several todos of a user, except where it does not meet the condition.
     pub(super) async fn last_by_todo(
         conn: &mut AsyncPgConnection,
         user_id: Uuid,

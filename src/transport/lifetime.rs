@@ -11,7 +11,7 @@ use crate::state::AppState;
 /// Lifetime of a socket or stream without a token: long enough to log in.
 pub(super) const ANONYMOUS_LIFETIME: Duration = Duration::from_mins(5);
 
-/// Time in which a socket or a stream over HTTP may be open.
+/// Bound on the time that a socket or a stream over HTTP stays open: its token, its session and the shutdown.
 pub(super) struct Lifetime {
     deadline: Instant,
     /// Reason to end at the deadline.
@@ -38,7 +38,7 @@ impl Lifetime {
     }
 
     /// Creates the lifetime that a requester's token allows.
-    pub(super) fn of(requester: Requester, app: &AppState, shutdown: CancellationToken) -> Self {
+    pub(super) fn for_requester(requester: Requester, app: &AppState, shutdown: CancellationToken) -> Self {
         let Requester::User { identity, expires_at } = requester else {
             return Self::anonymous(ANONYMOUS_LIFETIME, shutdown);
         };

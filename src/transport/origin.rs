@@ -3,7 +3,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::config::{AppEnv, Config};
 
-/// Tools that people develop with: Apollo Sandbox and the Altair app.
+/// Origins of developers' tools: Apollo Sandbox and the Altair app.
 const TOOLS: [&str; 2] = ["https://studio.apollographql.com", "electron://altair"];
 
 /// Hosts of pages on the developer's own machine.
@@ -18,7 +18,7 @@ pub(crate) struct AllowedOrigins {
 /// Trust in the page that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// A page of this host, or no page at all.
+    /// A page of this host, or no page at all: the request has no `Origin`.
     Own,
     /// A page of an origin that the operator has named.
     Named,
@@ -82,7 +82,7 @@ fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> Option<bool> {
 }
 
 /// Returns true for a page on the machine of its browser, on any port. Names are compared, never resolved: a name that an
-/// attacker lets point to 127.0.0.1 (DNS rebinding) is not one of these.
+/// attacker points to 127.0.0.1 (DNS rebinding) is not one of these.
 fn is_loopback(origin: &str) -> bool {
     let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     let is_port = |text: &str| text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-/// Open sockets of this process and streams over HTTP, counted against their limits.
+/// Open sockets and streams over HTTP of this process, counted against the limits that they share.
 pub(super) struct Sockets {
     max: usize,
     max_per_user: usize,
@@ -28,14 +28,14 @@ impl Sockets {
         self.take(self.max.div_ceil(2))
     }
 
-    /// Takes a permit for a stream, whose user is known; fails at a limit, with that limit.
+    /// Takes a permit for a stream, whose user is known at once; the error is the limit that is reached.
     pub(super) fn admit_stream(self: &Arc<Self>, user: Option<Uuid>) -> Result<SocketPermit, usize> {
         let Some(user) = user else { return self.admit().ok_or(self.max) };
         let mut permit = self.take(self.max).ok_or(self.max)?;
         if permit.assign_to(user) { Ok(permit) } else { Err(self.max_per_user) }
     }
 
-    /// Takes a permit while fewer than `max_anonymous` belong to nobody.
+    /// Takes a permit while fewer than `max_anonymous` are anonymous.
     fn take(self: &Arc<Self>, max_anonymous: usize) -> Option<SocketPermit> {
         let mut open = self.open.lock();
         (open.all < self.max && open.anonymous < max_anonymous).then(|| {

@@ -182,7 +182,7 @@ async fn streams_and_sockets_count_towards_the_same_limits() {
     drop(third);
     wait_for_metric(&app, "todo_api_sockets", "2").await;
 
-    // Half of the places are for users: nobody else gets one, a user does.
+    // Half of the permits are reserved for users: an anonymous stream is refused, a user's is not.
     let _nobody = [open(&app, EVENTS, "").await, open(&app, EVENTS, "").await];
     assert_eq!(refused(&bob).await, 4);
     drop(stream);

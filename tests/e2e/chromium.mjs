@@ -1,4 +1,4 @@
-// The installed Chromium, without a word to hosts of its own.
+// The installed Chromium, without background traffic of its own.
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";

@@ -10,15 +10,16 @@ use crate::config::Limits;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
-/// Fields below lists of introspection, fragments expanded: each is resolved for every type, and for every field of it.
-/// The queries of tools have some 120.
+/// Limit on the fields below lists of introspection, fragments expanded: each is resolved for every type, or even for
+/// every field of every type. The queries of tools have some 120.
 const MAX_INTROSPECTION_FIELDS: usize = 500;
 /// Nested lists of introspection. The queries of tools nest three (types, their fields, the arguments of these).
 const MAX_INTROSPECTION_DEPTH: usize = 3;
 /// Fields of introspection that are lists; each level of them multiplies the answer by the size of the schema.
 const INTROSPECTION_LISTS: [&str; 8] =
     ["args", "directives", "enumValues", "fields", "inputFields", "interfaces", "possibleTypes", "types"];
-/// Nested `ofType` that types of the schema have: `[Todo!]!` is non-null, a list, non-null. Further ones are null.
+/// Wrappers of the most wrapped type in the schema: `[Todo!]!` is a non-null list of non-null. Below them `ofType` is null,
+/// so the fields in it never run.
 const MAX_WRAPPERS: usize = 3;
 
 /// Checks the limits that do not depend on arguments.
@@ -105,7 +106,7 @@ impl FieldCounter<'_> {
             Multiplier::PerItem(size) => (size.count_items(&arguments()), 1),
             Multiplier::PerEdge(size) => (1, size.count_items(&arguments())),
             Multiplier::PerArgument => (1, measure_longest_list(&arguments())),
-            Multiplier::PerListed => (measure_longest_list(&arguments()), 1),
+            Multiplier::PerArgumentItem => (measure_longest_list(&arguments()), 1),
             Multiplier::PerParentItem => (parent_items, 1),
         };
         self.count(&field.selected, parent_items).saturating_mul(times).saturating_add(1)
@@ -151,7 +152,7 @@ impl Size {
         match selected {
             Selected::Leaf => Self::default(),
             Selected::Object(fields) => Self::measure_fields(fields, ancestors),
-            // An object is of one of the types.
+            // An object has only one of the types, so the largest of them counts.
             Selected::Abstract(types) => {
                 let sizes = types.iter().map(|(_, fields)| Self::measure_fields(fields, ancestors));
                 sizes.fold(Self::default(), |size, other| Self {

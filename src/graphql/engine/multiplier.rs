@@ -22,7 +22,7 @@ pub(super) enum Multiplier {
     /// Once, but its lists for each item of the longest list in its arguments.
     PerArgument,
     /// Once for each item of the longest list in its arguments.
-    PerListed,
+    PerArgumentItem,
     /// Once for each item of the connection or payload that the field belongs to.
     PerParentItem,
 }
@@ -53,7 +53,7 @@ impl Multiplier {
             return Self::PerParentItem;
         }
         if field.definition.arguments.iter().any(|argument| argument.ty.is_list()) {
-            return Self::PerListed;
+            return Self::PerArgumentItem;
         }
         // Objects of scalars come with the row that they are part of.
         if types.has_only_scalars(ty) {

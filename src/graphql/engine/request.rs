@@ -114,7 +114,7 @@ pub struct InvalidRequest {
     pub errors: Vec<ServerError>,
     /// Kind of its operation, if the document could be parsed.
     pub kind: Option<OperationType>,
-    /// Cost of its operation, if that is the reason.
+    /// Cost of its operation, if it exceeds the limit.
     pub cost: Option<Cost>,
 }
 

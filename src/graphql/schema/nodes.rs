@@ -21,7 +21,7 @@ use crate::models::OwnedRow;
 /// Maximum number of objects per query.
 const MAX_NODES: usize = 100;
 
-/// An object with an identifier, by which `node` and `nodes` find it again.
+/// An object that `node` and `nodes` find by its identifier.
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "&ID", desc = "Identifier, a UUID."))]
 enum Node {
@@ -50,8 +50,8 @@ pub(super) struct NodeQuery;
 /// Read operations by identifier.
 #[Object]
 impl NodeQuery {
-    /// The user's object with this identifier: the user, a todo or an event of one, an active session, or a security event.
-    /// Null if there is none, also for an object of another user.
+    /// An object of the user by its identifier: the user, a todo, an event of a todo, an active session or a security event.
+    /// Null if it does not exist or belongs to another user.
     #[graphql(directive = errors::apply(vec![ErrorCode::Unauthenticated], any_reason()))]
     async fn node(
         &self,
@@ -62,8 +62,8 @@ impl NodeQuery {
         found.map(|nodes| nodes.into_iter().next().flatten()).transpose()
     }
 
-    /// Up to 100 of the user's objects by their identifiers, in the same order, with null in place of those that `node` does
-    /// not find.
+    /// Up to 100 of the user's objects by their identifiers, in the order of `ids`; null in place of each that does not
+    /// exist or belongs to another user.
     #[graphql(directive = errors::apply(vec![ErrorCode::BadUserInput, ErrorCode::Unauthenticated], any_reason()))]
     async fn nodes(
         &self,

@@ -21,7 +21,7 @@ function connect(headers) {
   return {
     subscribe(request, sink) {
       const payload = { ...request };
-      // The client sends the payload again on each connection: it goes on after the last event.
+      // The client sends the payload again when it reconnects: `after` resumes it after the last event.
       const next = (result) => {
         const after = result.data?.todoChanged?.eventId;
         if (after) payload.variables = { ...payload.variables, after };

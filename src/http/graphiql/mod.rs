@@ -54,7 +54,7 @@ mod source {
     pub(super) const FILES: &[(&str, &[u8])] = &[];
 }
 
-/// Returns npm's reason if this build has no embedded IDE.
+/// Returns npm's error if this build does not contain the IDE.
 pub fn missing() -> Option<&'static str> {
     source::MISSING
 }

@@ -51,7 +51,7 @@ export async function fetchWithSession(url, options) {
     if (refusal.extensions.reason !== "EXPIRED") endIfCurrent(used);
     else if (await renew(used)) ({ response, result } = await attempt(token()));
   }
-  // No other fields of the schema have an access token.
+  // In the schema, only payloads that open or refresh a session have `accessToken`.
   const opened = Object.values(result?.data ?? {}).find((value) => typeof value?.accessToken === "string");
   if (opened) begin(opened);
   return response;

@@ -10,7 +10,7 @@ const say = (text) => (status.textContent = text);
 function show() {
   const signedIn = token() !== null;
   if (panel.hidden === signedIn) {
-    // What is hidden loses the focus: it goes to what takes its place.
+    // Hiding an element drops its focus: pass it to the element that replaces it.
     const focused = strip.contains(document.activeElement);
     panel.hidden = !signedIn;
     form.hidden = signedIn;

@@ -22,7 +22,7 @@ pub enum WriteOutcome<T> {
 }
 
 impl<T> WriteOutcome<T> {
-    /// Returns the result, or else the refusal as the outcome of another write.
+    /// Converts into a `Result`; the error is the refusal, as the outcome of another type of write.
     pub(super) fn or_refusal<U>(self) -> Result<T, WriteOutcome<U>> {
         match self {
             Self::Done(result) => Ok(result),
@@ -67,14 +67,14 @@ pub struct Noted<T> {
 impl Actor<'_> {
     /// Adds the last event to the result of a write.
     ///
-    /// Todos of the result are locked until the end of the transaction, so that none of them has changed since by then.
+    /// The todos of the result stay locked until the end of the transaction, so the last event is none of a later change.
     pub async fn note<T>(self, conn: &mut AsyncPgConnection, written: T) -> QueryResult<Noted<T>> {
         let last_event =
             if self.returns_last_event { TodoEvent::last_id(conn, self.user_id).await? } else { Uuid::nil() };
         Ok(Noted { written, last_event })
     }
 
-    /// Adds its event to each todo.
+    /// Pairs each todo with its last event, if that meets the condition.
     pub(super) async fn add_events(
         self,
         conn: &mut AsyncPgConnection,

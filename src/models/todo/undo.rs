@@ -1,4 +1,4 @@
-//! Reverting events. As SQL: old values are the JSON of events, and the query builder has no UPDATE ... FROM that reads them.
+//! Reverting events. As SQL: the old values are JSON in the events, and diesel's query builder has no `UPDATE ... FROM`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,8 +12,8 @@ use super::changes::TodoChanges;
 use super::{Todo, TodoEvent};
 use crate::db::schema::todo_events;
 
-/// Condition on `inverse` to be a later event that reverts `event` of `todos`. Values are compared as columns, since the text
-/// of an instant depends on the session that wrote the event.
+/// SQL condition: `inverse` is a later event that reverts `event` of `todos`. Compares values as columns, since the JSON text
+/// of a timestamp depends on the settings of the session that wrote the event.
 const REVERTS: &str = "inverse.user_id = $1 AND inverse.todo_id = event.todo_id AND inverse.number > event.number
     AND CASE event.kind WHEN 'CREATED' THEN inverse.kind = 'DELETED'
         ELSE jsonb_populate_record(todos, inverse.after) IS NOT DISTINCT FROM jsonb_populate_record(todos, event.before)
@@ -67,7 +67,8 @@ impl Actor<'_> {
         Ok(WriteOutcome::Done(todos.collect()))
     }
 
-    /// Reverts several events. Each round reverts the latest one of every todo that is left.
+    /// Reverts several events, in rounds: an `UPDATE` changes a row only once, so each round reverts the latest event left of
+    /// every todo.
     async fn revert_in_rounds(
         self,
         conn: &mut AsyncPgConnection,
@@ -90,7 +91,7 @@ impl Actor<'_> {
         let todo_ids: Vec<_> = by_todo.keys().copied().collect();
         let mut refusal = WriteOutcome::Missing;
         let reverted = conn.transaction(async |conn| {
-            // In the order of all writers, so that two can't deadlock.
+            // Locks in the same order as all writers, so that two can't deadlock.
             Todo::lock_all(conn, self.user_id, &todo_ids).await?;
             let mut todos: HashMap<Uuid, Todo> = HashMap::new();
             for round in 0..by_todo.values().map(Vec::len).max().unwrap_or(0) {
@@ -118,7 +119,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Reverts events of different todos, out of all the `requested` ones.
+    /// Reverts events of different todos in one statement; `requested` are all events of the request.
     async fn revert(
         self,
         conn: &mut AsyncPgConnection,
@@ -160,8 +161,8 @@ impl Actor<'_> {
         }
     }
 
-    /// Finds the todos of events that have been reverted: a later event is the inverse, and the fields still have the old
-    /// values, except those that reverting an earlier one of the `requested` events has changed again.
+    /// Finds the todos of events that have already been reverted: a later event is the inverse, and the fields still have the
+    /// old values. Ignores fields that the reversal of an earlier one of the `requested` events has changed again.
     async fn find_reverted(
         self,
         conn: &mut AsyncPgConnection,
@@ -191,7 +192,7 @@ impl Actor<'_> {
         Ok(by_event(reverted))
     }
 
-    /// Loads the events that reverted others.
+    /// Loads the latest inverse of each event, by the identifier of the reverted event.
     async fn find_inverses(
         self,
         conn: &mut AsyncPgConnection,

@@ -32,7 +32,7 @@ diesel::alias! {
 /// identifier, so that two writers can't deadlock.
 fn all_of(user_id: Uuid, targets: &TodoTargets) -> Condition<'_> {
     let TodoTargets { ids, expected_versions } = targets;
-    // As SQL: the query builder has no subscript of an expression that may be null.
+    // As SQL: diesel's query builder can't subscript an array with an expression that may be null.
     let has_expected_version = sql::<Bool>("locked.version = coalesce((")
         .bind::<Array<Nullable<BigInt>>, _>(expected_versions)
         .sql(")[array_position(")
@@ -148,7 +148,8 @@ impl Actor<'_> {
         }
         let made = self.find_made(conn, targets, changes).await?;
         let left = targets.without(&made);
-        // Nothing is left of a request that is repeated as a whole.
+        // Without a todo that already is as asked, a second attempt would fail like the first; with all of them so, nothing is
+        // left to do.
         let updated = if made.is_empty() || left.ids.is_empty() {
             Vec::new()
         } else {
@@ -249,7 +250,7 @@ impl Actor<'_> {
         let has_other_version =
             |todo: &Todo| targets.expected_version(todo.id).is_some_and(|version| version != todo.version);
         let conflict = found.into_iter().find(has_other_version);
-        // Without a conflict, one was missing and has been created since.
+        // Without a conflict, a todo was missing at the write and has been created since.
         Ok(conflict.map_or(WriteOutcome::Missing, |todo| WriteOutcome::Conflict(Box::new(todo))))
     }
 }

@@ -40,7 +40,7 @@ impl MediaType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
     json: Option<MediaType>,
-    /// Format of a subscription; only formats that `Accept` names, as `*/*` is no wish for a stream.
+    /// Format of a subscription, if `Accept` names one: `*/*` does not ask for a stream.
     pub(super) stream: Option<StreamFormat>,
 }
 
@@ -88,7 +88,7 @@ impl Accepted {
                 "multipart/mixed" if is_subscription => Some(StreamFormat::Multipart),
                 _ => None,
             };
-            // The first one of equal quality.
+            // Of equal quality, the first one wins.
             if let Some(format) = format
                 && q > stream.map_or(0.0, |(_, best)| best)
             {

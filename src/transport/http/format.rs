@@ -13,11 +13,11 @@ pub(super) enum StreamFormat {
     EventStream,
 }
 
-/// Precedes each part and follows the last: clients deliver a part only when they have read the boundary behind it.
+/// Precedes each part and follows the last: clients deliver a part only when they have read the boundary after it.
 ///
 /// Its line break is optional before the first part, but Apollo iOS 2 does not find a boundary without one.
 const BOUNDARY: &str = "\r\n--graphql";
-/// Ends the head of a part. Apollo iOS knows the header in lower case only.
+/// Head of a part, between boundary and JSON. Apollo iOS knows the header in lower case only.
 const PART_HEAD: &str = "\r\ncontent-type: application/json\r\n\r\n";
 
 impl StreamFormat {
@@ -62,7 +62,7 @@ impl StreamFormat {
         }
     }
 
-    /// Formats an error that ends the stream although the operation has not ended.
+    /// Formats an error of the transport, which ends the stream before the operation.
     pub(super) fn error(self, error: ServerError) -> Vec<u8> {
         let response = Response::from_errors(vec![error]);
         match self {
@@ -76,7 +76,7 @@ impl StreamFormat {
         }
     }
 
-    /// Returns the end of a stream that clients are not to resume.
+    /// Returns the regular end of a stream, after which clients do not reconnect.
     pub(super) fn completion(self) -> &'static [u8] {
         match self {
             Self::Multipart => b"--\r\n",
@@ -91,7 +91,7 @@ impl StreamFormat {
     }
 }
 
-/// Builds a part with the boundary behind it.
+/// Builds a part with the boundary after it.
 fn part(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut part = PART_HEAD.as_bytes().to_vec();
     write(&mut part);

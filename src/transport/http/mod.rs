@@ -90,7 +90,7 @@ struct HttpExchange<E> {
     reports_cost: bool,
 }
 
-/// Asks for `extensions.cost` in the response, with the value `1`.
+/// Header that asks for `extensions.cost` in the response, with the value `1`.
 const COST: HeaderName = HeaderName::from_static("x-graphql-cost");
 
 impl<E: Executor> HttpExchange<E> {
@@ -182,7 +182,7 @@ impl<E: Executor> HttpExchange<E> {
             Err(invalid) => invalid.kind,
         };
         if kind == Some(OperationType::Subscription) && format.is_none() {
-            let message = "Subscribe over the WebSocket at /graphql, or alone and with Accept: multipart/mixed;\
+            let message = "Subscribe over the WebSocket at /graphql, or without a batch and with Accept: multipart/mixed;\
                 subscriptionSpec=1.0 or text/event-stream.";
             let error = wire_error(ErrorCode::SubscriptionOverHttp, message);
             observation.with_kind(kind).refuse(&error);
@@ -247,7 +247,7 @@ impl<E: Executor> HttpExchange<E> {
             }
         };
         let open = GaugeGuard::new(&app.metrics.sockets);
-        let lifetime = Lifetime::of(caller.requester, app, shutdown.clone());
+        let lifetime = Lifetime::for_requester(caller.requester, app, shutdown.clone());
         let subscription = Subscription::start(&self.transport, operation, caller, observation);
         SubscriptionStream::new(subscription, lifetime, format, permit, open).into_response()
     }

@@ -42,9 +42,9 @@ fn with_headers(mut response: Response, headers: HeaderMap, responses: &[Graphql
     response
 }
 
-/// Repeats the waits of errors as headers, for clients that look at nothing else; the longest one counts.
+/// Copies the longest `retryAfter` of the errors into headers, for clients that look at nothing else.
 ///
-/// `RateLimit` is written by draft 10 of <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>: no attempt
+/// `RateLimit` follows draft 10 of <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>: no attempt
 /// remains (`r`) until the wait is over (`t`).
 fn add_retry_headers<'a>(headers: &mut HeaderMap, errors: impl Iterator<Item = &'a ServerError>) {
     let mut longest = None;

@@ -18,8 +18,8 @@ use crate::transport::lifetime::{End, Lifetime};
 use crate::transport::sockets::SocketPermit;
 use crate::transport::subscription::Subscription;
 
-/// Time between heartbeats: a fraction of the 60 s after which proxies and clients usually close a silent connection, and soon
-/// enough to find a dead client by what it leaves unacknowledged.
+/// Time between heartbeats: a fraction of the 60 s after which proxies and clients usually close a silent connection. A client
+/// that leaves one unacknowledged is found dead by the TCP user timeout.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Tells nginx to pass each chunk on.
@@ -27,8 +27,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// A subscription over HTTP, in place of a socket.
 ///
-/// It has neither a task nor a queue: the connection polls it as the body of the response. A slow client is back-pressure, and
-/// one that disconnects drops it.
+/// Has neither a task nor a queue: the connection polls it as the body of the response, so that a slow client exerts
+/// back-pressure, and a disconnect drops it.
 pub(super) struct SubscriptionStream {
     subscription: Subscription,
     lifetime: Lifetime,
@@ -94,7 +94,7 @@ impl SubscriptionStream {
                 self.subscription.refuse(&error);
                 Ok([&self.format.error(error), self.format.completion()].concat())
             }
-            // Cuts the response off: clients reconnect after that, but not after a complete one.
+            // Aborts the response: clients reconnect after an aborted one, but not after a complete one.
             End::Shutdown => Err(io::Error::other("the service shuts down")),
         }
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Payload of `connection_init`; clients send the token under one of these names, or so in an object `headers`.
+/// Payload of `connection_init`; clients send the token under one of these names, in it or in its `headers`.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct InitPayload {

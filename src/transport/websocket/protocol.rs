@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::graphql::is_request_error;
 use crate::transport::wire::to_text;
 
-/// Longest pause between two messages `ka`: GraphQL Playground closes a socket after 20 seconds without one.
+/// Longest pause between two `ka` messages: GraphQL Playground closes a socket after 20 seconds without one.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) const ACK: &str = r#"{"type":"connection_ack"}"#;
@@ -35,7 +35,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the time between pings, or between messages `ka`.
+    /// Returns the time between pings, or between `ka` messages.
     pub(super) fn ping_interval(self, setting: Duration) -> Duration {
         match self {
             Self::Current => setting,
@@ -71,7 +71,8 @@ pub(super) fn complete_message(id: &str) -> String {
     json!({ "id": id, "type": "complete" }).to_string()
 }
 
-/// Formats the reason of the older protocol to close a socket; its clients do not see that of the close frame.
+/// Formats the message that says, in the older protocol, why a socket is closed: its clients do not show the close frame's
+/// reason.
 pub(super) fn connection_error(reason: &str) -> String {
     json!({ "type": "connection_error", "payload": { "message": reason } }).to_string()
 }

@@ -48,10 +48,10 @@ pub(super) struct Socket<W, E> {
     _open: GaugeGuard,
     /// Set once the connection has been acknowledged.
     requester: Option<Requester>,
-    /// That of the token, or before initialisation the time limit of that.
+    /// Lifetime of the token; before initialisation, the time limit for `connection_init`.
     lifetime: Lifetime,
-    /// Messages about operations that have arrived before `connection_init`: clients of the older protocol may wait for their
-    /// token in between.
+    /// Messages about operations that arrived before `connection_init`: clients of the older protocol may send them while they
+    /// still wait for their token.
     early: Vec<String>,
     operations: HashMap<String, RunningOperation>,
     started: u64,
@@ -102,7 +102,7 @@ where
         let close = if is_acceptable { self.run().await } else { Some(Close::SubprotocolNotAcceptable) };
         // Ends the operations that wait for results; writes run to completion on tasks of their own.
         self.operations.clear();
-        // Nor is the end of the session waited for any more.
+        // Drops the future that waits for the end of the session.
         self.lifetime = Lifetime::anonymous(CLOSE_TIMEOUT, self.transport.shutdown.clone());
         let _ = timeout(CLOSE_TIMEOUT, async {
             if let Some(close) = close {
@@ -189,7 +189,7 @@ where
             }
             Requester::User { .. } | Requester::Anonymous => {}
         }
-        self.lifetime = Lifetime::of(requester, app, self.transport.shutdown.clone());
+        self.lifetime = Lifetime::for_requester(requester, app, self.transport.shutdown.clone());
         self.requester = Some(requester);
         Ok(())
     }
@@ -210,7 +210,7 @@ where
         match self.protocol {
             Protocol::Current => self.send(PING).await,
             Protocol::Legacy => {
-                // Clients do not answer this; their WebSocket answers the ping.
+                // Clients do not answer `ka`, but their WebSocket library answers a ping frame.
                 self.send(KEEP_ALIVE).await?;
                 self.send_message(Message::Ping(Bytes::new())).await
             }

@@ -1,4 +1,4 @@
-// No library: fetch, as any language has it.
+// Plain fetch, without a client library.
 import assert from "node:assert/strict";
 import { bearer, CHANGES, CREATE, Events, isExpired, ME, newAccount, send, sha256 } from "./world.mjs";
 

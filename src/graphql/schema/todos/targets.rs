@@ -28,7 +28,7 @@ pub(super) struct TodoInput {
 pub(super) struct TodosInput {
     /// Identifiers of the todos: 1 to 100.
     ids: Option<Vec<ID>>,
-    /// Todos with the versions that they must have: 1 to 100. Use it instead of `ids` to detect concurrent changes.
+    /// Todos with their expected versions: 1 to 100. Use it instead of `ids` to detect concurrent changes.
     todos: Option<Vec<TodoInput>>,
 }
 

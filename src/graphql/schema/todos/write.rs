@@ -219,8 +219,8 @@ impl TodoMutation {
 struct TodoPayload {
     /// Todo after the mutation.
     todo: Todo,
-    /// The mutation's event; pass its `id` to `undo`. A repeated creation, undo or conditional write returns the event of the
-    /// first request. Null if the mutation changed nothing, or if the event has been deleted since.
+    /// The mutation's event; pass its `id` to `undo`. A repeated creation, undo or write with `expectedVersion` returns the
+    /// event of the first request. Null if the mutation changed nothing, or if the event has been deleted since.
     event: Option<TodoEvent>,
     #[graphql(flatten)]
     latest: LatestEvent,

@@ -38,7 +38,7 @@ where
         }
     }
 
-    /// Acknowledges the connection, and handles the messages that have arrived before.
+    /// Acknowledges the connection, and handles the postponed messages.
     async fn acknowledge(&mut self) -> Result<(), Option<Close>> {
         self.send(ACK).await?;
         if self.protocol == Protocol::Legacy {
@@ -65,7 +65,7 @@ where
         Ok(())
     }
 
-    /// Handles a message of an initialized connection.
+    /// Handles any message but the first `connection_init` and those that wait for it.
     async fn handle(&mut self, message: ClientMessage<'_>) -> Result<(), Option<Close>> {
         match message {
             ClientMessage::ConnectionInit(_) => Err(Some(Close::TooManyInits)),
