@@ -1,7 +1,10 @@
-use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, HeaderValue};
 
 use super::format::StreamFormat;
+
+/// Names of the media types of JSON responses.
+const JSON_TYPES: [&str; 2] = ["application/graphql-response+json", "application/json"];
 
 /// Media types of JSON responses
 /// (<https://graphql.github.io/graphql-over-http/draft/#sec-Media-Types>).
@@ -60,59 +63,94 @@ impl Accepted {
 
     /// Selects the types to respond with; `None` if `Accept` allows none.
     pub(super) fn negotiate(headers: &HeaderMap) -> Option<Self> {
-        let mut quality = [None::<(Specificity, f32)>; 2];
+        let mut json = [None; 2];
         let mut stream = None::<(StreamFormat, f32)>;
-        let mut ranges =
-            headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         let mut has_ranges = false;
-        for range in ranges.by_ref().filter_map(|range| std::str::from_utf8(range).ok()) {
-            let mut parts = range.split(';').map(str::trim);
-            let range = parts.next().unwrap_or_default().to_ascii_lowercase();
-            if range.is_empty() {
-                continue;
-            }
+        for range in parse_ranges(headers) {
             has_ranges = true;
-            let mut q = 1.0;
-            let mut charset = true;
-            let mut is_subscription = false;
-            for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-                match name.trim().to_ascii_lowercase().as_str() {
-                    "q" => q = value.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0),
-                    "charset" => charset = is_utf8(value),
-                    "subscriptionspec" => is_subscription = value.trim().trim_matches('"') == "1.0",
-                    _ => {}
-                }
-            }
-            let format = match range.as_str() {
-                "text/event-stream" if charset => Some(StreamFormat::EventStream),
-                "multipart/mixed" if is_subscription => Some(StreamFormat::Multipart),
-                _ => None,
-            };
             // Of equal quality, the first one wins.
-            if let Some(format) = format
-                && q > stream.map_or(0.0, |(_, best)| best)
+            if let Some(format) = range.stream_format()
+                && range.quality > stream.map_or(0.0, |(_, best)| best)
             {
-                stream = Some((format, q));
+                stream = Some((format, range.quality));
             }
-            for (best, name) in
-                quality.iter_mut().zip(["application/graphql-response+json", "application/json"])
-            {
-                let specificity = match range.as_str() {
-                    "*/*" => Specificity::Anything,
-                    "application/*" => Specificity::Application,
-                    range if range == name && charset => Specificity::Exact,
-                    _ => continue,
-                };
-                if best.is_none_or(|(known, _)| specificity > known) {
-                    *best = Some((specificity, q));
-                }
+            for (best, name) in json.iter_mut().zip(JSON_TYPES) {
+                range.match_type(name, best);
             }
         }
         if !has_ranges {
             return Some(Self::JSON);
         }
-        let accepted = Self { json: MediaType::choose(quality), stream: stream.map(|(format, _)| format) };
+        let accepted = Self { json: MediaType::choose(json), stream: stream.map(|(format, _)| format) };
         (accepted.json.is_some() || accepted.stream.is_some()).then_some(accepted)
+    }
+}
+
+/// Returns true if a client prefers HTML to JSON, as a browser does that opens an address.
+pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
+    let quality = |name| {
+        let mut best = None;
+        parse_ranges(headers).for_each(|range| range.match_type(name, &mut best));
+        best.map_or(0.0, |(_, quality)| quality)
+    };
+    quality("text/html") > JSON_TYPES.map(quality).into_iter().fold(0.0, f32::max)
+}
+
+/// A range of `Accept` (RFC 9110, section 12.5.1).
+struct MediaRange {
+    /// Media type or wildcard in lower case, without parameters.
+    name: String,
+    quality: f32,
+    /// True unless it asks for another charset than UTF-8.
+    is_utf8: bool,
+    /// True with the parameter `subscriptionSpec=1.0`.
+    is_subscription: bool,
+}
+
+/// Parses the ranges of all `Accept` headers.
+fn parse_ranges(headers: &HeaderMap) -> impl Iterator<Item = MediaRange> {
+    let lines = headers.get_all(ACCEPT).iter().map(HeaderValue::as_bytes);
+    // Split before decoding: bytes beyond ASCII spoil their own range alone.
+    let ranges = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    ranges.filter_map(|range| MediaRange::parse(std::str::from_utf8(range).ok()?))
+}
+
+impl MediaRange {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let name = parts.next().filter(|name| !name.is_empty())?.to_ascii_lowercase();
+        let mut range = Self { name, quality: 1.0, is_utf8: true, is_subscription: false };
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => range.quality = value.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0),
+                "charset" => range.is_utf8 = is_utf8(value),
+                "subscriptionspec" => range.is_subscription = value.trim().trim_matches('"') == "1.0",
+                _ => {}
+            }
+        }
+        Some(range)
+    }
+
+    /// Replaces the best range for a media type if this one is more specific.
+    fn match_type(&self, name: &str, best: &mut Option<(Specificity, f32)>) {
+        let is_prefix = |prefix: &str| prefix.ends_with('/') && name.starts_with(prefix);
+        let specificity = match self.name.strip_suffix('*') {
+            None if self.name == name && self.is_utf8 => Specificity::Exact,
+            Some("*/") => Specificity::Anything,
+            Some(prefix) if is_prefix(prefix) => Specificity::Subtypes,
+            _ => return,
+        };
+        if best.is_none_or(|(known, _)| specificity > known) {
+            *best = Some((specificity, self.quality));
+        }
+    }
+
+    fn stream_format(&self) -> Option<StreamFormat> {
+        match self.name.as_str() {
+            "text/event-stream" if self.is_utf8 => Some(StreamFormat::EventStream),
+            "multipart/mixed" if self.is_subscription => Some(StreamFormat::Multipart),
+            _ => None,
+        }
     }
 }
 
@@ -127,7 +165,7 @@ pub(super) fn is_utf8(charset: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Specificity {
     Anything,
-    Application,
+    Subtypes,
     Exact,
 }
 
@@ -219,5 +257,26 @@ mod tests {
             let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
             assert_eq!(Accepted::negotiate(&headers), None, "{accept}");
         }
+    }
+
+    #[test]
+    fn browsers_prefer_html_and_programs_do_not() {
+        for (accept, expected) in [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("text/html", true),
+            ("TEXT/HTML;Q=0.9, application/json;q=0.5", true),
+            ("text/*", true),
+            ("*/*", false),
+            ("", false),
+            ("application/json", false),
+            ("application/json, text/html", false),
+            ("text/html;q=0.5, application/graphql-response+json", false),
+            ("application/json, text/plain, */*", false),
+            ("text/html;q=0, */*", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            assert_eq!(prefers_html(&headers), expected, "{accept}");
+        }
+        assert!(!prefers_html(&HeaderMap::new()));
     }
 }

@@ -23,6 +23,7 @@ use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
+pub(crate) use self::accept::prefers_html;
 use self::accept::{Accepted, MediaType};
 use self::body::Requests;
 use self::format::StreamFormat;
@@ -50,7 +51,8 @@ pub(crate) async fn handle<E: Executor>(
 ) -> Response {
     let started = Instant::now();
     let Some(accepted) = Accepted::negotiate(request.headers()) else {
-        let message = "Accept application/graphql-response+json or application/json.";
+        let message = "Accept application/graphql-response+json or application/json; for subscriptions also \
+            text/event-stream or multipart/mixed;subscriptionSpec=1.0.";
         let error = wire_error(ErrorCode::NotAcceptable, message);
         transport.observe(started, &request_id).refuse(&error);
         return response::refused(Refusal::new(StatusCode::NOT_ACCEPTABLE, error), MediaType::Json);
