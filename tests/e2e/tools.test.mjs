@@ -46,7 +46,7 @@ for (const [type, config] of [
   });
 
   const scalars = type === "string" ? "scalars: { DateTime: string }" : "";
-  test(`gql.tada makes DateTime ${type} with { ${scalars} }`, async () => {
+  test(`gql.tada makes DateTime ${type} with {${scalars}}`, async () => {
     const plugin = { name: "gql.tada/ts-plugin", schema: "schema.graphql", tadaOutputLocation: "src/graphql-env.d.ts" };
     const tools = await workspace({
       "tsconfig.json": { ...COMPILER, compilerOptions: { ...COMPILER.compilerOptions, plugins: [plugin] } },

@@ -35,8 +35,9 @@ export function byHand(open) {
   const visit = async ({ service, browser }, use) => {
     const account = await newAccount(service);
     const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-    await use(await open(page, service, account), account);
+    const cell = await use(await open(page, service, account), account);
     await page.close();
+    return cell;
   };
   return {
     query: (world) =>
