@@ -30,7 +30,7 @@ export async function enter(page, editor, text) {
   await page.keyboard.insertText(text);
 }
 
-/** What can be done by hand, given `open(page, server, account)`, which returns `run(document)` and its `result`. */
+/** Cells of a user interface, given `open(page, server, account)`, which returns `run(document)` and its `result`. */
 export function byHand(open) {
   const visit = async ({ service, browser }, use) => {
     const account = await newAccount(service);

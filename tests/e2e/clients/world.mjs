@@ -1,4 +1,4 @@
-// What all clients share: services, accounts, and the documents that they send.
+// Shared by all clients: accounts, documents, and a subscription's events.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 
