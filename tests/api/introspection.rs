@@ -135,7 +135,7 @@ async fn every_tool_gets_the_whole_schema() {
 }
 
 #[tokio::test]
-async fn production_answers_no_tool() {
+async fn production_refuses_introspection_by_every_tool() {
     let app = TestApp::with(&["--app-env=production"]).await;
     for tool in TOOLS.iter().filter(|tool| !matches!(tool.expected, Invalid)) {
         let answer = app.ask(tool.text, tool.variables()).await;

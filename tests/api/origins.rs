@@ -143,7 +143,7 @@ async fn in_development_the_own_machine_and_two_tools_may_call_without_cookies()
 }
 
 #[tokio::test]
-async fn cookies_are_for_origins_with_a_name() {
+async fn only_origins_named_in_the_setting_get_cookies() {
     let origins = "--cors-allowed-origins=null,https://app.example.com";
     let app = TestApp::with(&["--refresh-token-cookie=on", origins]).await;
     let login = "mutation { login(input: { email: \"a@example.com\", password: \"x\" }) { accessToken } }";

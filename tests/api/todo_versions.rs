@@ -86,7 +86,7 @@ async fn a_repeated_bulk_write_with_versions_gives_the_same_answer() {
 }
 
 #[tokio::test]
-async fn targets_are_given_in_one_way() {
+async fn todos_are_given_either_by_ids_or_with_versions() {
     let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;
     let id = ada.create("a").await["id"].clone();
