@@ -146,6 +146,8 @@ diesel::table! {
         before -> Nullable<Jsonb>,
         /// New values of the changed columns; NULL once the todo is purged.
         after -> Nullable<Jsonb>,
+        /// Identifiers of the events that this one reverts; NULL if it reverts none.
+        reverts -> Nullable<Array<Nullable<Uuid>>>,
     }
 }
 

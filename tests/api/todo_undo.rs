@@ -164,16 +164,119 @@ async fn several_events_of_a_todo_are_undone_from_the_latest_on() {
     assert_eq!(count_events(&app).await, "4");
     let all = [&events[0], &events[2], &events[1]];
     let undone = undo_events(&ada, &all).await.data("undoEvents").clone();
-    let todo = json!({ "id": id, "title": "a", "completed": false, "version": 7 });
+    let todo = json!({ "id": id, "title": "a", "completed": false, "version": 5 });
     assert_eq!(undone["todos"], json!([todo, todo, todo]));
-    let inverses = rows(&app, "SELECT id::text AS text FROM todo_events ORDER BY number DESC LIMIT 3").await;
-    let found: Vec<_> =
-        undone["events"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect();
-    assert_eq!(found, [inverses[0].as_str(), &inverses[2], &inverses[1]]);
+    // One event reverts them all.
+    let last = json!({ "id": ada.last_event(&id).await, "kind": "UPDATED" });
+    assert_eq!(undone["events"], json!([last, last, last]));
     assert_eq!(*undo_events(&ada, &all).await.data("undoEvents"), undone);
     ada.todo("updateTodo", json!({ "id": id, "title": "e" })).await;
     assert_eq!(undo_events(&ada, &all).await.code(), "CONFLICT");
+    assert_eq!(count_events(&app).await, "6");
+}
+
+/// Sets the priority of a todo; returns the identifier of the event.
+async fn set_priority(owner: &Owner<'_>, id: &Value, priority: &str) -> Value {
+    let input = json!({ "id": id, "priority": priority });
+    one(owner, "updateTodo", input).await["event"]["id"].clone()
+}
+
+async fn priority_and_version(owner: &Owner<'_>, id: &Value) -> Value {
+    let query = "query($id: ID!) { todo(id: $id) { priority version } }";
+    owner.ask(query, json!({ "id": id })).await.data("todo").clone()
+}
+
+#[tokio::test]
+async fn equal_changes_are_told_apart() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let id = ada.create("a").await["id"].clone();
+    let high = set_priority(&ada, &id, "HIGH").await;
+    let first = one(&ada, "undo", json!({ "eventId": high })).await["event"].clone();
+    // Set by hand again: a late repetition of the undo must not revert this.
+    set_priority(&ada, &id, "HIGH").await;
+    let repeated = ada.call("undo", json!({ "eventId": high })).await;
+    assert_eq!(repeated.code(), "CONFLICT");
+    assert_eq!(priority_and_version(&ada, &id).await, json!({ "priority": "HIGH", "version": 4 }));
+    // Undone by hand in the same way: not the event of the undo.
+    set_priority(&ada, &id, "NONE").await;
+    assert_eq!(ada.call("undo", json!({ "eventId": high })).await.code(), "CONFLICT");
+
+    let there = set_priority(&ada, &id, "HIGH").await;
+    let back = set_priority(&ada, &id, "NONE").await;
+    let again = set_priority(&ada, &id, "HIGH").await;
+    let all = [&there, &back, &again];
+    let undone = undo_events(&ada, &all).await.data("undoEvents").clone();
+    assert_eq!(*undo_events(&ada, &all).await.data("undoEvents"), undone);
+    assert_eq!(priority_and_version(&ada, &id).await, json!({ "priority": "NONE", "version": 9 }));
+    let inverse = &undone["events"][0]["id"];
+    assert_ne!(*inverse, first["id"]);
+    undo_events(&ada, &[inverse]).await.data("undoEvents");
+    assert_eq!(priority_and_version(&ada, &id).await, json!({ "priority": "HIGH", "version": 10 }));
+}
+
+#[tokio::test]
+async fn events_that_cancel_each_other_out_are_undone_without_a_change() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let id = ada.create("a").await["id"].clone();
+    let there = set_priority(&ada, &id, "HIGH").await;
+    let back = set_priority(&ada, &id, "NONE").await;
+    for _ in 0..2 {
+        let undone = undo_events(&ada, &[&there, &back]).await.data("undoEvents").clone();
+        assert_eq!((&undone["todos"][0]["version"], &undone["events"]), (&json!(3), &json!([null, null])));
+    }
+    assert_eq!(count_events(&app).await, "3");
+}
+
+#[tokio::test]
+async fn a_conflict_shows_the_first_todo_of_the_input_as_it_is() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let mut events = Vec::new();
+    for title in ["a", "b"] {
+        let id = ada.create(title).await["id"].clone();
+        let old = set_priority(&ada, &id, "HIGH").await;
+        let new = one(&ada, "updateTodo", json!({ "id": id, "title": "c" })).await["event"]["id"].clone();
+        set_priority(&ada, &id, "LOW").await;
+        events.push((id, old, new));
+    }
+    events.sort_by_key(|(id, ..)| id.to_string());
+    let [(first, first_old, first_new), (second, second_old, second_new)] =
+        <[_; 2]>::try_from(events).unwrap();
+    for (order, id) in [
+        ([&first_new, &first_old, &second_new, &second_old], &first),
+        ([&second_new, &second_old, &first_new, &first_old], &second),
+    ] {
+        let conflict = undo_events(&ada, &order).await;
+        let shown = &conflict.error()["extensions"];
+        assert_eq!((conflict.code(), &shown["todo"]["id"]), ("CONFLICT", id));
+        assert_eq!((&shown["currentVersion"], &shown["todo"]["version"]), (&json!(4), &json!(4)));
+        assert_eq!(priority_and_version(&ada, id).await["version"], 4);
+    }
     assert_eq!(count_events(&app).await, "8");
+}
+
+#[tokio::test]
+async fn a_creation_and_later_changes_are_undone_together() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let made = one(&ada, "createTodo", json!({ "title": "a" })).await;
+    let id = &made["todo"]["id"];
+    let created = &made["event"]["id"];
+    let changed = one(&ada, "updateTodo", json!({ "id": id, "title": "b" })).await["event"]["id"].clone();
+    assert_eq!(undo_events(&ada, &[created]).await.code(), "CONFLICT");
+    let undone = undo_events(&ada, &[created, &changed]).await.data("undoEvents").clone();
+    assert_eq!(
+        (&undone["todos"][0]["title"], &undone["events"][0]["kind"]),
+        (&json!("a"), &json!("DELETED"))
+    );
+    assert_eq!(*undo_events(&ada, &[created, &changed]).await.data("undoEvents"), undone);
+    let redone = undo_events(&ada, &[&undone["events"][0]["id"]]).await.data("undoEvents").clone();
+    assert_eq!(
+        (&redone["todos"][0]["title"], &redone["events"][0]["kind"]),
+        (&json!("b"), &json!("RESTORED"))
+    );
 }
 
 #[tokio::test]

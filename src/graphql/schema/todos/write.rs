@@ -201,8 +201,8 @@ impl TodoMutation {
         writer.undo(&[parse_id(&input.event_id)?]).await?.try_into()
     }
 
-    /// Reverts up to 100 events, all or none, the latest first; see `undo`. Returns the todo of each event, so a todo appears
-    /// once for each of its events.
+    /// Reverts up to 100 events, all or none; see `undo`. A field that several of them changed gets its value from before the
+    /// earliest. Returns the todo of each event, so a todo appears once for each of its events; one event reverts them all.
     #[graphql(directive = errors::apply(MANY.into(), any_reason()))]
     async fn undo_events(
         &self,
