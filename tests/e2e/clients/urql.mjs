@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { Client, fetchExchange, subscriptionExchange } from "@urql/core";
+import { Client, fetchExchange, subscriptionExchange } from "urql";
 import { authExchange } from "@urql/exchange-auth";
 import { persistedExchange } from "@urql/exchange-persisted";
 import { connect } from "./graphql-ws.mjs";
 import { bearer, CHANGES, CREATE, Events, isExpired, ME, newAccount } from "./world.mjs";
 
-// urql is the React part; the client itself is this package.
 export const name = "urql";
-export const source = "@urql/core";
+export const source = "urql";
 
 const open = (server, account, options = {}) =>
   new Client({
