@@ -1,6 +1,6 @@
 //! Errors that arise before or around the execution of an operation.
 
-use async_graphql::ServerError;
+use async_graphql::{ServerError, Value};
 
 use crate::error::{AppError, BUSY, INTERNAL, RETRY_AFTER, UnauthenticatedReason};
 use crate::graphql::ErrorCode;
@@ -34,4 +34,13 @@ pub(super) fn internal(request_id: &RequestId) -> ServerError {
     let mut error = wire_error(ErrorCode::InternalServerError, INTERNAL);
     error.extensions.get_or_insert_default().set("requestId", &*request_id.0);
     error
+}
+
+/// Returns the code in an error's extensions.
+pub(super) fn code(error: &ServerError) -> ErrorCode {
+    let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
+    match code {
+        Some(Value::String(code)) => ErrorCode::parse(code),
+        _ => ErrorCode::InternalServerError,
+    }
 }

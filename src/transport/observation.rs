@@ -1,9 +1,10 @@
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Name, Response, ServerError, Value};
+use async_graphql::{Name, Response, ServerError};
 use uuid::Uuid;
 
+use super::errors::code;
 use crate::auth::Requester;
 use crate::graphql::ErrorCode;
 use crate::graphql::{GraphqlRequest, InvalidRequest, Operation, RequestId};
@@ -152,14 +153,5 @@ impl Drop for Observation {
             took,
         });
         self.log(took);
-    }
-}
-
-/// Returns the code in an error's extensions.
-fn code(error: &ServerError) -> ErrorCode {
-    let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
-    match code {
-        Some(Value::String(code)) => ErrorCode::parse(code),
-        _ => ErrorCode::InternalServerError,
     }
 }

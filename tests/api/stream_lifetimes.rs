@@ -1,18 +1,21 @@
 //! Streams over HTTP count as sockets, and end with their token, session, client or process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use diesel_async::SimpleAsyncConnection;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::support::{Chunk, Client, HttpStream, Owner, TestApp};
+use crate::support::{Chunk, Client, HttpStream, Owner, RefusingProxy, TestApp};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const MULTIPART: &str = "multipart/mixed;subscriptionSpec=1.0, application/json";
 const EVENTS: &str = "text/event-stream";
 const FORMATS: [&str; 2] = [MULTIPART, EVENTS];
+const CHANGES: &str = "subscription Changes { todoChanged { eventId } }";
 const SILENCE: &str = "subscription Silence { silence }";
 
 fn token(app: &TestApp, user: Uuid, lifetime: Duration) -> String {
@@ -78,11 +81,10 @@ async fn streams_of_an_ended_session_end_in_every_process() {
     let one = TestApp::start().await;
     let other = one.beside(&[]).await;
     let ada = Owner::new(&one, "ada@example.com").await;
-    let changes = "subscription { todoChanged { eventId } }";
     let mut streams = Vec::new();
     for app in [&one, &other] {
         for accept in FORMATS {
-            let mut stream = HttpStream::post(app, accept, &ada.token, changes).await;
+            let mut stream = HttpStream::post(app, accept, &ada.token, CHANGES).await;
             stream.data().await;
             streams.push((stream, accept));
         }
@@ -105,6 +107,54 @@ async fn a_shutdown_cuts_streams_off_at_once() {
 }
 
 #[tokio::test]
+async fn a_stream_is_refused_by_its_status_while_sessions_cannot_be_checked() {
+    let up = TestApp::start().await;
+    let ada = Owner::new(&up, "ada@example.com").await;
+    let starting = RefusingProxy::refusing("57P03", "the database system is starting up");
+    let (server, name) = up.database.url.rsplit_once('/').unwrap();
+    let (server, _) = server.rsplit_once(':').unwrap();
+    let url = format!("{server}:{}/{name}", starting.address.port());
+    let down =
+        TestApp::on_shared(&url, &["--database-connect-timeout=100ms"], Arc::clone(&up.database)).await;
+    for accept in FORMATS {
+        let mut answer = HttpStream::post(&down, accept, &ada.token, CHANGES).await;
+        assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")), "{accept}");
+        assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{accept}");
+        let body: Value = serde_json::from_str(&answer.body().await).unwrap();
+        assert_eq!(body["errors"][0]["extensions"]["code"], "SERVICE_UNAVAILABLE", "{accept}");
+    }
+    let code =
+        r#"todo_api_requests_total{code="SERVICE_UNAVAILABLE",kind="subscription",operation="Changes"}"#;
+    assert_eq!(metric(&down, code), "2");
+    assert_eq!(metric(&down, "todo_api_sockets"), "0");
+}
+
+#[tokio::test]
+async fn an_outage_cuts_a_stream_off_so_that_its_client_resumes() {
+    let app = TestApp::with(&["--database-work-timeout=200ms"]).await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let mut other = app.database.connect().await;
+    // Blocks the first read of a subscription, and nothing before it.
+    other.batch_execute("BEGIN; LOCK TABLE todo_event_counters").await.unwrap();
+    for accept in FORMATS {
+        let mut stream = HttpStream::post(&app, accept, &ada.token, CHANGES).await;
+        assert_eq!(stream.status(), 200, "{accept}");
+        let end = loop {
+            match stream.next().await {
+                Chunk::Data(chunk) => assert!(!chunk.contains("errors"), "{chunk:?}"),
+                end => break end,
+            }
+        };
+        assert_eq!(end, Chunk::Cut, "{accept}");
+    }
+    other.batch_execute("ROLLBACK").await.unwrap();
+    let code =
+        r#"todo_api_requests_total{code="SERVICE_UNAVAILABLE",kind="subscription",operation="Changes"}"#;
+    wait_for_metric(&app, code, "2").await;
+    wait_for_metric(&app, "todo_api_sockets", "0").await;
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_its_client_disconnects() {
     let app = TestApp::with_test_schema(&[]).await;
     for (count, accept) in ["1", "2"].into_iter().zip(FORMATS) {
@@ -123,8 +173,7 @@ async fn a_stream_ends_when_its_client_disconnects() {
 async fn a_subscription_that_nobody_reads_needs_no_listener() {
     let app = TestApp::start().await;
     let ada = Owner::new(&app, "ada@example.com").await;
-    let changes = "subscription { todoChanged { eventId } }";
-    let mut stream = HttpStream::post(&app, EVENTS, &ada.token, changes).await;
+    let mut stream = HttpStream::post(&app, EVENTS, &ada.token, CHANGES).await;
     stream.data().await;
     wait_for_metric(&app, "todo_api_subscriptions", "1").await;
     assert!(app.state.feed.is_active());

@@ -35,10 +35,12 @@ use super::client::Peer;
 use super::errors::{overloaded, starting, timed_out};
 use super::lifetime::Lifetime;
 use super::observation::Observation;
+use super::sockets::SocketPermit;
 use super::subscription::Subscription;
-use crate::error::INTERNAL;
+use crate::auth::Requester;
+use crate::error::{AppError, INTERNAL};
 use crate::graphql::ErrorCode;
-use crate::graphql::{Caller, Cost, GraphqlRequest, Operation, RequestId, wire_error};
+use crate::graphql::{Caller, Cost, GraphqlRequest, Operation, RequestId, request_error, wire_error};
 use crate::metrics::GaugeGuard;
 use crate::telemetry;
 
@@ -237,12 +239,10 @@ impl<E: Executor> HttpExchange<E> {
         caller: Caller,
         format: StreamFormat,
     ) -> Response {
-        let Transport { app, sockets, shutdown, .. } = &*self.transport;
-        let user = caller.requester.identity().ok().flatten();
-        let permit = match sockets.admit_stream(user.map(|identity| identity.user_id)) {
+        let Transport { app, shutdown, .. } = &*self.transport;
+        let permit = match self.admit_stream(caller.requester) {
             Ok(permit) => permit,
-            Err(limit) => {
-                let error = overloaded(limit);
+            Err(error) => {
                 observation.refuse(&error);
                 let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error);
                 return response::refused(refusal, self.accepted.json());
@@ -252,6 +252,17 @@ impl<E: Executor> HttpExchange<E> {
         let lifetime = Lifetime::for_requester(caller.requester, app, shutdown.clone());
         let subscription = Subscription::start(&self.transport, operation, caller, observation);
         SubscriptionStream::new(subscription, lifetime, format, permit, open).into_response()
+    }
+
+    /// Takes a permit for a stream. Fails if too many are open, or if the requester's session can't be checked: clients retry
+    /// after a status, but not after an error in a stream that ends properly.
+    fn admit_stream(&self, requester: Requester) -> Result<SocketPermit, ServerError> {
+        let user = match requester.identity() {
+            Err(error @ AppError::Unavailable(_)) => return Err(request_error(error)),
+            // The subscription itself decides if it needs a user.
+            identity => identity.ok().flatten().map(|identity| identity.user_id),
+        };
+        self.transport.sockets.admit_stream(user).map_err(overloaded)
     }
 }
 

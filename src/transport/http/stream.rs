@@ -1,6 +1,7 @@
 use std::io;
 use std::time::Duration;
 
+use async_graphql::{Response as GraphqlResponse, Value};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
@@ -10,10 +11,10 @@ use futures_util::stream::{once, unfold};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::format::StreamFormat;
-use crate::graphql::is_request_error;
+use crate::graphql::{ErrorCode, is_request_error};
 use crate::metrics::GaugeGuard;
 use crate::telemetry::RequestContext;
-use crate::transport::errors::unauthenticated;
+use crate::transport::errors::{code, unauthenticated};
 use crate::transport::lifetime::{End, Lifetime};
 use crate::transport::sockets::SocketPermit;
 use crate::transport::subscription::Subscription;
@@ -78,6 +79,7 @@ impl SubscriptionStream {
             biased;
             end = self.lifetime.ended() => (self.end(end), None),
             response = self.subscription.next() => match response {
+                Some(response) if is_outage(&response) => (Err(abort("the database is unavailable")), None),
                 Some(response) if is_request_error(&response) => (Ok(format.single(&response)), None),
                 Some(response) => (Ok(format.response(&response)), Some(self)),
                 None => (Ok(format.completion().into()), None),
@@ -94,10 +96,21 @@ impl SubscriptionStream {
                 self.subscription.refuse(&error);
                 Ok([&self.format.error(error), self.format.completion()].concat())
             }
-            // Aborts the response: clients reconnect after an aborted one, but not after a complete one.
-            End::Shutdown => Err(io::Error::other("the service shuts down")),
+            End::Shutdown => Err(abort("the service shuts down")),
         }
     }
+}
+
+/// Aborts the response: clients reconnect after an aborted one, but not after a complete one.
+fn abort(reason: &'static str) -> io::Error {
+    io::Error::other(reason)
+}
+
+/// Returns true if a response has no data because the database is unavailable. Sent, it would end the subscription for good,
+/// or lose an event.
+fn is_outage(response: &GraphqlResponse) -> bool {
+    response.data == Value::Null
+        && response.errors.iter().any(|error| code(error) == ErrorCode::ServiceUnavailable)
 }
 
 #[cfg(test)]

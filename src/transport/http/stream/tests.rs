@@ -1,13 +1,12 @@
 //! Chunks on paused time, with responses of a channel.
 
-use async_graphql::{Response as GraphqlResponse, Value};
-use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, pending, poll_fn};
+use async_graphql::{PathSegment, ServerError};
+use futures_util::stream::{BoxStream, iter, pending, poll_fn};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::graphql::RequestId;
+use crate::graphql::{RequestId, wire_error};
 use crate::metrics::Metrics;
 use crate::transport::observation::Observation;
 use crate::transport::sockets::Sockets;
@@ -118,6 +117,31 @@ async fn a_shutdown_cuts_the_stream_off() {
         assert!(client.chunks.next().await.unwrap().is_err(), "a complete response would not be resumed");
         assert!(client.chunks.next().await.is_none());
         assert_eq!(client.began.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_cuts_the_stream_off_unless_there_is_data() {
+    let failure = |code, data| {
+        let path = vec![PathSegment::Field("a".into())];
+        let mut response = GraphqlResponse::new(data);
+        response.errors = vec![ServerError { path, ..wire_error(code, "it fails") }];
+        response
+    };
+    for format in [StreamFormat::Multipart, StreamFormat::EventStream] {
+        for (code, data, is_sent) in [
+            (ErrorCode::ServiceUnavailable, Value::Null, false),
+            (ErrorCode::ServiceUnavailable, Value::from(1), true),
+            (ErrorCode::NotFound, Value::Null, true),
+        ] {
+            let responses = iter([response(1), failure(code, data)]).boxed();
+            let mut client = Client::subscribe(responses, format);
+            client.chunk().await.unwrap();
+            client.chunk().await.unwrap();
+            assert_eq!(client.chunks.next().await.unwrap().is_ok(), is_sent, "{code:?}");
+            let end = is_sent.then(|| String::from_utf8(format.completion().to_vec()).unwrap());
+            assert_eq!(client.chunk().await, end, "{code:?}");
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use async_graphql::{Executor, ServerError, Value};
+use async_graphql::Executor;
 use axum::extract::ws::Message;
 use futures_util::{Sink, Stream};
 
 use super::Socket;
 use crate::auth::Requester;
 use crate::graphql::{ErrorCode, GraphqlRequest, InvalidRequest, Operation, exceeded};
+use crate::transport::errors::code;
 use crate::transport::observation::Observation;
 use crate::transport::websocket::close::Close;
 use crate::transport::websocket::message::ClientMessage;
@@ -100,7 +101,7 @@ where
         }
         let observation = self.transport.observe(Instant::now(), &self.request_id).with_requester(requester);
         let request = match GraphqlRequest::from_json(payload, self.transport.engine.limits()) {
-            Err(error) if is_bad_request(&error) => {
+            Err(error) if code(&error) == ErrorCode::BadRequest => {
                 observation.refuse(&error);
                 return Err(Close::BadRequest("The payload is not a GraphQL request"));
             }
@@ -143,10 +144,4 @@ where
         };
         self.operations.insert(id, RunningOperation::start(context, operation, observation));
     }
-}
-
-/// Returns true if an error is about the form of a request.
-fn is_bad_request(error: &ServerError) -> bool {
-    let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
-    code == Some(&Value::from(ErrorCode::BadRequest.as_str()))
 }
