@@ -20,23 +20,20 @@ pub(super) fn cors(config: &Config) -> CorsLayer {
     let refused = RefusedOrigins::default();
     let allows_origin = {
         let origins = Arc::clone(&origins);
-        move |origin: &HeaderValue, request: &Parts| match origins.trust(&request.headers) {
+        move |origin: &HeaderValue, request: &Parts| {
+            let is_allowed = origins.allows(origin);
             // Pages of this host need no permission.
-            Trust::Own => false,
-            Trust::Named | Trust::WithoutCookies => true,
-            Trust::Refused => {
+            if !is_allowed && origins.trust(&request.headers) == Trust::Refused {
                 refused.log(origin, origins.configured());
-                false
             }
+            is_allowed
         }
     };
     let allows_credentials = {
         let origins = Arc::clone(&origins);
         move |_: &HeaderValue, request: &Parts| has_cookies && origins.trust(&request.headers) == Trust::Named
     };
-    let allows_private_network = move |_: &HeaderValue, request: &Parts| {
-        matches!(origins.trust(&request.headers), Trust::Named | Trust::WithoutCookies)
-    };
+    let allows_private_network = move |origin: &HeaderValue, _: &Parts| origins.allows(origin);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allows_origin))
         .allow_credentials(AllowCredentials::predicate(allows_credentials))

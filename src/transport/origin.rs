@@ -18,9 +18,9 @@ pub(crate) struct AllowedOrigins {
 /// Trust in the page that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// A page of this host, or no page at all: the request has no `Origin`.
+    /// A page of this host, over HTTP or HTTPS, or no page at all: the request has no `Origin`.
     Own,
-    /// A page of an origin that the operator has named.
+    /// A page of an origin that the operator has named, of this host or another.
     Named,
     /// A page that may call the service, but not with cookies: allowed by `*`, by `null`, which any page can become in a
     /// sandboxed frame, or by the default in development, which covers a public site and every local server.
@@ -46,20 +46,27 @@ impl AllowedOrigins {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return Trust::Own;
         };
-        let is_configured = self.configured.contains(origin);
-        if is_own(origin, headers.get(header::HOST)) == Some(true) {
-            Trust::Own
-        } else if is_configured && origin != "null" && origin != "*" {
+        // Before the comparison with the host, which ignores the scheme: TLS may end in a proxy.
+        if self.names(origin) {
             Trust::Named
-        } else if is_configured || self.allows_all() || self.is_allowed_by_default(origin) {
+        } else if is_own(origin, headers.get(header::HOST)) == Some(true) {
+            Trust::Own
+        } else if self.allows(origin) {
             Trust::WithoutCookies
         } else {
             Trust::Refused
         }
     }
 
-    fn allows_all(&self) -> bool {
-        self.configured.iter().any(|known| known == "*")
+    /// Returns true if pages of an origin may call the service from any host.
+    pub(crate) fn allows(&self, origin: &HeaderValue) -> bool {
+        let is_configured = self.configured.iter().any(|known| known == origin || known == "*");
+        is_configured || self.is_allowed_by_default(origin)
+    }
+
+    /// Returns true if the operator has named an origin that only its own pages have.
+    fn names(&self, origin: &HeaderValue) -> bool {
+        origin != "null" && origin != "*" && self.configured.contains(origin)
     }
 
     fn is_allowed_by_default(&self, origin: &HeaderValue) -> bool {
@@ -150,6 +157,22 @@ mod tests {
         ] {
             assert_eq!(
                 trust(configured, true, origin, "api.example.com"),
+                expected,
+                "{configured:?} {origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_named_origin_of_the_own_host_is_named() {
+        for (configured, origin, expected) in [
+            (&["http://api.example.com"][..], "http://api.example.com", Named),
+            (&["https://api.example.com"], "https://api.example.com", Named),
+            (&["https://api.example.com"], "http://api.example.com", Own),
+            (&["*"], "https://api.example.com", Own),
+        ] {
+            assert_eq!(
+                trust(configured, false, origin, "api.example.com"),
                 expected,
                 "{configured:?} {origin}"
             );

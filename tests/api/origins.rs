@@ -88,6 +88,20 @@ async fn only_configured_origins_may_call_from_a_page() {
 }
 
 #[tokio::test]
+async fn an_allowed_page_of_the_same_host_by_another_scheme_may_read_responses() {
+    for (setting, is_allowed) in
+        [("http://api.example.com", true), ("*", true), ("https://app.example.com", false)]
+    {
+        let app = TestApp::with_test_schema(&[&format!("--cors-allowed-origins={setting}")]).await;
+        // TLS ends in a proxy, so that the service can't tell this page from one of its own.
+        let with = headers(&[("host", "api.example.com"), ("origin", "http://api.example.com")]);
+        let request = app.http.get(app.url("/health/live")).headers(with);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers().contains_key(ALLOW_ORIGIN), is_allowed, "{setting}");
+    }
+}
+
+#[tokio::test]
 async fn allowed_origins_may_send_the_headers_that_they_request() {
     let app = TestApp::with_test_schema(&["--cors-allowed-origins=https://app.example.com"]).await;
     let requested = "authorization,content-type,tenant,x-apollo-tracing";
