@@ -56,9 +56,10 @@ impl RefusedOrigins {
 
     /// Logs the first refusal of an origin, with the setting that would allow it.
     fn log(&self, refused: &HeaderValue, configured: &[HeaderValue]) {
-        // Anything else was not sent by a browser, and may not be fit for a log.
-        let is_origin =
-            |text: &str| text.len() <= Self::MAX_BYTES && origin(text).is_ok_and(|own| own == text);
+        // Anything else was not sent by a browser, and may not be fit for a log. `*` is valid in the setting alone.
+        let is_origin = |text: &str| {
+            text.len() <= Self::MAX_BYTES && text != "*" && origin(text).is_ok_and(|own| own == text)
+        };
         let Some(text) = refused.to_str().ok().filter(|text| is_origin(text)) else {
             return;
         };

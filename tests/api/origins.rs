@@ -184,6 +184,7 @@ async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
         "https://app.example.com",
         &own,
         // These are not from browsers, and have no place in a log.
+        "*",
         "https://evil.example/path",
         "\"quoted\" CORS_ALLOWED_ORIGINS=*",
         &format!("https://{}.example", "x".repeat(300)),
