@@ -95,6 +95,28 @@ async fn a_subscription_that_ends_completes_the_response() {
 }
 
 #[tokio::test]
+async fn the_first_response_of_a_stream_has_the_cost_if_the_client_asks_for_it() {
+    let app = TestApp::with_test_schema(&["--max-complexity=500"]).await;
+    let body = json!({ "query": "subscription { count(to: 2) }" }).to_string();
+    for accept in [MULTIPART, EVENTS] {
+        for (header, cost) in [("1", json!({ "requested": 1, "limit": 500 })), ("0", Value::Null)] {
+            let headers = [
+                format!("Accept: {accept}"),
+                "Content-Type: application/json".to_owned(),
+                format!("X-GraphQL-Cost: {header}"),
+            ];
+            let mut stream = HttpStream::send(&app, "POST /graphql", &headers, &body).await;
+            for (n, cost) in [(1, cost), (2, Value::Null)] {
+                let message = stream.json().await;
+                let response = message.get("payload").unwrap_or(&message);
+                assert_eq!(response["data"]["count"], n, "{accept}");
+                assert_eq!(response["extensions"]["cost"], cost, "{accept}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn streams_are_not_held_back_by_proxies_or_compression() {
     let app = TestApp::with_test_schema(&[]).await;
     let body = json!({ "query": "subscription { silence }" }).to_string();

@@ -226,7 +226,7 @@ impl<E: Executor> HttpExchange<E> {
     /// Adds the cost of its operation to a response, if it is known and asked for.
     fn with_cost(&self, mut response: GraphqlResponse, cost: Option<Cost>) -> GraphqlResponse {
         if let Some(cost) = cost.filter(|_| self.reports_cost) {
-            response.extensions.insert("cost".to_owned(), cost.to_value());
+            response::insert_cost(&mut response, cost);
         }
         response
     }
@@ -250,8 +250,9 @@ impl<E: Executor> HttpExchange<E> {
         };
         let open = GaugeGuard::new(&app.metrics.sockets);
         let lifetime = Lifetime::for_requester(caller.requester, app, shutdown.clone());
+        let cost = self.reports_cost.then(|| operation.cost());
         let subscription = Subscription::start(&self.transport, operation, caller, observation);
-        SubscriptionStream::new(subscription, lifetime, format, permit, open).into_response()
+        SubscriptionStream::new(subscription, lifetime, format, cost, permit, open).into_response()
     }
 
     /// Takes a permit for a stream. Fails if too many are open, or if the requester's session can't be checked: clients retry

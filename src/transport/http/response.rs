@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use super::accept::{Accepted, MediaType};
 use super::format::StreamFormat;
-use crate::graphql::{ErrorCode, is_request_error};
+use crate::graphql::{Cost, ErrorCode, is_request_error};
 use crate::transport::shared::RunError;
 use crate::transport::wire::{to_json, write_items, write_response};
 
@@ -63,6 +63,11 @@ fn add_retry_headers<'a>(headers: &mut HeaderMap, errors: impl Iterator<Item = &
 }
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Adds the cost of its operation to a response.
+pub(super) fn insert_cost(response: &mut GraphqlResponse, cost: Cost) {
+    response.extensions.insert("cost".to_owned(), cost.to_value());
+}
 
 /// A request that ends without a GraphQL response; its status tells so as well.
 pub(super) struct Refusal {

@@ -11,7 +11,8 @@ use futures_util::stream::{once, unfold};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::format::StreamFormat;
-use crate::graphql::{ErrorCode, is_request_error};
+use super::response::insert_cost;
+use crate::graphql::{Cost, ErrorCode, is_request_error};
 use crate::metrics::GaugeGuard;
 use crate::telemetry::RequestContext;
 use crate::transport::errors::{code, unauthenticated};
@@ -35,6 +36,8 @@ pub(super) struct SubscriptionStream {
     lifetime: Lifetime,
     heartbeats: Interval,
     format: StreamFormat,
+    /// Cost to report in the first response, if the client asks for it.
+    cost: Option<Cost>,
     _permit: SocketPermit,
     _open: GaugeGuard,
 }
@@ -44,12 +47,13 @@ impl SubscriptionStream {
         subscription: Subscription,
         lifetime: Lifetime,
         format: StreamFormat,
+        cost: Option<Cost>,
         permit: SocketPermit,
         open: GaugeGuard,
     ) -> Self {
         let mut heartbeats = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { subscription, lifetime, heartbeats, format, _permit: permit, _open: open }
+        Self { subscription, lifetime, heartbeats, format, cost, _permit: permit, _open: open }
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -81,7 +85,12 @@ impl SubscriptionStream {
             response = self.subscription.next() => match response {
                 Some(response) if is_outage(&response) => (Err(abort("the database is unavailable")), None),
                 Some(response) if is_request_error(&response) => (Ok(format.single(&response)), None),
-                Some(response) => (Ok(format.response(&response)), Some(self)),
+                Some(mut response) => {
+                    if let Some(cost) = self.cost.take() {
+                        insert_cost(&mut response, cost);
+                    }
+                    (Ok(format.response(&response)), Some(self))
+                }
                 None => (Ok(format.completion().into()), None),
             },
             _ = self.heartbeats.tick() => (Ok(format.heartbeat()), Some(self)),

@@ -32,7 +32,7 @@ impl Client {
         let lifetime = Lifetime::anonymous(LIFETIME, shutdown.clone());
         let permit = Sockets::new(1, 1).admit().unwrap();
         let open = GaugeGuard::new(&metrics.sockets);
-        let stream = SubscriptionStream::new(subscription, lifetime, format, permit, open);
+        let stream = SubscriptionStream::new(subscription, lifetime, format, None, permit, open);
         let chunks = stream.into_response().into_body().into_data_stream();
         Self { chunks, shutdown, metrics, began: Instant::now() }
     }
