@@ -125,6 +125,8 @@ async fn only_utf8_is_accepted() {
             assert_eq!(Answer::of(request(&kind).body(emoji.clone())).await.status, 200, "{kind}");
         }
     }
+    let quoted = r#"application/json; profile="a;charset=utf-16"; charset=utf-8"#;
+    assert_eq!(Answer::of(request(quoted).body(emoji.clone())).await.status, 200);
     for charset in ["utf-16", "utf16", "iso-8859-1", "latin1", "us-ascii", "utf-8-sig", "utf", "'utf-8'", ""]
     {
         let kind = format!("application/json; charset={charset}");

@@ -111,13 +111,16 @@ struct MediaRange {
 fn parse_ranges(headers: &HeaderMap) -> impl Iterator<Item = MediaRange> {
     let lines = headers.get_all(ACCEPT).iter().map(HeaderValue::as_bytes);
     // Split before decoding: bytes beyond ASCII spoil their own range alone.
-    let ranges = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    let ranges = lines.flat_map(|line| {
+        let mut is_comma = unquoted(',');
+        line.split(move |byte| is_comma(char::from(*byte)))
+    });
     ranges.filter_map(|range| MediaRange::parse(std::str::from_utf8(range).ok()?))
 }
 
 impl MediaRange {
     fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(';').map(str::trim);
+        let mut parts = text.split(unquoted(';')).map(str::trim);
         let name = parts.next().filter(|name| !name.is_empty())?.to_ascii_lowercase();
         let mut range = Self { name, quality: 1.0, is_utf8: true, is_subscription: false };
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
@@ -151,6 +154,22 @@ impl MediaRange {
             "multipart/mixed" if self.is_subscription => Some(StreamFormat::Multipart),
             _ => None,
         }
+    }
+}
+
+/// Returns a predicate that finds a separator outside of quoted strings (RFC 9110, section 5.6.4) in the characters of a header,
+/// called with each in order.
+pub(super) fn unquoted(separator: char) -> impl FnMut(char) -> bool {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    move |c| {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => return c == separator && !is_quoted,
+        }
+        false
     }
 }
 
@@ -189,6 +208,10 @@ mod tests {
             ("application/json; charset=utf-16", None),
             ("application/json; charset=\"utf8\"", Some(Json)),
             ("application/json; charset=utf-8-sig", None),
+            ("application/json; profile=\"a, text/html;q=0.1\"", Some(Json)),
+            ("application/json; profile=\"a;charset=utf-16;q=0\"; charset=utf-8", Some(Json)),
+            ("text/html; title=\"application/json\"", None),
+            ("text/html; title=\"a\\\",application/json;b=\"", None),
             ("*/*", Some(Json)),
             ("application/*", Some(Json)),
             ("text/html, */*;q=0.1", Some(Json)),
@@ -227,6 +250,12 @@ mod tests {
                 Some(Json),
             ),
             ("multipart/mixed;subscriptionSpec=\"1.0\", application/json", Some(Multipart), Some(Json)),
+            ("multipart/mixed;boundary=\"a,b\";subscriptionSpec=1.0", Some(Multipart), None),
+            (
+                "multipart/mixed;boundary=\"a;b\\\"\";subscriptionSpec=1.0, application/json",
+                Some(Multipart),
+                Some(Json),
+            ),
             (
                 "application/json, Multipart/Mixed; SubscriptionSpec = 1.0 ;boundary=x",
                 Some(Multipart),

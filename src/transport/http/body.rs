@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::accept::is_utf8;
+use super::accept::{is_utf8, unquoted};
 use super::response::Refusal;
 use crate::config::Limits;
 use crate::graphql::ErrorCode;
@@ -86,7 +86,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     if value == "application/json" && !headers.contains_key(header::CONTENT_ENCODING) {
         return true;
     }
-    let mut parts = value.split(';').map(str::trim);
+    let mut parts = value.split(unquoted(';')).map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
     let utf8 = parts
         .filter_map(|part| part.split_once('='))
