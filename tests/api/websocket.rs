@@ -180,6 +180,8 @@ async fn the_token_is_read_from_payload_or_header() {
         json!({ "headers": { "authtoken": token }, "token": "" }),
         json!({ "headers": { "ACCESSTOKEN": token }, "authorization": null }),
         json!({ "token": token, "headers": { "Authorization": "Bearer nonsense" } }),
+        json!({ "headers": { "Authorization": "", "authorization": bearer } }),
+        json!({ "headers": { "TOKEN": " ", "Token": null, "token": token } }),
     ] {
         let mut client = Client::ready(&app, payload.clone()).await;
         client.subscribe("1", "{ me { name } }").await;

@@ -21,23 +21,22 @@ impl InitPayload {
     /// Returns the value of an equivalent `Authorization` header; blank if the client sends no token.
     pub(super) fn authorization(self) -> Option<String> {
         let headers = self.headers.unwrap_or_default();
-        let header = |name: &str| {
-            let mut named = headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-            named.find_map(|(_, value)| Some(value.as_str()?.to_owned()))
+        // Several names can differ in case alone.
+        let header = |name: &'static str| {
+            let named = headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name));
+            named.filter_map(|(_, value)| Some(value.as_str()?.to_owned()))
         };
-        let all = [
+        let fields = [
             self.capital,
             self.authorization,
             self.token.map(with_scheme),
             self.auth_token.map(with_scheme),
             self.access_token.map(with_scheme),
-            header("authorization"),
-            header("token").map(with_scheme),
-            header("authToken").map(with_scheme),
-            header("accessToken").map(with_scheme),
         ];
-        let is_any_sent = all.iter().any(Option::is_some);
-        all.into_iter().flatten().find(|text| is_given(text)).or_else(|| is_any_sent.then(String::new))
+        let tokens = ["token", "authToken", "accessToken"].into_iter().flat_map(header).map(with_scheme);
+        let mut sent = fields.into_iter().flatten().chain(header("authorization")).chain(tokens).peekable();
+        let is_any_sent = sent.peek().is_some();
+        sent.find(|text| is_given(text)).or_else(|| is_any_sent.then(String::new))
     }
 }
 
