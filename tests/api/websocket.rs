@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::support::{Client, PASSWORD, SECRET, TestApp};
@@ -145,6 +147,20 @@ async fn the_close_codes_are_those_of_the_protocol() {
     let mut client = Client::ready(&app, json!({})).await;
     client.0.send(Message::Binary(vec![1, 2, 3].into())).await.unwrap();
     assert_eq!(client.closed().await.0, 4400);
+}
+
+#[tokio::test]
+async fn frames_that_violate_the_websocket_protocol_are_answered_by_its_close_codes() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let frame = |payload: &'static [u8], opcode| Frame::message(payload, opcode, true);
+    for (frame, code) in [
+        (frame(b"{\"type\":\"\xff\"}", OpCode::Data(Data::Text)), 1007),
+        (frame(b"", OpCode::Data(Data::Continue)), 1002),
+    ] {
+        let mut client = Client::ready(&app, json!({})).await;
+        client.0.send(Message::Frame(frame)).await.unwrap();
+        assert_eq!(client.closed().await.0, code);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,10 @@ pub(super) enum Close {
     Normal,
     /// The service shuts down; clients reconnect.
     GoingAway,
+    /// A frame that violates RFC 6455.
+    ProtocolError,
+    /// A text message that is not UTF-8.
+    InvalidText,
     /// A message beyond the limit.
     TooBig,
     /// The client reads too slowly; it reconnects and resumes after the last event it has seen.
@@ -34,6 +38,8 @@ impl From<Close> for CloseFrame {
         let (code, reason) = match close {
             Close::Normal => (1000, String::new()),
             Close::GoingAway => (1001, "Going away".into()),
+            Close::ProtocolError => (1002, "Protocol error".into()),
+            Close::InvalidText => (1007, "Messages must be UTF-8".into()),
             Close::TooBig => (1009, "Message too big".into()),
             Close::TooSlow => (1013, "Too slow: resume after the last event received".into()),
             Close::TryAgainLater(reason) => (1013, reason.into()),
@@ -50,5 +56,22 @@ impl From<Close> for CloseFrame {
             Close::TooManyInits => (4429, "Too many initialisation requests".into()),
         };
         Self { code, reason: reason.into() }
+    }
+}
+
+impl Close {
+    /// Returns the reason to close a socket whose connection fails; `None` if the client is gone.
+    pub(super) fn for_failure(error: &axum::Error) -> Option<Self> {
+        // tungstenite's error type is not exported by axum, so its text has to do.
+        let text = error.to_string();
+        if text.contains("too long") {
+            Some(Self::TooBig)
+        } else if text.starts_with("UTF-8") {
+            Some(Self::InvalidText)
+        } else if text.starts_with("WebSocket protocol error") {
+            Some(Self::ProtocolError)
+        } else {
+            None
+        }
     }
 }

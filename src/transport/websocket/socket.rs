@@ -140,9 +140,8 @@ where
                         }
                         Ok(Message::Binary(_)) => return Some(Close::BadRequest("Messages must be text")),
                         Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                        // tungstenite's error type is not exported by axum, so its text has to do.
-                        Err(error) if error.to_string().contains("too long") => return Some(Close::TooBig),
-                        Ok(Message::Close(_)) | Err(_) => return None,
+                        Ok(Message::Close(_)) => return None,
+                        Err(error) => return Close::for_failure(&error),
                     }
                 }
                 Some(outgoing) = self.outgoing.recv() => {
