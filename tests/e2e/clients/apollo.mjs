@@ -122,6 +122,8 @@ export async function refresh({ short }) {
   const refreshLink = new ErrorLink(({ error, operation, forward }) => {
     const known = CombinedGraphQLErrors.is(error) || CombinedProtocolErrors.is(error);
     if (!known || !isExpired(error.errors)) return;
+    const { authorization } = operation.getContext().headers;
+    if (authorization !== bearer(account.tokens().accessToken).authorization) return forward(operation);
     refreshing ??= renew().finally(() => (refreshing = undefined));
     return from(refreshing).pipe(switchMap(() => forward(operation)));
   });
