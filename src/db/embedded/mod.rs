@@ -51,7 +51,7 @@ pub struct EmbeddedPostgres {
     binaries: Binaries,
     url: DatabaseUrl,
     // Held while the server runs; the system frees it when the process dies.
-    _lock: File,
+    lock: File,
 }
 
 impl EmbeddedPostgres {
@@ -94,7 +94,7 @@ impl EmbeddedPostgres {
                 Ok(()) => {
                     let url = cluster.publish_url(port)?;
                     tracing::info!("PostgreSQL {} serves {}", binaries.version(), cluster.path().display());
-                    return Ok(Self { server: Mutex::new(server), cluster, binaries, url, _lock: lock });
+                    return Ok(Self { server: Mutex::new(server), cluster, binaries, url, lock });
                 }
                 Err(error) if cancelled.is_cancelled() => {
                     server.stop(CANCEL_LIMIT);
@@ -148,6 +148,8 @@ impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
         self.server.get_mut().stop(STOP_LIMIT);
         self.cluster.withdraw_url();
+        // Closing the file is not enough while a child between fork and exec has a copy of its descriptor.
+        let _ = self.lock.unlock();
     }
 }
 
