@@ -3,8 +3,8 @@
 //! - `users` is [`User`], with [`ImportedUser`] for the import and [`AccountOverview`] for operators.
 //! - `todo_event_counters` only numbers the rows of `todo_events` and is read in that file.
 //! - `write_positions` belongs to the replicas in [`crate::db`].
-//! - Some files hold no table: `page` (a slice of a list), `expiry` and `expired` (deletion in batches, and the tables with
-//!   such a rule), `text_enum` (text columns), `owned_row` (rows of several tables, by identifier).
+//! - Some files hold no table: `page` is a slice of a list, `expiry` deletes rows in batches, `expired` lists the tables where
+//!   it does, `text_enum` has text columns, and `owned_row` finds rows of several tables by identifier.
 //!
 //! Each query is a function that takes a connection, never the pool, so that the caller decides which queries share a
 //! transaction. Queries on a user's rows take the owner's id.
