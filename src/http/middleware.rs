@@ -35,8 +35,8 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 /// Longest identifier that is accepted from a client.
 const MAX_BYTES: usize = 128;
 
-/// Headers of every response that does not set its own: what it may depend on, by CORS and negotiation, and security.
-const COMMON: [(HeaderName, HeaderValue); 6] = [
+/// Headers of every response: what it may depend on, by CORS, negotiation and compression, and security.
+const COMMON: [(HeaderName, HeaderValue); 5] = [
     (
         header::VARY,
         HeaderValue::from_static(
@@ -46,16 +46,15 @@ const COMMON: [(HeaderName, HeaderValue); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-    ),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
 /// Size from which responses are compressed, in bytes. Smaller ones travel in one packet anyway.
+/// Content security policy of every response that does not set its own, as the page of the IDE does.
+const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+);
+
 const COMPRESSED: u64 = 1024;
 
 /// Middleware of all routes.
@@ -113,12 +112,11 @@ impl Middleware {
 }
 
 fn add_headers(headers: &mut HeaderMap, id: &str) {
-    // What CORS and compression vary by is in the common value.
-    headers.remove(header::VARY);
     for (name, value) in COMMON {
-        headers.entry(name).or_insert(value);
+        headers.insert(name, value);
     }
     if let Ok(id) = HeaderValue::from_str(id) {
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CONTENT_POLICY);
         headers.insert(REQUEST_ID, id);
     }
 }

@@ -37,7 +37,9 @@ pub(super) fn batch(mut responses: Vec<GraphqlResponse>, media_type: MediaType) 
 
 /// Adds the headers that resolvers have set, which are cookies, and those that say when a retry may succeed.
 fn with_headers(mut response: Response, headers: HeaderMap, responses: &[GraphqlResponse]) -> Response {
-    response.headers_mut().extend(headers);
+    if !headers.is_empty() {
+        response.headers_mut().extend(headers);
+    }
     add_retry_headers(response.headers_mut(), responses.iter().flat_map(|response| &response.errors));
     response
 }
@@ -57,9 +59,14 @@ fn add_retry_headers<'a>(headers: &mut HeaderMap, errors: impl Iterator<Item = &
             longest_limited = longest_limited.max(wait);
         }
     }
-    headers.extend(longest.map(|wait| (header::RETRY_AFTER, HeaderValue::from(wait))));
-    let rate_limit = longest_limited.map(|wait| HeaderValue::try_from(format!("\"attempts\";r=0;t={wait}")));
-    headers.extend(rate_limit.and_then(Result::ok).map(|value| (RATE_LIMIT, value)));
+    if let Some(wait) = longest {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    }
+    if let Some(wait) = longest_limited
+        && let Ok(value) = HeaderValue::try_from(format!("\"attempts\";r=0;t={wait}"))
+    {
+        headers.insert(RATE_LIMIT, value);
+    }
 }
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
