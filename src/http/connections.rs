@@ -1,21 +1,21 @@
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, UpgradeableConnection};
-use hyper::service::HttpService;
+use hyper::service::{HttpService, Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::lingering::{LingeringStream, UnreadBody, WatchedBody};
 use super::routes::Routes;
@@ -135,22 +135,10 @@ fn serve_connection(
 ) {
     let unread = UnreadBody::default();
     let stream = client_stream(stream, settings, unread.clone());
-    let with_peer = move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        request.map(|body| WatchedBody::new(body, &unread))
-    };
-    let stopping = shutdown.clone();
-    // Tells clients not to send their next request into a connection that is being closed.
-    let with_close = move |mut response: Response<Body>| {
-        if stopping.is_cancelled() {
-            // An upgrade keeps its own.
-            response.headers_mut().entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
-        }
-        response
-    };
-    let service = TowerToHyperService::new(routes.clone().map_request(with_peer).map_response(with_close));
-    let connection = server.serve_connection(stream, service).with_upgrades();
     let shutdown = shutdown.clone();
+    let connection = Connection { routes: routes.clone(), peer, unread, shutdown: shutdown.clone() };
+    let service = ConnectionService(Arc::new(connection));
+    let connection = server.serve_connection(stream, service).with_upgrades();
     tasks.spawn(async move {
         let _permit = permit;
         // Disconnects and timeouts of clients are normal.
@@ -158,6 +146,41 @@ fn serve_connection(
             tracing::debug!(%error, "a connection ended");
         }
     });
+}
+
+/// State shared by the requests of a connection.
+struct Connection {
+    routes: Routes,
+    peer: Peer,
+    unread: UnreadBody,
+    shutdown: CancellationToken,
+}
+
+impl Connection {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let request = request.map(|body| Body::new(WatchedBody::new(body, &self.unread)));
+        let mut response = self.routes.respond(request, self.peer).await;
+        // Tells clients not to send their next request into a connection that is being closed.
+        if self.shutdown.is_cancelled() {
+            // An upgrade keeps its own.
+            response.headers_mut().entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Service of a connection.
+struct ConnectionService(Arc<Connection>);
+
+impl Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.0);
+        Box::pin(async move { Ok(connection.respond(request).await) })
+    }
 }
 
 /// Runs a connection to its end. After the shutdown request it answers what has arrived and closes.

@@ -24,6 +24,7 @@ use uuid::{Builder, NoContext, Timestamp, Uuid};
 
 use super::host;
 use crate::graphql::RequestId;
+use crate::transport::{Ingress, Peer};
 use crate::{telemetry, transport};
 
 /// Identifies a request in its response and in logs; clients may set their own.
@@ -49,12 +50,12 @@ const COMMON: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Size from which responses are compressed, in bytes. Smaller ones travel in one packet anyway.
 /// Content security policy of every response that does not set its own, as the page of the IDE does.
 const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 
+/// Size from which responses are compressed, in bytes. Smaller ones travel in one packet anyway.
 const COMPRESSED: u64 = 1024;
 
 /// Middleware of all routes.
@@ -70,12 +71,12 @@ impl Middleware {
 
     /// Gives a request its identifier and context, and the response the identifier and the common headers. Refuses a request
     /// without a valid `Host`.
-    pub(super) async fn respond(&self, router: Router, mut request: Request) -> Response {
+    pub(super) async fn respond(&self, router: Router, mut request: Request, peer: Peer) -> Response {
         let id = request.headers().get(REQUEST_ID).and_then(acceptable);
         let id = id.unwrap_or_else(new_id);
         let context = telemetry::begin_request(&request, Arc::clone(&id));
         let name = telemetry::trace_name(&request);
-        request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+        request.extensions_mut().insert(Ingress { request_id: RequestId(Arc::clone(&id)), peer });
         let answer = pin!(async {
             let mut response = if !host::is_valid(&mut request) {
                 transport::bad_host_response()
@@ -115,8 +116,8 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     for (name, value) in COMMON {
         headers.insert(name, value);
     }
-    if let Ok(id) = HeaderValue::from_str(id) {
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CONTENT_POLICY);
+    if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }
 }

@@ -1,19 +1,14 @@
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use futures_util::future::BoxFuture;
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, timeout_at};
-use tower::Service;
 
-use super::lingering::WatchedBody;
 use super::middleware::Middleware;
+use crate::transport::Peer;
 
 /// Time from the start in which requests wait for the service instead of being refused: an ordinary start fails no request,
 /// nor does one that has to wake the database up, which takes Neon up to 15 seconds.
@@ -40,37 +35,24 @@ impl Routes {
     pub(super) fn open(&self, router: Router) {
         let _ = self.0.opened.set(router);
     }
+
+    /// Answers a request. While the service starts, waits for its routes.
+    pub(super) async fn respond(&self, request: Request, peer: Peer) -> Response {
+        let Self(inner) = self;
+        let router = match inner.opened.get() {
+            Some(router) => router,
+            None => Box::pin(inner.wait_for_start(request.uri().path())).await,
+        };
+        // Around the router and not a layer of each route, which would cost each request two boxed futures.
+        inner.middleware.respond(router.clone(), request, peer).await
+    }
 }
 
 impl Inner {
-    async fn respond(&self, request: Request<WatchedBody>) -> Response {
-        let router = match self.opened.get() {
-            Some(router) => router,
-            None => Box::pin(self.wait_for_start(request.uri().path())).await,
-        };
-        // Around the router and not a layer of each route, which would cost each request two boxed futures.
-        self.middleware.respond(router.clone(), request.map(Body::new)).await
-    }
-
     async fn wait_for_start(&self, path: &str) -> &Router {
         if !path.starts_with("/health/") {
             let _ = timeout_at(self.patient_until, self.opened.wait()).await;
         }
         self.opened.get().unwrap_or(&self.starting)
-    }
-}
-
-impl Service<Request<WatchedBody>> for Routes {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<WatchedBody>) -> Self::Future {
-        let Self(inner) = self.clone();
-        Box::pin(async move { Ok(inner.respond(request).await) })
     }
 }

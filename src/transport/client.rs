@@ -12,6 +12,13 @@ use crate::graphql::RequestId;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// Identifier of a request, and the peer that sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ingress {
+    pub(crate) request_id: RequestId,
+    pub(crate) peer: Peer,
+}
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Determines the client of a request, behind trusted proxies.

@@ -7,26 +7,22 @@ use axum::extract::{Extension, Request, State};
 use axum::http::header::UPGRADE;
 use axum::response::{IntoResponse, Response};
 
-use super::client::Peer;
+use super::client::Ingress;
 use super::{Transport, http, websocket};
-use crate::graphql::RequestId;
 
 /// Handles GET at `/graphql`: a query, or the upgrade to a socket.
 pub(crate) async fn handle_get<E: Executor>(
     state: State<Arc<Transport<E>>>,
-    request_id: Extension<RequestId>,
-    peer: Extension<Peer>,
+    ingress: Extension<Ingress>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     request: Request,
 ) -> Response {
     let headers = request.headers();
     if !headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return http::handle(state, request_id, peer, request).await;
+        return http::handle(state, ingress, request).await;
     }
     match upgrade {
-        Ok(upgrade) => {
-            websocket::upgrade(state, request_id, peer, request.into_parts().0.headers, upgrade).await
-        }
+        Ok(upgrade) => websocket::upgrade(state, ingress, request.into_parts().0.headers, upgrade).await,
         Err(rejection) => rejection.into_response(),
     }
 }

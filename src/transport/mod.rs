@@ -16,7 +16,7 @@ mod subscription;
 mod websocket;
 mod wire;
 
-pub(crate) use client::Peer;
+pub(crate) use client::{Ingress, Peer};
 pub(crate) use endpoint::handle_get;
 pub(crate) use http::{bad_host_response, handle, panic_response, prefers_html, refuse_at_start};
 pub(crate) use origin::{AllowedOrigins, Trust};

@@ -31,7 +31,7 @@ use self::response::Refusal;
 use self::stream::SubscriptionStream;
 use super::Transport;
 use super::bearer::bearer_token;
-use super::client::Peer;
+use super::client::{Ingress, Peer};
 use super::errors::{overloaded, starting, timed_out};
 use super::lifetime::Lifetime;
 use super::observation::Observation;
@@ -47,8 +47,7 @@ use crate::telemetry;
 /// Handles GET and POST.
 pub(crate) async fn handle<E: Executor>(
     State(transport): State<Arc<Transport<E>>>,
-    Extension(request_id): Extension<RequestId>,
-    Extension(peer): Extension<Peer>,
+    Extension(Ingress { request_id, peer }): Extension<Ingress>,
     request: Request,
 ) -> Response {
     let started = Instant::now();

@@ -21,9 +21,8 @@ use axum::response::{IntoResponse, Response};
 
 use self::protocol::Protocol;
 use self::socket::Socket;
-use super::client::Peer;
+use super::client::Ingress;
 use super::{Transport, Trust};
-use crate::graphql::RequestId;
 
 /// Initial read buffer of a socket, in bytes; it grows with the longest message. tungstenite's default is 128 KiB, which idle
 /// sockets would hold, too.
@@ -32,8 +31,7 @@ const READ_BUFFER: usize = 512;
 /// Upgrades a connection to a socket.
 pub(crate) async fn upgrade<E: Executor>(
     State(transport): State<Arc<Transport<E>>>,
-    Extension(request_id): Extension<RequestId>,
-    Extension(peer): Extension<Peer>,
+    Extension(Ingress { request_id, peer }): Extension<Ingress>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
