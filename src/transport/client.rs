@@ -32,6 +32,9 @@ pub(super) fn client(headers: &HeaderMap, peer: Peer, trusted: &[IpNet], request
 /// address is the client, and everything before it may be forged.
 fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !is_trusted(&peer) {
+        return peer;
+    }
     let mut client = peer;
     let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     // Split before decoding: a client's bytes beyond ASCII must not hide what proxies appended to them.
