@@ -108,7 +108,7 @@ impl AccessTokens {
     }
 
     /// Verifies a token: signature and fixed claims unless it is cached, `exp` and `nbf` always.
-    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Claims>, UnauthenticatedReason> {
+    pub fn verify(&self, token: &[u8], now: DateTime<Utc>) -> Result<Arc<Claims>, UnauthenticatedReason> {
         if let Some(claims) = self.verified.get(token) {
             return check_time(&claims, now).map(|()| claims);
         }
@@ -119,7 +119,7 @@ impl AccessTokens {
     }
 
     /// Decodes a token that one of the keys has signed for this audience. Does not check its time.
-    fn decode(&self, token: &str) -> Option<Claims> {
+    fn decode(&self, token: &[u8]) -> Option<Claims> {
         let header = decode_header(token).ok()?;
         // The key fixes its algorithm: the header may select a key, but not how it is used.
         let fits = |VerifyingKey { key, .. }: &&VerifyingKey| {
@@ -151,7 +151,7 @@ impl AccessTokens {
             jti: Uuid::nil(),
         };
         let token = sign(&claims, key).with_context(|| format!("signing with the key {} failed", key.id))?;
-        let decoded = self.decode(token.expose_secret());
+        let decoded = self.decode(token.expose_secret().as_bytes());
         ensure!(decoded == Some(claims), "a token signed with the key {} does not verify", key.id);
         Ok(())
     }

@@ -12,7 +12,7 @@ pub enum BearerToken<'a> {
     /// The credentials sent are not exactly one bearer token.
     Malformed,
     /// A token, not yet verified.
-    Present(&'a str),
+    Present(&'a [u8]),
 }
 
 /// The authentication state of a request.

@@ -22,8 +22,7 @@ fn is_blank(text: &[u8]) -> bool {
     text.trim_ascii().is_empty()
 }
 
-fn parse(header: &[u8]) -> Option<&str> {
+fn parse(header: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = header.split_at_checked(SCHEME.len())?;
-    let token = scheme.eq_ignore_ascii_case(SCHEME).then_some(token)?;
-    std::str::from_utf8(token.trim_ascii()).ok()
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
 }
