@@ -57,7 +57,7 @@ impl Auth {
             Ok(claims) => {
                 let identity = Identity { user_id: claims.sub, session_id: claims.sid };
                 let expires_at = DateTime::from_timestamp(claims.exp, 0).unwrap_or(now);
-                self.recheck_revocation(Requester::User { identity, expires_at }).await
+                self.check_revocation(Requester::User { identity, expires_at }, now).await
             }
             Err(reason) => Requester::Rejected(reason),
         }
@@ -65,6 +65,10 @@ impl Auth {
 
     /// Rejects a requester whose session has ended since the token was verified.
     pub async fn recheck_revocation(&self, requester: Requester) -> Requester {
+        self.check_revocation(requester, self.clock.now()).await
+    }
+
+    async fn check_revocation(&self, requester: Requester, now: DateTime<Utc>) -> Requester {
         let Requester::User { identity, .. } = requester else { return requester };
         match self.revocations.contains(&self.database, identity.session_id).await {
             Ok(true) => Requester::Rejected(UnauthenticatedReason::Revoked),
@@ -73,7 +77,7 @@ impl Auth {
                 Requester::Unverifiable
             }
             Ok(false) => {
-                self.last_seen.mark(identity.session_id, self.clock.now());
+                self.last_seen.mark(identity.session_id, now);
                 self.activity.notify_one();
                 requester
             }

@@ -76,7 +76,7 @@ impl Known {
         let Poll { began, outcome } = self.last_poll.as_ref()?;
         match outcome {
             // A poll that began after the question is fresh however long it took.
-            Outcome::Succeeded if *began >= asked || began.elapsed() < FRESH => {
+            Outcome::Succeeded if *began >= asked || asked - *began < FRESH => {
                 oldest.is_none_or(|oldest| *began >= oldest).then_some(Ok(false))
             }
             // Callers that waited for a failed poll share its outcome, or each would wait for a timeout of its own. Later
