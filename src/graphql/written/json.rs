@@ -66,8 +66,18 @@ impl JsonBuffer {
     pub(super) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         match value {
             Some(value) => write(self, value),
-            None => self.0.extend_from_slice(b"null"),
+            None => self.null(),
         }
+    }
+
+    /// Writes null.
+    pub(super) fn null(&mut self) {
+        self.append("null");
+    }
+
+    /// Appends JSON.
+    pub(super) fn append(&mut self, json: &str) {
+        self.0.extend_from_slice(json.as_bytes());
     }
 
     /// Writes text, escaped.

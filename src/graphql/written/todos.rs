@@ -9,7 +9,7 @@ use crate::graphql::schema::todos::{LoadedPage, Todo, TodoPage, TodoPageQuery, T
 use crate::models::{PartialTodo, TodoColumn, TodoColumns};
 
 /// Typical size of a todo as JSON, in bytes; sizes the buffer.
-const TODO_BYTES: usize = 256;
+pub(super) const TODO_BYTES: usize = 256;
 
 /// The selected fields of a page of todos.
 pub(super) struct PageFields(Fields<PageField>);
@@ -92,9 +92,8 @@ impl PageFields {
     }
 
     /// Serializes the page that a query has loaded.
-    pub(super) fn write(&self, query: &TodoPageQuery, page: &LoadedPage) -> JsonBuffer {
+    pub(super) fn write(&self, json: &mut JsonBuffer, query: &TodoPageQuery, page: &LoadedPage) {
         let rows = &page.rows;
-        let mut json = JsonBuffer::with_capacity((rows.items.len() + 1) * TODO_BYTES);
         json.object(&self.0, |json, field| match field {
             PageField::TypeName => json.unescaped(&TodoPage::type_name()),
             PageField::Edges(fields) => {
@@ -105,7 +104,6 @@ impl PageFields {
             PageField::TotalCount => json.integer(page.total_count),
             PageField::EventId => json.id(page.event_id),
         });
-        json
     }
 }
 

@@ -6,7 +6,7 @@ use crate::graphql::schema::accounts::User;
 use crate::models;
 
 /// Typical size of a user as JSON, in bytes; sizes the buffer.
-const USER_BYTES: usize = 256;
+pub(super) const USER_BYTES: usize = 256;
 
 /// The selected fields of a user.
 pub(super) struct UserFields(Fields<UserField>);
@@ -26,8 +26,7 @@ impl UserFields {
         Fields::compile(field.selected_fields()?, parse_field).map(Self)
     }
 
-    pub(super) fn write(&self, user: &models::User) -> JsonBuffer {
-        let mut json = JsonBuffer::with_capacity(USER_BYTES);
+    pub(super) fn write(&self, json: &mut JsonBuffer, user: &models::User) {
         json.object(&self.0, |json, field| match field {
             UserField::TypeName => json.unescaped(&User::type_name()),
             UserField::Id => json.id(user.id),
@@ -36,7 +35,6 @@ impl UserFields {
             UserField::CreatedAt => json.time(user.created_at),
             UserField::UpdatedAt => json.time(user.updated_at),
         });
-        json
     }
 }
 
