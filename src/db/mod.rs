@@ -9,6 +9,7 @@
 
 mod adoption;
 mod backoff;
+mod cached;
 mod connector;
 mod database;
 mod deadline;
@@ -41,6 +42,7 @@ mod wire;
 mod write_position;
 
 pub use adoption::{Adoption, Created};
+pub(crate) use cached::Cached;
 pub use connector::{Connector, Connectors};
 pub use database::{Database, WriteMode};
 pub use deadline::share_deadline;

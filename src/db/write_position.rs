@@ -8,6 +8,8 @@ use diesel::sql_types::{BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use super::Cached;
+
 /// The primary's position in its log, now and after a user's last write.
 #[derive(Clone, Copy, Debug, diesel::QueryableByName)]
 pub(super) struct WritePosition {
@@ -20,28 +22,23 @@ pub(super) struct WritePosition {
 
 impl WritePosition {
     pub(super) async fn find(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<Self> {
-        diesel::sql_query(
+        let query = diesel::sql_query(
             "SELECT (SELECT position FROM write_positions WHERE user_id = $1) AS last_write,
                  pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS now",
-        )
-        .bind::<SqlUuid, _>(user_id)
-        .get_result(conn)
-        .await
+        );
+        Cached(query.bind::<SqlUuid, _>(user_id)).get_result(conn).await
     }
 
     /// Stores the present position for a user who has just written.
     ///
     /// Not part of the write's own transaction: its commit record has a later position.
     pub(super) async fn store(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<()> {
-        diesel::sql_query(
+        let query = diesel::sql_query(
             "INSERT INTO write_positions (user_id, position)
              VALUES ($1, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint)
              ON CONFLICT (user_id) DO UPDATE
              SET position = pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint",
-        )
-        .bind::<SqlUuid, _>(user_id)
-        .execute(conn)
-        .await
-        .map(|_| ())
+        );
+        Cached(query.bind::<SqlUuid, _>(user_id)).execute(conn).await.map(|_| ())
     }
 }

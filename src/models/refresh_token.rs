@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::Session;
 use super::expiry::Expiry;
+use crate::db::Cached;
 use crate::db::schema::{refresh_tokens, sessions};
 
 diesel::define_sql_function! {
@@ -62,14 +63,12 @@ impl RefreshTokenRow {
         successor: &NewRefreshToken<'_>,
         sealed: &[u8],
     ) -> QueryResult<()> {
-        diesel::update(refresh_tokens::table.find(hash.as_slice()))
-            .set((
-                refresh_tokens::used_at.eq(used_at),
-                refresh_tokens::successor_hash.eq(successor.token_hash.as_slice()),
-                refresh_tokens::sealed_successor.eq(sealed),
-            ))
-            .execute(conn)
-            .await?;
+        let exchange = diesel::update(refresh_tokens::table.find(hash.as_slice())).set((
+            refresh_tokens::used_at.eq(used_at),
+            refresh_tokens::successor_hash.eq(successor.token_hash.as_slice()),
+            refresh_tokens::sealed_successor.eq(sealed),
+        ));
+        Cached(exchange).execute(conn).await?;
         successor.insert(conn).await
     }
 }

@@ -136,8 +136,7 @@ impl SecurityEvent {
 }
 
 /// A security event to be stored.
-#[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = security_events)]
+#[derive(Clone, Debug)]
 pub struct NewSecurityEvent<'a> {
     /// Account; `None` for an unknown address or a deleted account.
     pub user_id: Option<Uuid>,
@@ -158,7 +157,18 @@ pub struct NewSecurityEvent<'a> {
 impl NewSecurityEvent<'_> {
     /// Inserts the event.
     pub async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
-        diesel::insert_into(security_events::table).values(self).execute(conn).await?;
+        diesel::insert_into(security_events::table)
+            .values((
+                security_events::user_id.eq(self.user_id),
+                security_events::kind.eq(self.kind),
+                security_events::ip_address.eq(self.ip_address),
+                security_events::user_agent.eq(self.user_agent),
+                security_events::session_id.eq(self.session_id),
+                security_events::request_id.eq(self.request_id),
+                security_events::detail.eq(&self.detail),
+            ))
+            .execute(conn)
+            .await?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::expiry::{Expiry, interval};
 use super::{Page, Position};
+use crate::db::Cached;
 use crate::db::schema::sessions;
 
 /// A row of `sessions`: a login that has not ended.
@@ -87,15 +88,13 @@ impl Session {
         user_agent: Option<&str>,
         ip_address: Option<IpNet>,
     ) -> QueryResult<()> {
-        diesel::update(sessions::table.find(id))
-            .set((
-                sessions::expires_at.eq(expires_at),
-                sessions::last_seen_at.eq(now),
-                sessions::user_agent.eq(user_agent),
-                sessions::ip_address.eq(ip_address),
-            ))
-            .execute(conn)
-            .await?;
+        let extend = diesel::update(sessions::table.find(id)).set((
+            sessions::expires_at.eq(expires_at),
+            sessions::last_seen_at.eq(now),
+            sessions::user_agent.eq(user_agent),
+            sessions::ip_address.eq(ip_address),
+        ));
+        Cached(extend).execute(conn).await?;
         Ok(())
     }
 
@@ -105,14 +104,13 @@ impl Session {
 
         let (ids, ages): (Vec<_>, Vec<_>) = seen.iter().map(|(id, age)| (*id, interval(*age))).unzip();
         // As SQL: the query builder has no UPDATE ... FROM, which updates all rows in one statement.
-        diesel::sql_query(
+        let store = diesel::sql_query(
             "UPDATE sessions SET last_seen_at = now() - seen.age FROM unnest($1, $2) AS seen (id, age)
              WHERE sessions.id = seen.id AND sessions.last_seen_at < now() - seen.age",
         )
         .bind::<Array<SqlUuid>, _>(ids)
-        .bind::<Array<Interval>, _>(ages)
-        .execute(conn)
-        .await?;
+        .bind::<Array<Interval>, _>(ages);
+        Cached(store).execute(conn).await?;
         Ok(())
     }
 
@@ -167,17 +165,15 @@ pub struct NewSession<'a> {
 impl NewSession<'_> {
     /// Inserts the session.
     pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
-        diesel::insert_into(sessions::table)
-            .values((
-                sessions::id.eq(self.id),
-                sessions::user_id.eq(self.user_id),
-                sessions::expires_at
-                    .eq(sql::<Timestamptz>("now() + ").bind::<Interval, _>(interval(self.lifetime))),
-                sessions::user_agent.eq(self.user_agent),
-                sessions::ip_address.eq(self.ip_address),
-            ))
-            .execute(conn)
-            .await?;
+        let insert = diesel::insert_into(sessions::table).values((
+            sessions::id.eq(self.id),
+            sessions::user_id.eq(self.user_id),
+            sessions::expires_at
+                .eq(sql::<Timestamptz>("now() + ").bind::<Interval, _>(interval(self.lifetime))),
+            sessions::user_agent.eq(self.user_agent),
+            sessions::ip_address.eq(self.ip_address),
+        ));
+        Cached(insert).execute(conn).await?;
         Ok(())
     }
 }

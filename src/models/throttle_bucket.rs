@@ -5,11 +5,13 @@ use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::expiry::Expiry;
+use crate::db::Cached;
 use crate::db::schema::throttle_buckets;
 
 /// A row of `throttle_buckets`: a leaky bucket of recent attempts.
 #[derive(Clone, Debug, HasQuery, Insertable, PartialEq)]
 #[diesel(table_name = throttle_buckets)]
+#[diesel(treat_none_as_default_value = false)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 pub struct ThrottleBucket {
     /// SHA-256 of the subject, such as logins from one address.
@@ -49,16 +51,16 @@ impl ThrottleBucket {
         // The count comes before the time, and needs all locks.
         let query = "WITH locks AS MATERIALIZED (SELECT pg_advisory_xact_lock(key) FROM unnest($1) AS key)
             SELECT clock_timestamp() AS at FROM (SELECT count(*) FROM locks) AS counted";
-        let locked: Locked =
-            diesel::sql_query(query).bind::<Array<BigInt>, _>(locks).get_result(conn).await?;
+        let query = diesel::sql_query(query).bind::<Array<BigInt>, _>(locks);
+        let locked: Locked = Cached(query).get_result(conn).await?;
         let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
         let buckets = Self::query().filter(throttle_buckets::key.eq_any(keys)).load(conn).await?;
         Ok((locked.at, buckets))
     }
 
-    /// Inserts or replaces buckets.
+    /// Inserts or replaces buckets, a few at once.
     pub async fn store(conn: &mut AsyncPgConnection, buckets: &[Self]) -> QueryResult<()> {
-        diesel::insert_into(throttle_buckets::table)
+        let store = diesel::insert_into(throttle_buckets::table)
             .values(buckets)
             .on_conflict(throttle_buckets::key)
             .do_update()
@@ -67,9 +69,8 @@ impl ThrottleBucket {
                 throttle_buckets::updated_at.eq(excluded(throttle_buckets::updated_at)),
                 throttle_buckets::refused_at.eq(excluded(throttle_buckets::refused_at)),
                 throttle_buckets::expires_at.eq(excluded(throttle_buckets::expires_at)),
-            ))
-            .execute(conn)
-            .await?;
+            ));
+        Cached(store).execute(conn).await?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::expiry::Expiry;
 use super::{Page, TextColumn, TextEnum};
+use crate::db::Cached;
 use crate::db::schema::{todo_event_counters, todo_events};
 
 /// A kind of change of a todo.
@@ -100,12 +101,13 @@ impl TodoEvent {
         todo_ids: &[Uuid],
         page: &Page<i64>,
     ) -> QueryResult<Vec<Self>> {
-        // As SQL: the query builder has no LATERAL, which limits the rows per todo.
-        diesel::sql_query(
+        // As SQL: the query builder has no LATERAL, which limits the rows per todo. With `$3 IS NULL OR number < $3` the number
+        // would be no condition of the index in a plan that is kept.
+        let query = diesel::sql_query(
             "SELECT event.* FROM unnest($2) AS wanted (todo_id) CROSS JOIN LATERAL (
                  SELECT number, id, todo_id, kind, created_at, before, after FROM todo_events
-                 WHERE user_id = $1 AND todo_id = wanted.todo_id AND ($3 IS NULL OR number < $3)
-                     AND ($5 IS NULL OR number >= $5)
+                 WHERE user_id = $1 AND todo_id = wanted.todo_id
+                     AND number < coalesce($3, 9223372036854775807) AND number >= coalesce($5, 0)
                  ORDER BY number DESC LIMIT $4
              ) AS event",
         )
@@ -114,9 +116,8 @@ impl TodoEvent {
         .bind::<Nullable<BigInt>, _>(page.after)
         .bind::<BigInt, _>(page.limit())
         // Of a page behind another one only.
-        .bind::<Nullable<BigInt>, _>(page.before)
-        .load(conn)
-        .await
+        .bind::<Nullable<BigInt>, _>(page.before);
+        Cached(query).load(conn).await
     }
 
     /// Loads the last event of each of several todos of a user, except where it does not meet the condition.
@@ -127,7 +128,7 @@ impl TodoEvent {
         event: LastEvent,
     ) -> QueryResult<Vec<Self>> {
         let kind = (event == LastEvent::Creation).then_some(TodoEventKind::Created.as_str());
-        diesel::sql_query(
+        let query = diesel::sql_query(
             "SELECT event.* FROM unnest($2) AS wanted (todo_id) CROSS JOIN LATERAL (
                  SELECT number, id, todo_id, kind, created_at, before, after, xmin AS written_by FROM todo_events
                  WHERE user_id = $1 AND todo_id = wanted.todo_id AND ($3 IS NULL OR kind = $3)
@@ -138,9 +139,8 @@ impl TodoEvent {
         .bind::<SqlUuid, _>(user_id)
         .bind::<Array<SqlUuid>, _>(todo_ids)
         .bind::<Nullable<Text>, _>(kind)
-        .bind::<Bool, _>(event == LastEvent::OfTransaction)
-        .load(conn)
-        .await
+        .bind::<Bool, _>(event == LastEvent::OfTransaction);
+        Cached(query).load(conn).await
     }
 
     /// Finds those of a user's events that exist among `ids`, in no particular order.

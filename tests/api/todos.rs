@@ -329,3 +329,23 @@ async fn what_is_done_by_sql_is_done_for_clients_too() {
     assert!(seen["completed"] == true && seen["completedAt"].is_string());
     assert_eq!(seen["history"]["nodes"][0]["kind"], "COMPLETED");
 }
+
+#[tokio::test]
+async fn a_change_does_not_store_a_long_description_again() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    // Random, so that it is too long for its row even when compressed.
+    let description: String = (0..5_000).map(|_| fastrand::alphanumeric()).collect();
+    let id = ada.todo("createTodo", json!({ "title": "Buy milk", "description": description })).await["id"]
+        .clone();
+    let table = rows(
+        &app,
+        "SELECT reltoastrelid::regclass::text AS text FROM pg_class WHERE oid = 'todos'::regclass",
+    )
+    .await;
+    let stored = format!("SELECT DISTINCT chunk_id::text AS text FROM {}", table[0]);
+    let before = rows(&app, &stored).await;
+    ada.todo("completeTodo", json!({ "id": id })).await;
+    let after = rows(&app, &stored).await;
+    assert!(before.iter().any(|value| after.contains(value)), "{before:?} {after:?}");
+}

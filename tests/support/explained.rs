@@ -20,7 +20,8 @@ impl Explained {
         Self::with(&["auto_explain.log_nested_statements = on"]).await
     }
 
-    async fn with(settings: &[&str]) -> Self {
+    /// Starts both with further settings of PostgreSQL.
+    pub(crate) async fn with(settings: &[&str]) -> Self {
         let server = OwnServer::start().await;
         let common = [
             "session_preload_libraries = 'auto_explain'",
@@ -51,6 +52,25 @@ impl Explained {
             values.next().unwrap().unwrap()
         });
         plans.collect()
+    }
+
+    /// Returns the statements prepared so far, each with the backend that prepared it; needs
+    /// `log_min_duration_statement = 0`.
+    pub(crate) fn prepared(&self) -> Vec<(String, String)> {
+        let log = self.log();
+        let mut prepared = Vec::new();
+        let mut backend = "";
+        // A part ends with the beginning of the next line, the time and the backend's process id.
+        for part in log.split("LOG:  ") {
+            let (entry, next) = part.rsplit_once('[').unwrap_or((part, ""));
+            if let Some((_, statement)) = entry.split_once(" ms  parse ") {
+                let (_, text) = statement.split_once(": ").unwrap();
+                let (text, _time) = text.rsplit_once('\n').unwrap();
+                prepared.push((backend.to_owned(), text.to_owned()));
+            }
+            backend = next;
+        }
+        prepared
     }
 
     fn log(&self) -> String {

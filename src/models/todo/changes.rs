@@ -1,10 +1,11 @@
 //! The content of writes: new todos and changes.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use diesel::dsl::{Eq, sql};
-use diesel::expression::SqlLiteral;
+use diesel::dsl::{case_when, sql};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Timestamptz};
+use diesel::query_builder::QueryFragment;
+use diesel::sql_types::{Bool, Nullable, SingleValue, Timestamptz, Varchar};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,6 +13,16 @@ use super::{Priority, TextColumn, TextEnum, Todo};
 use crate::crypto;
 use crate::db::schema::todos;
 use crate::domain::{Description, Patch, Tags, Title};
+
+diesel::define_sql_function! {
+    /// PostgreSQL's `coalesce` of two values.
+    fn coalesce<T: SingleValue>(value: Nullable<T>, otherwise: T) -> T;
+}
+
+diesel::define_sql_function! {
+    /// The time on the database's clock, which moves on during a statement.
+    fn clock_timestamp() -> Timestamptz;
+}
 
 /// A todo to be created. `None` stands for a field that the client did not send.
 #[derive(Clone, Debug)]
@@ -32,17 +43,18 @@ pub struct NewTodo {
     pub tags: Option<Tags>,
 }
 
-/// The columns of a new row. For `None` the database fills in the column's default.
+/// The columns of a new row. Not by the columns' defaults: each set of them would be another statement to prepare.
 #[derive(Insertable)]
 #[diesel(table_name = todos)]
+#[diesel(treat_none_as_default_value = false)]
 pub(super) struct NewTodoRow<'a> {
     user_id: Uuid,
     pub(super) id: Uuid,
     title: &'a str,
-    description: Option<&'a str>,
-    priority: Option<TextColumn<Priority>>,
+    description: &'a str,
+    priority: TextColumn<Priority>,
     due_at: Option<DateTime<Utc>>,
-    tags: Option<&'a [String]>,
+    tags: &'a [String],
     creation_hash: Option<Vec<u8>>,
 }
 
@@ -82,10 +94,10 @@ impl NewTodo {
             user_id,
             id: *id,
             title: title.as_str(),
-            description: description.as_ref().map(Description::as_str),
-            priority: priority.map(TextColumn),
+            description: description.as_ref().map_or("", Description::as_str),
+            priority: TextColumn(priority.unwrap_or(Priority::None)),
             due_at: *due_at,
-            tags: tags.as_ref().map(Tags::as_slice),
+            tags: tags.as_ref().map_or(&[], Tags::as_slice),
             creation_hash: hash.map(Vec::from),
         })
     }
@@ -110,41 +122,44 @@ pub struct TodoChanges {
     pub in_trash: Option<bool>,
 }
 
-/// The columns that a change assigns.
-#[derive(AsChangeset)]
-#[diesel(table_name = todos)]
-pub(super) struct TodoChangeset<'a> {
-    title: Option<&'a str>,
-    description: Option<&'a str>,
-    priority: Option<TextColumn<Priority>>,
-    #[diesel(embed)]
-    due_at: Option<Eq<todos::due_at, Option<DateTime<Utc>>>>,
-    tags: Option<&'a [String]>,
-    /// The trigger adds the time.
-    completed: Option<bool>,
-    #[diesel(embed)]
-    deleted_at: Option<Eq<todos::deleted_at, SqlLiteral<Nullable<Timestamptz>>>>,
-}
-
 impl TodoChanges {
-    pub(super) fn changeset(&self) -> TodoChangeset<'_> {
+    /// Assigns each column its new value or the one that it has: one text for all changes, which a connection prepares once.
+    pub(super) fn changeset(
+        &self,
+    ) -> impl AsChangeset<Target = todos::table, Changeset: QueryFragment<Pg> + Send> + use<'_> {
         let Self { title, description, priority, due_at, tags, completed, in_trash } = self;
         let due_at = match *due_at {
             Patch::Keep => None,
             Patch::Clear => Some(None),
             Patch::Set(time) => Some(Some(time)),
         };
-        // By the database's clock, which also empties the trash.
-        let deleted_at = in_trash.map(|in_trash| sql(if in_trash { "clock_timestamp()" } else { "NULL" }));
-        TodoChangeset {
-            title: title.as_ref().map(Title::as_str),
-            description: description.as_ref().map(Description::as_str),
-            priority: priority.map(TextColumn),
-            due_at: due_at.map(|time| todos::due_at.eq(time)),
-            tags: tags.as_ref().map(Tags::as_slice),
-            completed: *completed,
-            deleted_at: deleted_at.map(|time| todos::deleted_at.eq(time)),
-        }
+        // With the column's length, or PostgreSQL would check it, and store a long text anew with each change of another column.
+        let description = sql::<Nullable<Varchar>>("CAST(")
+            .bind::<Nullable<Varchar>, _>(description.as_ref().map(Description::as_str))
+            .sql(&format!(" AS varchar({}))", Description::MAX_CHARS));
+        (
+            todos::title.eq(coalesce(title.as_ref().map(Title::as_str), todos::title)),
+            todos::description.eq(coalesce(description, todos::description)),
+            todos::priority.eq(coalesce(priority.map(TextColumn), todos::priority)),
+            todos::due_at.eq(case_when(
+                due_at.is_some().into_sql::<Bool>(),
+                due_at.flatten().into_sql::<Nullable<Timestamptz>>(),
+            )
+            .otherwise(todos::due_at)),
+            todos::tags.eq(coalesce(tags.as_ref().map(Tags::as_slice), todos::tags)),
+            // The trigger adds the time.
+            todos::completed.eq(coalesce(*completed, todos::completed)),
+            // By the database's clock, which also empties the trash.
+            todos::deleted_at.eq(case_when(
+                (*in_trash == Some(true)).into_sql::<Bool>(),
+                clock_timestamp().nullable(),
+            )
+            .when(
+                (*in_trash == Some(false)).into_sql::<Bool>(),
+                None::<DateTime<Utc>>.into_sql::<Nullable<Timestamptz>>(),
+            )
+            .otherwise(todos::deleted_at)),
+        )
     }
 
     /// Returns true if a todo already is as these changes would make it; false if they change nothing, so that no earlier

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::actor::{Actor, REQUEST_ID, WriteOutcome, WrittenTodo};
 use super::changes::TodoChanges;
 use super::{Todo, TodoEvent};
+use crate::db::Cached;
 
 /// An event to revert.
 #[derive(QueryableByName)]
@@ -97,7 +98,7 @@ impl Actor<'_> {
         conn: &mut AsyncPgConnection,
         event_ids: &[Uuid],
     ) -> QueryResult<Vec<RequestedEvent>> {
-        diesel::sql_query(
+        let query = diesel::sql_query(
             "SELECT event.id, event.todo_id, inverse.id AS inverse_id, event.after IS NULL OR EXISTS (
                  SELECT FROM todo_events AS later
                  WHERE later.user_id = $1 AND later.todo_id = event.todo_id
@@ -115,9 +116,8 @@ impl Actor<'_> {
              ORDER BY array_position($2, event.id)",
         )
         .bind::<SqlUuid, _>(self.user_id)
-        .bind::<Array<SqlUuid>, _>(event_ids)
-        .load(conn)
-        .await
+        .bind::<Array<SqlUuid>, _>(event_ids);
+        Cached(query).load(conn).await
     }
 
     /// Gives the fields of events the values from before the first of them; returns the todos.
@@ -162,6 +162,7 @@ impl Actor<'_> {
         if todo_ids.is_empty() {
             return Ok(Vec::new());
         }
+        // Not kept prepared: its generic plan reads all events of the todos.
         diesel::sql_query(
             "UPDATE todo_events AS inverse SET reverts = ARRAY(
                  SELECT event.id FROM todo_events AS event

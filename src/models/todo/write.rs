@@ -13,6 +13,7 @@ use super::Todo;
 use super::actor::{Actor, REQUEST_ID, WriteOutcome, WrittenTodo};
 use super::changes::{NewTodo, TodoChanges};
 use super::targets::TodoTargets;
+use crate::db::Cached;
 use crate::db::schema::todos;
 use crate::models::todo_event::LastEvent;
 
@@ -103,14 +104,18 @@ impl Actor<'_> {
         let mut rows = new.iter().map(|todo| todo.row(self.user_id)).collect::<QueryResult<Vec<_>>>()?;
         // In one order always, so that two writers of the same identifiers can't deadlock.
         rows.sort_by_key(|row| row.id);
-        let created = diesel::insert_into(todos::table)
+        let insert = diesel::insert_into(todos::table)
             .values(&rows)
             .on_conflict((todos::user_id, todos::id))
             .do_nothing()
-            .returning((Todo::as_returning(), self.set_request_id()))
-            .get_results(conn)
-            .await?;
-        Ok(drop_request_id(created))
+            .returning((Todo::as_returning(), self.set_request_id()));
+        // The text depends on the number of rows; that of one is kept.
+        let created = if rows.len() == 1 {
+            Cached(insert).get_results(conn).await
+        } else {
+            insert.get_results(conn).await
+        };
+        Ok(drop_request_id(created?))
     }
 
     /// Finds the todo that has the identifier of a new one; a conflict unless the same request created it.
@@ -190,13 +195,10 @@ impl Actor<'_> {
         targets: &TodoTargets,
         changes: &TodoChanges,
     ) -> QueryResult<Vec<Todo>> {
-        let updated = diesel::update(todos::table.filter(all_of(self.user_id, targets)))
-            // An UPDATE needs an assignment even if nothing changes; the trigger keeps the version.
-            .set((todos::version.eq(todos::version), changes.changeset()))
-            .returning((Todo::as_returning(), self.set_request_id()))
-            .get_results(conn)
-            .await?;
-        Ok(drop_request_id(updated))
+        let update = diesel::update(todos::table.filter(all_of(self.user_id, targets)))
+            .set(changes.changeset())
+            .returning((Todo::as_returning(), self.set_request_id()));
+        Ok(drop_request_id(Cached(update).get_results(conn).await?))
     }
 
     /// Deletes todos permanently, all or none.
@@ -205,10 +207,8 @@ impl Actor<'_> {
         conn: &mut AsyncPgConnection,
         targets: &TodoTargets,
     ) -> QueryResult<WriteOutcome<()>> {
-        let deleted = diesel::delete(todos::table.filter(all_of(self.user_id, targets)))
-            .returning(self.set_request_id())
-            .execute(conn)
-            .await?;
+        let delete = diesel::delete(todos::table.filter(all_of(self.user_id, targets)));
+        let deleted = Cached(delete.returning(self.set_request_id())).execute(conn).await?;
         if deleted == targets.ids.len() {
             Ok(WriteOutcome::Done(()))
         } else {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 pub use self::imported::ImportedUser;
 pub use self::overview::AccountOverview;
+use crate::db::Cached;
 use crate::db::schema::users;
 use crate::domain::{Email, Name};
 
@@ -100,7 +101,7 @@ impl User {
             update = update.filter(users::hashed_password.eq(old.expose_secret().to_owned()));
         }
         let update = update.set(users::hashed_password.eq(new.expose_secret()));
-        Ok(update.execute(conn).await? > 0)
+        Ok(Cached(update).execute(conn).await? > 0)
     }
 
     /// Returns true if the password hash still equals `hash`, and then locks it until the transaction ends. A password
@@ -117,12 +118,8 @@ impl User {
 
     /// Changes the name; returns `None` if the user does not exist.
     pub async fn rename(conn: &mut AsyncPgConnection, id: Uuid, name: &Name) -> QueryResult<Option<Self>> {
-        diesel::update(users::table.find(id))
-            .set(users::name.eq(name.as_str()))
-            .returning(Self::as_returning())
-            .get_result(conn)
-            .await
-            .optional()
+        let rename = diesel::update(users::table.find(id)).set(users::name.eq(name.as_str()));
+        Cached(rename.returning(Self::as_returning())).get_result(conn).await.optional()
     }
 
     /// Changes the email address; returns `None` if the user does not exist.
@@ -131,12 +128,8 @@ impl User {
         id: Uuid,
         email: &Email,
     ) -> QueryResult<Option<Self>> {
-        diesel::update(users::table.find(id))
-            .set(users::email.eq(email.as_str()))
-            .returning(Self::as_returning())
-            .get_result(conn)
-            .await
-            .optional()
+        let change = diesel::update(users::table.find(id)).set(users::email.eq(email.as_str()));
+        Cached(change.returning(Self::as_returning())).get_result(conn).await.optional()
     }
 
     /// Locks a user against changes and logins until the transaction ends.
