@@ -33,7 +33,7 @@ impl<'a> SecurityEntry<'a> {
     }
 
     /// Inserts the event; to be called in the transaction of the change that it records.
-    pub(super) async fn record(self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    pub(super) async fn record(self, conn: &AsyncPgConnection) -> QueryResult<()> {
         let event = NewSecurityEvent {
             user_id: self.user_id,
             kind: TextColumn(self.kind),

@@ -3,6 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
+use futures_util::future::try_join4;
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -57,11 +58,14 @@ impl NewlyOpened {
             user_agent: client.user_agent(),
             ip_address: client.address(),
         };
-        session.insert(conn).await?;
         let token_hash = &self.refresh_token.hash();
-        NewRefreshToken { token_hash, session_id: self.id }.insert(conn).await?;
-        SecurityEntry::new(kind, client).for_user(user_id).for_session(self.id).record(conn).await?;
-        Session::end_surplus(conn, user_id).await
+        let token = NewRefreshToken { token_hash, session_id: self.id };
+        let event = SecurityEntry::new(kind, client).for_user(user_id).for_session(self.id);
+        // In one round trip: a shared connection sends each statement at once, in this order.
+        let surplus = Session::find_surplus(conn, user_id);
+        let sent = try_join4(session.insert(conn), token.insert(conn), event.record(conn), surplus);
+        let (.., surplus) = sent.await?;
+        Session::end_some(conn, user_id, &surplus).await
     }
 
     /// Issues the tokens of the inserted session.
@@ -168,14 +172,21 @@ impl Auth {
         let settings = &self.settings;
         let sealed =
             token.seal(successor).map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
+        let hash = token.hash();
         let token_hash = &successor.hash();
         let new = NewRefreshToken { token_hash, session_id: session.id };
-        RefreshTokenRow::exchange(conn, &token.hash(), now, &new, &sealed).await?;
         session.expires_at =
             (now + settings.refresh_token_ttl).min(session.created_at + settings.session_ttl);
-        Session::extend(conn, session.id, session.expires_at, client.user_agent(), client.address()).await?;
         let event = SecurityEntry::new(SecurityEventKind::SessionRefreshed, client);
-        event.for_user(session.user_id).for_session(session.id).record(conn).await
+        // In one round trip, as above.
+        try_join4(
+            RefreshTokenRow::exchange(conn, &hash, now, &new, &sealed),
+            new.insert(conn),
+            Session::extend(conn, session.id, session.expires_at, client.user_agent(), client.address()),
+            event.for_user(session.user_id).for_session(session.id).record(conn),
+        )
+        .await?;
+        Ok(())
     }
 
     /// Ends the session of the access token, or else of the refresh token; returns the ended sessions.

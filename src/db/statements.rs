@@ -5,7 +5,7 @@ use std::fmt::Write;
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::Error;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use tracing::{Level, Span, field};
+use tracing::{Level, Span, field, span};
 
 /// Target of spans that are for traces only, not for logs.
 pub(crate) const TARGET: &str = "todo_api::statements";
@@ -24,8 +24,10 @@ pub(super) fn instrumented(mut connection: AsyncPgConnection) -> AsyncPgConnecti
 /// The statements of one connection.
 #[derive(Default)]
 struct Statements {
-    /// Span of the statement under way.
-    span: Option<Span>,
+    /// Span of the request that has begun them.
+    request: Option<span::Id>,
+    /// Texts and spans of the statements under way, which are several in a pipeline.
+    spans: Vec<(String, Span)>,
 }
 
 impl Instrumentation for Statements {
@@ -34,10 +36,22 @@ impl Instrumentation for Statements {
             // Statements outside a request would be traces of one span each.
             InstrumentationEvent::StartQuery { query, .. } if !Span::current().is_none() => {
                 let text = text(query);
-                self.span = (!text.ends_with(PIPELINED)).then(|| begin(&text));
+                if !text.ends_with(PIPELINED) {
+                    let request = Span::current().id();
+                    if self.request != request {
+                        // What an earlier request cut short never ends.
+                        self.spans.clear();
+                        self.request = request;
+                    }
+                    let span = begin(&text);
+                    self.spans.push((text, span));
+                }
             }
-            InstrumentationEvent::FinishQuery { error, .. } => {
-                if let (Some(span), Some(error)) = (self.span.take(), error) {
+            InstrumentationEvent::FinishQuery { query, error, .. } if !self.spans.is_empty() => {
+                let text = text(query);
+                let index = self.spans.iter().position(|(begun, _)| *begun == text);
+                let span = index.map(|index| self.spans.remove(index));
+                if let (Some((_, span)), Some(error)) = (span, error) {
                     fail(&span, error);
                 }
             }
@@ -102,6 +116,31 @@ mod tests {
 
     use super::*;
     use crate::db::schema::users;
+
+    #[test]
+    fn statements_of_a_pipeline_end_by_their_text_and_those_cut_short_with_the_next_request() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            let mut statements = Statements::default();
+            let begun = |statements: &Statements| -> Vec<_> {
+                statements.spans.iter().map(|(text, _)| text.clone()).collect()
+            };
+            let start = |statements: &mut Statements, sql: &str| {
+                let query = diesel::sql_query(sql);
+                let query = diesel::debug_query::<diesel::pg::Pg, _>(&query);
+                statements.on_connection_event(InstrumentationEvent::start_query(&query));
+            };
+            tracing::info_span!("request").in_scope(|| {
+                start(&mut statements, "SELECT 1");
+                start(&mut statements, "SELECT 2");
+                let query = diesel::sql_query("SELECT 1");
+                let query = diesel::debug_query::<diesel::pg::Pg, _>(&query);
+                statements.on_connection_event(InstrumentationEvent::finish_query(&query, None));
+            });
+            assert_eq!(begun(&statements), ["SELECT 2"]);
+            tracing::info_span!("another request").in_scope(|| start(&mut statements, "SELECT 3"));
+            assert_eq!(begun(&statements), ["SELECT 3"]);
+        });
+    }
 
     #[test]
     fn values_are_not_part_of_a_statement() {

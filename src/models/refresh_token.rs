@@ -55,9 +55,9 @@ impl RefreshTokenRow {
         Ok(token.map(|token| (token, session)))
     }
 
-    /// Marks a live token as exchanged for its successor.
+    /// Marks a live token as exchanged for its successor, which is yet to be inserted.
     pub async fn exchange(
-        conn: &mut AsyncPgConnection,
+        mut conn: &AsyncPgConnection,
         hash: &[u8; 32],
         used_at: DateTime<Utc>,
         successor: &NewRefreshToken<'_>,
@@ -68,8 +68,8 @@ impl RefreshTokenRow {
             refresh_tokens::successor_hash.eq(successor.token_hash.as_slice()),
             refresh_tokens::sealed_successor.eq(sealed),
         ));
-        Cached(exchange).execute(conn).await?;
-        successor.insert(conn).await
+        Cached(exchange).execute(&mut conn).await?;
+        Ok(())
     }
 }
 
@@ -84,13 +84,13 @@ pub struct NewRefreshToken<'a> {
 
 impl NewRefreshToken<'_> {
     /// Inserts the token.
-    pub async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    pub async fn insert(&self, mut conn: &AsyncPgConnection) -> QueryResult<()> {
         diesel::insert_into(refresh_tokens::table)
             .values((
                 refresh_tokens::token_hash.eq(self.token_hash.as_slice()),
                 refresh_tokens::session_id.eq(self.session_id),
             ))
-            .execute(conn)
+            .execute(&mut conn)
             .await?;
         Ok(())
     }

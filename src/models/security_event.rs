@@ -156,7 +156,7 @@ pub struct NewSecurityEvent<'a> {
 
 impl NewSecurityEvent<'_> {
     /// Inserts the event.
-    pub async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    pub async fn insert(&self, mut conn: &AsyncPgConnection) -> QueryResult<()> {
         diesel::insert_into(security_events::table)
             .values((
                 security_events::user_id.eq(self.user_id),
@@ -167,7 +167,7 @@ impl NewSecurityEvent<'_> {
                 security_events::request_id.eq(self.request_id),
                 security_events::detail.eq(&self.detail),
             ))
-            .execute(conn)
+            .execute(&mut conn)
             .await?;
         Ok(())
     }

@@ -82,7 +82,7 @@ impl Session {
 
     /// Extends a session that is refreshed.
     pub async fn extend(
-        conn: &mut AsyncPgConnection,
+        mut conn: &AsyncPgConnection,
         id: Uuid,
         expires_at: DateTime<Utc>,
         user_agent: Option<&str>,
@@ -94,7 +94,7 @@ impl Session {
             sessions::user_agent.eq(user_agent),
             sessions::ip_address.eq(ip_address),
         ));
-        Cached(extend).execute(conn).await?;
+        Cached(extend).execute(&mut conn).await?;
         Ok(())
     }
 
@@ -131,18 +131,25 @@ impl Session {
         diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
     }
 
-    /// Ends a user's least recently used sessions beyond [`MAX_PER_USER`](Self::MAX_PER_USER); returns the ended ones.
-    pub async fn end_surplus(conn: &mut AsyncPgConnection, user_id: Uuid) -> QueryResult<Vec<Uuid>> {
+    /// Finds a user's least recently used sessions beyond [`MAX_PER_USER`](Self::MAX_PER_USER).
+    pub async fn find_surplus(mut conn: &AsyncPgConnection, user_id: Uuid) -> QueryResult<Vec<Uuid>> {
         let surplus = sessions::table
             .filter(sessions::user_id.eq(user_id))
             .order((sessions::last_seen_at.desc(), sessions::id))
-            .offset(Self::MAX_PER_USER)
-            .select(sessions::id);
-        let surplus: Vec<Uuid> = surplus.load(conn).await?;
-        if surplus.is_empty() {
-            return Ok(surplus);
+            .offset(Self::MAX_PER_USER);
+        surplus.select(sessions::id).load(&mut conn).await
+    }
+
+    /// Ends some of a user's sessions; returns the ended ones.
+    pub async fn end_some(
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+        ids: &[Uuid],
+    ) -> QueryResult<Vec<Uuid>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        let own = sessions::user_id.eq(user_id).and(sessions::id.eq_any(surplus));
+        let own = sessions::user_id.eq(user_id).and(sessions::id.eq_any(ids));
         diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
     }
 }
@@ -164,7 +171,7 @@ pub struct NewSession<'a> {
 
 impl NewSession<'_> {
     /// Inserts the session.
-    pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    pub async fn insert(self, mut conn: &AsyncPgConnection) -> QueryResult<()> {
         let insert = diesel::insert_into(sessions::table).values((
             sessions::id.eq(self.id),
             sessions::user_id.eq(self.user_id),
@@ -173,7 +180,7 @@ impl NewSession<'_> {
             sessions::user_agent.eq(self.user_agent),
             sessions::ip_address.eq(self.ip_address),
         ));
-        Cached(insert).execute(conn).await?;
+        Cached(insert).execute(&mut conn).await?;
         Ok(())
     }
 }
