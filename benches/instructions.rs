@@ -32,8 +32,8 @@ const PAGE: usize = 50;
 /// Starts differ by up to a million instructions, as AWS-LC measures jitter for its entropy; so many requests share these.
 const REQUESTS: usize = 1000;
 
-/// What PostgreSQL stores for the password `counted` after a single iteration of SCRAM. Before version 16 only its clients
-/// can choose the number.
+/// Verifier of the password `counted` after a single iteration of SCRAM, as PostgreSQL stores it. Before version 16 only
+/// clients can choose the number.
 const VERIFIER: &str = "SCRAM-SHA-256$1:aW5zdHJ1Y3Rpb25z$ll376S5NUl5RU6p8Zjo4uAPDQ3lLh8vf+znt8aSj/OM=:Z85R0wye58fhitOP3ooToNL2jeyZXpiUewB1HJHMF/M=";
 
 /// A request whose instructions are counted.

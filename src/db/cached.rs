@@ -5,7 +5,9 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 /// A statement that a connection prepares once and keeps.
 ///
 /// diesel prepares updates, upserts and raw SQL anew for each execution, which costs a round trip and a plan: it can't know
-/// that their texts do not vary. A connection never forgets what it keeps, so only a few texts may be wrapped.
+/// that their texts do not vary. A connection never forgets what it keeps, so only a few texts may be wrapped. PostgreSQL may
+/// plan them once for all values: a condition has to suit an index whatever its parameters are, as `number < coalesce($1, ...)`
+/// does and `$1 IS NULL OR number < $1` does not.
 pub(crate) struct Cached<Q>(pub(crate) Q);
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Cached<Q> {
@@ -13,7 +15,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Cached<Q> {
         self.0.walk_ast(pass)
     }
 
-    // Hidden in diesel's documentation, as it is meant for backends.
+    // Hidden in diesel's documentation: meant for connections.
     fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
         Ok(true)
     }
