@@ -5,13 +5,9 @@ use uuid::Uuid;
 
 use super::Session;
 use super::expiry::Expiry;
+use super::functions::clock_timestamp;
 use crate::db::Cached;
 use crate::db::schema::{refresh_tokens, sessions};
-
-diesel::define_sql_function! {
-    /// The database's clock, also within a transaction.
-    fn clock_timestamp() -> Timestamptz;
-}
 
 /// A row of `refresh_tokens`.
 #[derive(Clone, Debug, HasQuery)]

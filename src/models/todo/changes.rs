@@ -5,7 +5,7 @@ use diesel::dsl::{case_when, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::QueryFragment;
-use diesel::sql_types::{Bool, Nullable, SingleValue, Timestamptz, Varchar};
+use diesel::sql_types::{Bool, Nullable, Timestamptz, Varchar};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,16 +13,7 @@ use super::{Priority, TextColumn, TextEnum, Todo};
 use crate::crypto;
 use crate::db::schema::todos;
 use crate::domain::{Description, Patch, Tags, Title};
-
-diesel::define_sql_function! {
-    /// PostgreSQL's `coalesce` of two values.
-    fn coalesce<T: SingleValue>(value: Nullable<T>, otherwise: T) -> T;
-}
-
-diesel::define_sql_function! {
-    /// The time on the database's clock, which moves on during a statement.
-    fn clock_timestamp() -> Timestamptz;
-}
+use crate::models::functions::{clock_timestamp, coalesce};
 
 /// A todo to be created. `None` stands for a field that the client did not send.
 #[derive(Clone, Debug)]

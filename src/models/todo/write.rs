@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::dsl::{array, cardinality, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -15,12 +15,8 @@ use super::changes::{NewTodo, TodoChanges};
 use super::targets::TodoTargets;
 use crate::db::Cached;
 use crate::db::schema::todos;
+use crate::models::functions::set_config;
 use crate::models::todo_event::LastEvent;
-
-diesel::define_sql_function! {
-    /// PostgreSQL's `set_config`; with `local` the setting ends with the transaction.
-    fn set_config(name: Text, value: Text, local: Bool) -> Text;
-}
 
 type Condition<'a> = Box<dyn BoxableExpression<todos::table, Pg, SqlType = Bool> + 'a>;
 

@@ -5,9 +5,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::lower;
 use crate::db::schema::users;
 use crate::domain::Email;
+use crate::models::functions::lower;
 
 /// A user of the original system, imported with identifier, password hash and times.
 #[derive(Clone, Debug, Insertable)]

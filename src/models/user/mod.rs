@@ -5,7 +5,6 @@ mod overview;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -16,11 +15,7 @@ pub use self::overview::AccountOverview;
 use crate::db::Cached;
 use crate::db::schema::users;
 use crate::domain::{Email, Name};
-
-diesel::define_sql_function! {
-    /// PostgreSQL's `lower`, applied to both sides of a comparison so that they agree.
-    fn lower(text: Text) -> Text;
-}
+use crate::models::functions::lower;
 
 /// A row of `users` without its password hash.
 #[derive(Clone, Debug, Deserialize, HasQuery, Serialize)]
