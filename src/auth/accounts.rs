@@ -55,7 +55,7 @@ impl Auth {
         let session = NewlyOpened::new(self);
         let user = self.transaction(None, async |conn| {
             let user = account.insert(conn).await?;
-            let ended = session.insert(conn, user.id, client, SecurityEventKind::Registered).await?;
+            let ended = session.insert(self, conn, user.id, client, SecurityEventKind::Registered).await?;
             Ok(Change::sessions(user.id, ended, user))
         });
         let user = user.await.map_err(refused_user)?;
@@ -136,7 +136,8 @@ impl Auth {
             if !unchanged {
                 return Ok(Change::none(false));
             }
-            let ended = session.insert(conn, user.id, client, SecurityEventKind::LoginSucceeded).await?;
+            let ended =
+                session.insert(self, conn, user.id, client, SecurityEventKind::LoginSucceeded).await?;
             Ok(match &verified {
                 PasswordMatch::Outdated(_) => Change::user(user.id, ended, true),
                 _ => Change::sessions(user.id, ended, true),

@@ -27,6 +27,11 @@ impl LastSeen {
         }
     }
 
+    /// Returns true if a session was used on this process within about a minute.
+    pub(super) fn is_in_use(&self, session_id: Uuid) -> bool {
+        self.0.lock().contains_key(&session_id)
+    }
+
     /// Returns how long ago the times that are not stored yet were, and counts them as stored. Ages, as the database reckons
     /// with its own clock.
     pub(super) fn take(&self, now: DateTime<Utc>) -> Vec<(Uuid, Duration)> {

@@ -46,6 +46,7 @@ impl NewlyOpened {
     /// Inserts the session with its security event; returns the sessions that ended because the user had too many.
     pub(super) async fn insert(
         &self,
+        auth: &Auth,
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
         client: &Client,
@@ -62,9 +63,24 @@ impl NewlyOpened {
         let token = NewRefreshToken { token_hash, session_id: self.id };
         let event = SecurityEntry::new(kind, client).for_user(user_id).for_session(self.id);
         // In one round trip: a shared connection sends each statement at once, in this order.
-        let surplus = Session::find_surplus(conn, user_id);
+        let surplus = Session::list_by_last_use(conn, user_id, Session::MAX_PER_USER);
         let sent = try_join4(session.insert(conn), token.insert(conn), event.record(conn), surplus);
         let (.., surplus) = sent.await?;
+        if surplus.is_empty() { Ok(surplus) } else { self.end_surplus(auth, conn, user_id).await }
+    }
+
+    /// Ends the least recently used sessions beyond the limit. The stored times are up to a minute old, enough for a hundred
+    /// logins; so those in use on this process come first, with the new session.
+    async fn end_surplus(
+        &self,
+        auth: &Auth,
+        conn: &mut AsyncPgConnection,
+        user_id: Uuid,
+    ) -> QueryResult<Vec<Uuid>> {
+        let mut ids = Session::list_by_last_use(conn, user_id, 0).await?;
+        ids.sort_by_key(|id| *id != self.id && !auth.last_seen.is_in_use(*id));
+        let kept = usize::try_from(Session::MAX_PER_USER).unwrap_or(usize::MAX);
+        let surplus = ids.split_off(ids.len().min(kept));
         Session::end_some(conn, user_id, &surplus).await
     }
 

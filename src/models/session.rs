@@ -131,13 +131,15 @@ impl Session {
         diesel::delete(sessions::table.filter(own)).returning(sessions::id).get_results(conn).await
     }
 
-    /// Finds a user's least recently used sessions beyond [`MAX_PER_USER`](Self::MAX_PER_USER).
-    pub async fn find_surplus(mut conn: &AsyncPgConnection, user_id: Uuid) -> QueryResult<Vec<Uuid>> {
-        let surplus = sessions::table
-            .filter(sessions::user_id.eq(user_id))
-            .order((sessions::last_seen_at.desc(), sessions::id))
-            .offset(Self::MAX_PER_USER);
-        surplus.select(sessions::id).load(&mut conn).await
+    /// Loads a user's sessions but the first `skipped` ones, the most recently used first.
+    pub async fn list_by_last_use(
+        mut conn: &AsyncPgConnection,
+        user_id: Uuid,
+        skipped: i64,
+    ) -> QueryResult<Vec<Uuid>> {
+        let own = sessions::table.filter(sessions::user_id.eq(user_id));
+        let latest_first = own.order((sessions::last_seen_at.desc(), sessions::id));
+        latest_first.offset(skipped).select(sessions::id).load(&mut conn).await
     }
 
     /// Ends some of a user's sessions; returns the ended ones.

@@ -323,6 +323,23 @@ async fn last_use_is_stored_without_a_write_per_request() {
 }
 
 #[tokio::test]
+async fn a_session_in_use_outlives_a_hundred_logins_within_a_minute() {
+    let app = TestApp::with(&["--rate-limits=off"]).await;
+    let first = app.register("ada@example.com").await.token();
+    app.me(&first).await.data("me");
+    app.database
+        .sql(
+            "INSERT INTO sessions (user_id, expires_at, last_seen_at)
+             SELECT id, now() + interval '1 day', now() + interval '1 minute' FROM users, generate_series(1, 100)",
+        )
+        .await;
+    let latest = app.login("ada@example.com", PASSWORD).await.token();
+    assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM sessions").await, ["100"]);
+    app.me(&first).await.data("me");
+    app.me(&latest).await.data("me");
+}
+
+#[tokio::test]
 async fn one_user_has_a_bounded_number_of_sessions() {
     let app = TestApp::with(&["--rate-limits=off"]).await;
     let first = app.register("ada@example.com").await.token();
