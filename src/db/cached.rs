@@ -6,7 +6,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 ///
 /// diesel prepares updates, upserts and raw SQL anew for each execution, which costs a round trip and a plan: it can't know
 /// that their texts do not vary. A connection never forgets what it keeps, so only a few texts may be wrapped. PostgreSQL may
-/// plan them once for all values: a condition has to suit an index whatever its parameters are, as `number < coalesce($1, ...)`
+/// plan them once for all values: a condition has to suit an index for each value, as `number < coalesce($1, ...)`
 /// does and `$1 IS NULL OR number < $1` does not.
 pub(crate) struct Cached<Q>(pub(crate) Q);
 
