@@ -27,9 +27,10 @@ impl LastSeen {
         }
     }
 
-    /// Returns true if a session was used on this process within about a minute.
-    pub(super) fn is_in_use(&self, session_id: Uuid) -> bool {
-        self.0.lock().contains_key(&session_id)
+    /// Returns true if a session was used on this process within the last two minutes. Not one: the mark of a session in
+    /// constant use may be a minute old.
+    pub(super) fn is_in_use(&self, session_id: Uuid, now: DateTime<Utc>) -> bool {
+        self.0.lock().get(&session_id).is_some_and(|mark| now - mark.at < RESOLUTION * 2)
     }
 
     /// Returns how long ago the times that are not stored yet were, and counts them as stored. Ages, as the database reckons
@@ -51,6 +52,17 @@ impl LastSeen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_is_in_use_for_two_minutes_after_its_mark_even_if_nothing_is_stored() {
+        let seen = LastSeen::default();
+        let [used, other] = [1, 2].map(Uuid::from_u128);
+        let start = DateTime::UNIX_EPOCH;
+        seen.mark(used, start);
+        assert!(seen.is_in_use(used, start + TimeDelta::seconds(119)));
+        assert!(!seen.is_in_use(used, start + TimeDelta::seconds(120)));
+        assert!(!seen.is_in_use(other, start));
+    }
 
     #[test]
     fn a_session_is_stored_once_a_minute_however_often_it_is_used() {

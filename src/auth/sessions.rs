@@ -77,8 +77,9 @@ impl NewlyOpened {
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
     ) -> QueryResult<Vec<Uuid>> {
+        let now = auth.clock.now();
         let mut ids = Session::list_by_last_use(conn, user_id, 0).await?;
-        ids.sort_by_key(|id| *id != self.id && !auth.last_seen.is_in_use(*id));
+        ids.sort_by_key(|id| *id != self.id && !auth.last_seen.is_in_use(*id, now));
         let kept = usize::try_from(Session::MAX_PER_USER).unwrap_or(usize::MAX);
         let surplus = ids.split_off(ids.len().min(kept));
         Session::end_some(conn, user_id, &surplus).await

@@ -4,8 +4,8 @@
 //! - `todo_event_counters` only numbers the rows of `todo_events` and is read in that file.
 //! - `write_positions` belongs to the replicas in [`crate::db`].
 //! - Some files hold no table: `page` is a slice of a list, `expiry` deletes rows in batches, `expired` lists the tables where
-//!   it does, `text_enum` has text columns, `functions` declares some of PostgreSQL's, and `owned_row` finds rows of several tables
-//!   by identifier.
+//!   it does, `text_enum` has text columns, `functions` declares SQL functions, and `owned_row` finds rows of several tables by
+//!   identifier.
 //!
 //! Each query is a function that takes a connection, never the pool, so that the caller decides which queries share a
 //! transaction. Queries on a user's rows take the owner's id.
