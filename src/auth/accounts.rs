@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use diesel::QueryResult;
+use diesel::result::Error as DieselError;
 use diesel_async::AsyncPgConnection;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
@@ -54,8 +55,9 @@ impl Auth {
         let account = self.prepare_account(input).await?;
         let session = NewlyOpened::new(self);
         let user = self.transaction(None, async |conn| {
-            let user = account.insert(conn).await?;
-            let ended = session.insert(self, conn, user.id, client, SecurityEventKind::Registered).await?;
+            let insert = async |conn: &AsyncPgConnection| account.insert(conn).await;
+            let kind = SecurityEventKind::Registered;
+            let (user, ended) = session.insert(self, conn, account.id, client, kind, insert).await?;
             Ok(Change::sessions(user.id, ended, user))
         });
         let user = user.await.map_err(refused_user)?;
@@ -129,24 +131,26 @@ impl Auth {
         let session = NewlyOpened::new(self);
         let opened = self.transaction(Some(user.id), async |conn| {
             attempt.forgive(conn).await?;
-            let unchanged = match &verified {
-                PasswordMatch::Outdated(new) => User::set_password(conn, user.id, Some(&hash), new).await?,
-                _ => User::lock_password(conn, user.id, &hash).await?,
+            let lock = async |conn: &AsyncPgConnection| {
+                let unchanged = match &verified {
+                    PasswordMatch::Outdated(new) => {
+                        User::set_password(conn, user.id, Some(&hash), new).await?
+                    }
+                    _ => User::lock_password(conn, user.id, &hash).await?,
+                };
+                if unchanged { Ok(()) } else { Err(DieselError::RollbackTransaction) }
             };
-            if !unchanged {
-                return Ok(Change::none(false));
-            }
-            let ended =
-                session.insert(self, conn, user.id, client, SecurityEventKind::LoginSucceeded).await?;
+            let kind = SecurityEventKind::LoginSucceeded;
+            let ((), ended) = session.insert(self, conn, user.id, client, kind, lock).await?;
             Ok(match &verified {
-                PasswordMatch::Outdated(_) => Change::user(user.id, ended, true),
-                _ => Change::sessions(user.id, ended, true),
+                PasswordMatch::Outdated(_) => Change::user(user.id, ended, ()),
+                _ => Change::sessions(user.id, ended, ()),
             })
         });
-        if opened.await? {
-            Ok(LoginTry::Opened(Box::new(session.issue(self, user)?)))
-        } else {
-            Ok(LoginTry::PasswordChanged)
+        match opened.await {
+            Ok(()) => Ok(LoginTry::Opened(Box::new(session.issue(self, user)?))),
+            Err(db::Error::RolledBack) => Ok(LoginTry::PasswordChanged),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -193,7 +197,8 @@ impl Auth {
         match (email, name, password) {
             (Ok(email), Ok(name), Ok(password)) => {
                 self.require_free_aliases(&email, None).await?;
-                Ok(ValidAccount { email, name, hashed_password: self.passwords.hash(password).await? })
+                let hashed_password = self.passwords.hash(password).await?;
+                Ok(ValidAccount { id: Uuid::new_v4(), email, name, hashed_password })
             }
             (email, name, password) => Err(invalid([
                 (AccountField::Email, email.err()),
@@ -213,15 +218,16 @@ enum LoginTry {
 }
 
 struct ValidAccount {
+    id: Uuid,
     email: Email,
     name: Name,
     hashed_password: SecretString,
 }
 
 impl ValidAccount {
-    async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<User> {
-        let Self { email, name, hashed_password } = self;
-        NewUser { email, name, hashed_password }.insert(conn).await
+    async fn insert(&self, conn: &AsyncPgConnection) -> QueryResult<User> {
+        let Self { id, email, name, hashed_password } = self;
+        NewUser { id: *id, email, name, hashed_password }.insert(conn).await
     }
 }
 

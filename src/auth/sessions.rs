@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
-use futures_util::future::try_join4;
+use futures_util::future::{try_join4, try_join5};
 use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
@@ -43,15 +43,17 @@ impl NewlyOpened {
         Self { id: Uuid::new_v4(), refresh_token: RefreshToken::generate(), lifetime }
     }
 
-    /// Inserts the session with its security event; returns the sessions that ended because the user had too many.
-    pub(super) async fn insert(
+    /// Inserts the session with its security event, after `account`, a statement that inserts or locks the owner. Returns the
+    /// result of that and the sessions that ended because the user had too many. If `account` fails, the caller has to roll back.
+    pub(super) async fn insert<R>(
         &self,
         auth: &Auth,
         conn: &mut AsyncPgConnection,
         user_id: Uuid,
         client: &Client,
         kind: SecurityEventKind,
-    ) -> QueryResult<Vec<Uuid>> {
+        account: impl AsyncFnOnce(&AsyncPgConnection) -> QueryResult<R>,
+    ) -> QueryResult<(R, Vec<Uuid>)> {
         let session = NewSession {
             id: self.id,
             user_id,
@@ -62,11 +64,14 @@ impl NewlyOpened {
         let token_hash = &self.refresh_token.hash();
         let token = NewRefreshToken { token_hash, session_id: self.id };
         let event = SecurityEntry::new(kind, client).for_user(user_id).for_session(self.id);
-        // In one round trip: a shared connection sends each statement at once, in this order.
+        // In one round trip: a shared connection sends each statement at once, in this order, also while it prepares one. Of
+        // several failures the first is returned, the cause of the others.
         let surplus = Session::list_by_last_use(conn, user_id, Session::MAX_PER_USER);
-        let sent = try_join4(session.insert(conn), token.insert(conn), event.record(conn), surplus);
-        let (.., surplus) = sent.await?;
-        if surplus.is_empty() { Ok(surplus) } else { self.end_surplus(auth, conn, user_id).await }
+        let sent =
+            try_join5(account(conn), session.insert(conn), token.insert(conn), event.record(conn), surplus);
+        let (account, .., surplus) = sent.await?;
+        let ended = if surplus.is_empty() { surplus } else { self.end_surplus(auth, conn, user_id).await? };
+        Ok((account, ended))
     }
 
     /// Ends the least recently used sessions beyond the limit. The stored times are up to a minute old, enough for a hundred

@@ -43,6 +43,9 @@ pub enum Error {
     /// The row that a new row refers to is gone.
     #[error("the row that a new row refers to is gone")]
     ForeignKeyViolation,
+    /// The work asked for a rollback.
+    #[error("the work was rolled back")]
+    RolledBack,
     /// Anything else: a bug.
     #[error(transparent)]
     Query(DieselError),
@@ -209,6 +212,7 @@ impl From<DieselError> for Error {
         let DieselError::DatabaseError(kind, info) = &error else {
             return match error {
                 DieselError::BrokenTransactionManager => Self::Lost(error.to_string()),
+                DieselError::RollbackTransaction => Self::RolledBack,
                 _ => Self::Query(error),
             };
         };

@@ -23,6 +23,9 @@ const MAX_ERROR: usize = 64 << 10;
 /// Errors that are kept: others may follow before a statement's is asked for, as PgBouncer's about a server that ended the
 /// session.
 const KEPT_ERRORS: usize = 4;
+/// SQLSTATE of statements behind a failed one in its transaction. Not kept: a pipeline has one for each, and all that they say is
+/// that another error is the cause.
+const IN_FAILED_TRANSACTION: &str = "25P02";
 
 /// The parts of a server's error that the driver drops, with the text by which it is recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +75,9 @@ impl Wire {
 
     fn note_error(&self, body: &[u8]) {
         let error = parse_error(body);
+        if error.code == IN_FAILED_TRANSACTION {
+            return;
+        }
         let errors = &mut self.0.lock().errors;
         errors.truncate(KEPT_ERRORS - 1);
         errors.push_front(error);
@@ -298,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn statements_that_fail_with_another_do_not_displace_its_error() {
+        let wire = Wire::default();
+        wire.note_error(b"C53100\0MDisk voll\0\0");
+        for _ in 0..2 * KEPT_ERRORS {
+            wire.note_error(b"C25P02\0Maborted\0\0");
+        }
+        assert_eq!(wire.error("Disk voll").unwrap().code, "53100");
+    }
+
+    #[test]
     fn another_error_is_not_taken_for_the_one_in_question() {
         let wire = Wire::default();
         wire.note_error(b"C55P03\0Mlock\0\0");
@@ -314,7 +330,7 @@ mod tests {
         wire.note_error(b"C08P01\0Mserver conn crashed?\0\0");
         assert_eq!(wire.error("terminating connection").unwrap().code, "57P01");
         for _ in 0..KEPT_ERRORS {
-            wire.note_error(b"C25P02\0Maborted\0\0");
+            wire.note_error(b"C08P01\0Munknown\0\0");
         }
         assert_eq!(wire.error("terminating connection"), None);
         assert_eq!(wire.0.lock().errors.len(), KEPT_ERRORS);

@@ -1,7 +1,9 @@
 //! Registration, login and `me`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -201,6 +203,52 @@ async fn assert_login_replaces(app: &TestApp, version: &str) {
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     app.login(&email, PASSWORD).await.data("login");
     assert_eq!(stored_hash(app, &email).await, hash, "a hash of today's kind stays");
+}
+
+#[tokio::test]
+async fn a_login_during_which_the_password_changes_or_the_account_goes_leaves_nothing() {
+    for change in ["UPDATE users SET hashed_password = 'another'", "DELETE FROM users"] {
+        let app = Arc::new(TestApp::start().await);
+        app.register("ada@example.com").await.data("register");
+        app.database.sql("DELETE FROM sessions").await;
+        let mut holder = app.database.connect().await;
+        holder.batch_execute(&format!("BEGIN; {change}")).await.unwrap();
+        let other = Arc::clone(&app);
+        let login = tokio::spawn(async move { other.login("ada@example.com", PASSWORD).await });
+        let waiting = "SELECT count(*)::text AS text FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while rows(&app, waiting).await != ["1"] {}
+        holder.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(login.await.unwrap().code(), "INVALID_CREDENTIALS", "{change}");
+        assert_eq!(rows(&app, "SELECT id::text AS text FROM sessions").await, [""; 0], "{change}");
+        let succeeded = "SELECT id::text AS text FROM security_events WHERE kind = 'LOGIN_SUCCEEDED'";
+        assert_eq!(rows(&app, succeeded).await, [""; 0], "{change}");
+        let metrics = app.http.get(app.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains(r#"todo_api_database_failures_total{kind="statement"} 0"#), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_in_a_registration_is_judged_by_its_cause() {
+    let app = TestApp::with(&["--database-pool-size=1", "--database-pool-overflow=0"]).await;
+    app.register("ada@example.com").await.data("register");
+    app.database.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(256)").await;
+    app.register("bob@example.com").await.data("register");
+    // Refused once, as a deadlock's victim is, then for want of room.
+    app.database
+        .sql(
+            "CREATE SEQUENCE tries;
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF NEW.name = 'full' THEN RAISE 'no room' USING ERRCODE = '53100'; END IF;
+                IF nextval('tries') = 1 THEN RAISE 'deadlock' USING ERRCODE = '40P01'; END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    app.register("eve@example.com").await.data("register");
+    let full = app.register_with("joe@example.com", PASSWORD, "full").await;
+    assert_eq!(full.code(), "SERVICE_UNAVAILABLE");
 }
 
 #[tokio::test]

@@ -43,6 +43,20 @@ async fn a_refresh_token_is_exchanged_for_a_new_one_that_continues_the_session()
 }
 
 #[tokio::test]
+async fn sessions_open_on_a_connection_whatever_it_has_prepared_before() {
+    let app = TestApp::start().await;
+    let token = text(&app.register("ada@example.com").await, "register", "refreshToken");
+    // One connection, which prepares the inserts of a refresh, then those of a login, then those of a registration.
+    let flags = ["--rate-limits=off", "--database-pool-size=1", "--database-pool-overflow=0"];
+    let other = app.beside(&flags).await;
+    refresh(&other, &token).await.data("refreshSession");
+    other.login("ada@example.com", PASSWORD).await.data("login");
+    other.register("bob@example.com").await.data("register");
+    assert_eq!(other.register("bob@example.com").await.code(), "EMAIL_TAKEN");
+    assert_eq!(rows(&app, "SELECT count(*)::text AS text FROM sessions").await, ["3"]);
+}
+
+#[tokio::test]
 async fn of_50_parallel_refreshes_of_one_token_all_succeed_with_one_successor() {
     let app = Arc::new(TestApp::start().await);
     // Half of them in another process.

@@ -86,7 +86,7 @@ impl User {
 
     /// Replaces the password hash, if it still equals `old` where that is given; returns false if it does not.
     pub async fn set_password(
-        conn: &mut AsyncPgConnection,
+        mut conn: &AsyncPgConnection,
         id: Uuid,
         old: Option<&SecretString>,
         new: &SecretString,
@@ -96,18 +96,18 @@ impl User {
             update = update.filter(users::hashed_password.eq(old.expose_secret().to_owned()));
         }
         let update = update.set(users::hashed_password.eq(new.expose_secret()));
-        Ok(Cached(update).execute(conn).await? > 0)
+        Ok(Cached(update).execute(&mut conn).await? > 0)
     }
 
     /// Returns true if the password hash still equals `hash`, and then locks it until the transaction ends. A password
     /// change that waits for the lock also ends the session that this transaction opens.
     pub async fn lock_password(
-        conn: &mut AsyncPgConnection,
+        mut conn: &AsyncPgConnection,
         id: Uuid,
         hash: &SecretString,
     ) -> QueryResult<bool> {
         let same = users::table.find(id).filter(users::hashed_password.eq(hash.expose_secret()));
-        let held: Option<Uuid> = same.select(users::id).for_share().first(conn).await.optional()?;
+        let held: Option<Uuid> = same.select(users::id).for_share().first(&mut conn).await.optional()?;
         Ok(held.is_some())
     }
 
@@ -142,6 +142,8 @@ impl User {
 /// An account to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct NewUser<'a> {
+    /// Identifier.
+    pub id: Uuid,
     /// Email address; the database refuses one that is taken.
     pub email: &'a Email,
     /// Display name.
@@ -157,15 +159,16 @@ impl NewUser<'_> {
     pub const EMAIL_CHECK: &'static str = "users_email_normalised";
 
     /// Inserts the account.
-    pub async fn insert(self, conn: &mut AsyncPgConnection) -> QueryResult<User> {
+    pub async fn insert(self, mut conn: &AsyncPgConnection) -> QueryResult<User> {
         diesel::insert_into(users::table)
             .values((
+                users::id.eq(self.id),
                 users::email.eq(self.email.as_str()),
                 users::name.eq(self.name.as_str()),
                 users::hashed_password.eq(self.hashed_password.expose_secret()),
             ))
             .returning(User::as_returning())
-            .get_result(conn)
+            .get_result(&mut conn)
             .await
     }
 }
