@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::effects::Change;
 use super::events::SecurityEntry;
-use super::password::PasswordMatch;
+use super::password::{NewHash, PasswordMatch};
 use super::sessions::NewlyOpened;
 use super::throttle::{Admission, Attempt};
 use super::{Auth, Client, OpenedSession};
@@ -184,27 +184,33 @@ impl Auth {
         if holder.is_some_and(|id| owner != Some(id)) { Err(AppError::EmailTaken) } else { Ok(()) }
     }
 
-    /// Checks all fields and reports all problems at once.
+    /// Checks all fields and reports all problems at once; hashes the password only if the others have none.
     async fn prepare_account(&self, input: Registration) -> Result<ValidAccount, AppError> {
         let email = Email::parse(&input.email);
         let name = Name::parse(&input.name);
-        let password = match Password::parse(input.password) {
-            Ok(password) => {
-                self.passwords.check_strength(password, vec![input.email, input.name]).await?.into_result()
-            }
-            Err(problem) => Err(problem),
-        };
+        let password = Password::parse(input.password);
+        let context = vec![input.email, input.name];
         match (email, name, password) {
             (Ok(email), Ok(name), Ok(password)) => {
                 self.require_free_aliases(&email, None).await?;
-                let hashed_password = self.passwords.hash(password).await?;
-                Ok(ValidAccount { id: Uuid::new_v4(), email, name, hashed_password })
+                match self.passwords.hash_new(password, context).await? {
+                    NewHash::Hashed(hashed_password) => {
+                        Ok(ValidAccount { id: Uuid::new_v4(), email, name, hashed_password })
+                    }
+                    NewHash::TooWeak(problem) => Err(invalid([(AccountField::Password, Some(problem))])),
+                }
             }
-            (email, name, password) => Err(invalid([
-                (AccountField::Email, email.err()),
-                (AccountField::Password, password.err()),
-                (AccountField::Name, name.err()),
-            ])),
+            (email, name, password) => {
+                let problem = match password {
+                    Ok(password) => self.passwords.judge(password, context).await?,
+                    Err(problem) => Some(problem),
+                };
+                Err(invalid([
+                    (AccountField::Email, email.err()),
+                    (AccountField::Password, problem),
+                    (AccountField::Name, name.err()),
+                ]))
+            }
         }
     }
 }

@@ -56,21 +56,12 @@ pub enum PasswordMatch {
     Outdated(SecretString),
 }
 
-/// Result of checking the strength of a new password.
-pub(super) enum Strength {
-    /// Good enough to be set.
-    Sufficient(NewPassword),
-    /// Too short or too easy to guess.
-    Insufficient(Problem),
-}
-
-impl Strength {
-    pub(super) fn into_result(self) -> Result<NewPassword, Problem> {
-        match self {
-            Self::Sufficient(password) => Ok(password),
-            Self::Insufficient(problem) => Err(problem),
-        }
-    }
+/// Result of hashing a new password.
+pub(super) enum NewHash {
+    /// Hash for storage.
+    Hashed(SecretString),
+    /// The password is too short or too easy to guess.
+    TooWeak(Problem),
 }
 
 impl PasswordHasher {
@@ -95,27 +86,29 @@ impl PasswordHasher {
         PasswordHash::new(stored).is_ok_and(|hash| Scheme::parse(&hash).is_ok())
     }
 
-    /// Checks that a password is good enough to be set; `context` holds texts known of the user, which make it guessable.
-    pub(super) async fn check_strength(
+    /// Hashes a new password for storage if it is good enough; `context` holds texts known of the user, which make it
+    /// guessable. One piece of work, so that under load it waits for a permit once.
+    pub(super) async fn hash_new(
         &self,
         password: Password,
         context: Vec<String>,
-    ) -> Result<Strength, AppError> {
-        self.run_blocking(PasswordWork::Judge, move |_| {
-            let context: Vec<&str> = context.iter().map(String::as_str).collect();
-            match NewPassword::parse(password, &context) {
-                Ok(password) => Strength::Sufficient(password),
-                Err(problem) => Strength::Insufficient(problem),
-            }
-        })
-        .await
+    ) -> Result<NewHash, AppError> {
+        let hashed = self.run_blocking(PasswordWork::Hash, move |hasher| {
+            anyhow::Ok(match require_strength(password, &context) {
+                Ok(password) => NewHash::Hashed(hasher.hash_now(password.password().expose())?),
+                Err(problem) => NewHash::TooWeak(problem),
+            })
+        });
+        hashed.await?.map_err(AppError::internal)
     }
 
-    /// Hashes a password for storage.
-    pub async fn hash(&self, password: NewPassword) -> Result<SecretString, AppError> {
-        let hash = self
-            .run_blocking(PasswordWork::Hash, move |hasher| hasher.hash_now(password.password().expose()));
-        hash.await?.map_err(AppError::internal)
+    /// Returns the problem of a password that is not good enough to be set, without hashing it.
+    pub(super) async fn judge(
+        &self,
+        password: Password,
+        context: Vec<String>,
+    ) -> Result<Option<Problem>, AppError> {
+        self.run_blocking(PasswordWork::Judge, move |_| require_strength(password, &context).err()).await
     }
 
     /// Compares each form of a password with the stored hash. Without a hash the result is `Wrong`, after as many hashes.
@@ -220,6 +213,11 @@ impl PasswordHasher {
             Memory::default().hash(scheme, password, salt, output)
         }
     }
+}
+
+fn require_strength(password: Password, context: &[String]) -> Result<NewPassword, Problem> {
+    let context: Vec<&str> = context.iter().map(String::as_str).collect();
+    NewPassword::parse(password, &context)
 }
 
 /// Lowers the priority of this blocking thread, so that requests on the same core do not wait for the end of its time slice.

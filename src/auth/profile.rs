@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::accounts::{invalid, refused_user};
 use super::effects::Change;
 use super::events::SecurityEntry;
-use super::password::PasswordMatch;
+use super::password::{NewHash, PasswordMatch};
 use super::sessions::end_all;
 use super::throttle::Attempt;
 use super::{Auth, Client, Identity};
-use crate::domain::{Email, Name, NewPassword, Password, Problem};
+use crate::domain::{Email, Name, Password};
 use crate::error::{AccountField, AppError, UnauthenticatedReason};
 use crate::models::{SecurityEventKind, Session, User};
 
@@ -48,8 +48,7 @@ impl Auth {
         new: String,
     ) -> Result<(User, Vec<Uuid>), AppError> {
         let (user, old) = self.confirm_password(identity, AccountField::CurrentPassword, current).await?;
-        let new = self.check_new_password(&user, AccountField::NewPassword, new).await?;
-        let new = self.passwords.hash(new).await?;
+        let new = self.hash_new_password(&user, AccountField::NewPassword, new).await?;
         let ended = self.set_password(client, &user, Some(&old), &new, Some(identity.session_id)).await?;
         let user = self.read_user(user.id).await?;
         // `None`: a concurrent change replaced the password that was entered as the current one.
@@ -63,8 +62,7 @@ impl Auth {
         user: &User,
         new: String,
     ) -> Result<Vec<Uuid>, AppError> {
-        let new = self.check_new_password(user, AccountField::Password, new).await?;
-        let new = self.passwords.hash(new).await?;
+        let new = self.hash_new_password(user, AccountField::Password, new).await?;
         self.set_password(client, user, None, &new, None).await?.ok_or(AppError::NotFound)
     }
 
@@ -166,20 +164,18 @@ impl Auth {
         Ok((user, hash))
     }
 
-    async fn check_new_password(
+    async fn hash_new_password(
         &self,
         user: &User,
         field: AccountField,
         password: String,
-    ) -> Result<NewPassword, AppError> {
-        let checked: Result<NewPassword, Problem> = match Password::parse(password) {
-            Ok(password) => {
-                let context = vec![user.email.clone(), user.name.clone()];
-                self.passwords.check_strength(password, context).await?.into_result()
-            }
-            Err(problem) => Err(problem),
-        };
-        checked.map_err(|problem| invalid([(field, Some(problem))]))
+    ) -> Result<SecretString, AppError> {
+        let refused = |problem| invalid([(field, Some(problem))]);
+        let password = Password::parse(password).map_err(refused)?;
+        match self.passwords.hash_new(password, vec![user.email.clone(), user.name.clone()]).await? {
+            NewHash::Hashed(hash) => Ok(hash),
+            NewHash::TooWeak(problem) => Err(refused(problem)),
+        }
     }
 
     /// Reads the user from the primary.

@@ -141,6 +141,22 @@ async fn logins_and_throttling_are_counted() {
 }
 
 #[tokio::test]
+async fn a_registration_is_one_piece_of_password_work_and_an_invalid_one_hashes_nothing() {
+    let app = TestApp::start().await;
+    let work = async |kind: &str| {
+        let name = format!(r#"todo_api_password_work_seconds_count{{work="{kind}"}}"#);
+        scrape(&app).await.get(&name).copied().unwrap_or_default()
+    };
+    app.register("ada@example.com").await.data("register");
+    assert_eq!((work("judge").await, work("hash").await), (0, 1));
+    let refused = app.register_with("no address", "password", "Ada").await;
+    let fields: Vec<_> =
+        refused.error()["extensions"]["fields"].as_array().unwrap().iter().map(|f| &f["code"]).collect();
+    assert_eq!(fields.len(), 2, "{fields:?}");
+    assert_eq!((work("judge").await, work("hash").await), (1, 1));
+}
+
+#[tokio::test]
 async fn a_scrape_does_not_query_the_database() {
     let app = TestApp::start().await;
     for _ in 0..3 {
