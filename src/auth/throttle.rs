@@ -128,7 +128,7 @@ impl Attempt {
     }
 
     pub(super) fn login(client: &Client, email: &Email) -> Self {
-        let email = email.as_str().to_lowercase();
+        let email = email.fold();
         let address = network(client);
         let account = Counter::new(LOGIN_ACCOUNT, "login account", &[&email]);
         let known_address =

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use email_address::{EmailAddress, Options};
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 use super::Problem;
 
@@ -46,6 +47,15 @@ impl Email {
     /// Returns the address.
     pub fn as_str(&self) -> &str {
         &self.address
+    }
+
+    /// Returns the address without case and marks: equal for all spellings that a database may find equal. Its `lower` depends on
+    /// its locale: `İ` becomes `i` in one, and `I` becomes `ı` in another.
+    pub fn fold(&self) -> String {
+        let letters = self.address.nfkd().filter(|c| !is_combining_mark(*c));
+        // By way of upper case, in which more letters agree.
+        let upper = letters.flat_map(char::to_lowercase).flat_map(char::to_uppercase);
+        upper.flat_map(char::to_lowercase).collect()
     }
 
     /// Returns alternative spellings of the address, under which older rows may be stored: with the domain in Punycode (RFC 3492),
@@ -96,6 +106,21 @@ mod tests {
     fn trims_and_normalises_but_keeps_the_case() {
         let typed = " \u{FF21}da@Example.COM\n";
         assert_eq!(Email::parse(typed).unwrap().as_str(), "Ada@Example.COM");
+    }
+
+    #[test]
+    fn spellings_of_one_address_fold_to_one_text() {
+        let fold = |text: &str| Email::parse(text).unwrap().fold();
+        for (text, folded) in [
+            ("Ada@Example.COM", "ada@example.com"),
+            ("\u{130}van@example.com", "ivan@example.com"),
+            ("\u{131}VAN@example.com", "ivan@example.com"),
+            ("ΝΙΚΟΣ@example.com", "νικοσ@example.com"),
+            ("νικος@example.com", "νικοσ@example.com"),
+            ("STRA\u{1E9E}E@example.com", "strasse@example.com"),
+        ] {
+            assert_eq!(fold(text), folded, "{text}");
+        }
     }
 
     #[test]

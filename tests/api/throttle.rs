@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use todo_api::domain::Email;
 
 use crate::support::{Answer, PASSWORD, TestApp, rows};
 
@@ -125,6 +126,27 @@ async fn throttled_attempts_compute_no_hash() {
     }
     // A failed login is answered after half a second.
     assert!(fastest < std::time::Duration::from_millis(250), "{fastest:?}");
+}
+
+#[tokio::test]
+async fn all_spellings_that_the_database_finds_equal_share_a_limit() {
+    let app = TestApp::start().await;
+    app.register("iii@example.com").await.data("register");
+    let mut codes = Vec::new();
+    for spelling in ["iii", "İii", "iİi", "iiİ", "İİi", "IİI", "iii"] {
+        codes.push(app.login(&format!("{spelling}@example.com"), "wrong").await.code().to_owned());
+    }
+    assert_eq!(codes[4..], ["INVALID_CREDENTIALS", "RATE_LIMITED", "RATE_LIMITED"]);
+    // All pairs of letters that the database finds equal.
+    let letters = "SELECT chr(c) || lower(chr(c)) AS text FROM generate_series(161, 125251) AS c
+        WHERE c NOT BETWEEN 55296 AND 57343 AND lower(chr(c)) <> chr(c)";
+    let pairs = rows(&app, letters).await;
+    assert!(pairs.len() > 1_000);
+    for pair in pairs {
+        let spellings = pair.chars().map(|letter| Email::parse(&format!("a{letter}@example.com")));
+        let folded: Vec<_> = spellings.filter_map(|email| Some(email.ok()?.fold())).collect();
+        assert!(folded.windows(2).all(|pair| pair[0] == pair[1]), "{pair}");
+    }
 }
 
 #[tokio::test]
