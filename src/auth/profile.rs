@@ -89,7 +89,7 @@ impl Auth {
         Ok(ended.await?)
     }
 
-    /// Changes the email address.
+    /// Changes the email address. Counts as a registration: it tells as much which addresses are taken.
     pub async fn change_email(
         &self,
         client: &Client,
@@ -98,6 +98,7 @@ impl Auth {
         password: String,
     ) -> Result<User, AppError> {
         let email = Email::parse(email).map_err(|problem| invalid([(AccountField::Email, Some(problem))]))?;
+        self.admit(Attempt::register(client)).await?;
         let (old, _) = self.confirm_password(identity, AccountField::Password, password).await?;
         self.require_free_aliases(&email, Some(identity.user_id)).await?;
         let user = self.transaction(Some(identity.user_id), async |conn| {

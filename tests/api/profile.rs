@@ -88,6 +88,19 @@ async fn the_email_address_changes_with_the_password_unless_it_is_taken() {
 }
 
 #[tokio::test]
+async fn changes_of_the_address_count_as_registrations_and_so_probe_no_more_addresses() {
+    let app = TestApp::start().await;
+    let token = app.register("ada@example.com").await.token();
+    app.register("grace@example.com").await.data("register");
+    let mut codes = Vec::new();
+    while codes.last().is_none_or(|code| code == "EMAIL_TAKEN") {
+        codes.push(change_email(&app, &token, "grace@example.com", PASSWORD).await.code().to_owned());
+        assert!(codes.len() < 60);
+    }
+    assert_eq!(codes.last().unwrap(), "RATE_LIMITED");
+}
+
+#[tokio::test]
 async fn a_deleted_account_is_gone_with_all_its_data() {
     let app = TestApp::start().await;
     let token = app.register("ada@example.com").await.token();
