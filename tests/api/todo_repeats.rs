@@ -1,8 +1,20 @@
 //! Writes of todos that a client sends again because it has not seen the first response.
 
+use diesel_async::SimpleAsyncConnection;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
-use crate::support::{Owner, TestApp, rows};
+use crate::support::{Answer, Owner, TestApp, rows};
+
+const WAITING: &str = "SELECT count(*)::text AS text FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// Creates todos with the given identifiers.
+async fn create_all(owner: &Owner<'_>, ids: &[&str]) -> Answer {
+    let query = "mutation($input: CreateTodosInput!) { createTodos(input: $input) { todos { id } } }";
+    let todos: Vec<_> = ids.iter().map(|id| json!({ "id": id, "title": id })).collect();
+    owner.ask(query, json!({ "input": { "todos": todos } })).await
+}
 
 #[tokio::test]
 async fn a_repeated_creation_gives_the_first_todo() {
@@ -29,6 +41,44 @@ async fn a_repeated_creation_gives_the_first_todo() {
         answers.await.iter().map(|answer| answer.data("createTodo")["todo"].clone()).collect();
     assert!(versions.iter().all(|todo| *todo == versions[0]));
     assert_eq!(ada.titles("").await, ["Once", "Buy more milk"]);
+}
+
+#[tokio::test]
+async fn a_repeated_creation_locks_like_other_writes_and_so_never_deadlocks_with_them() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let [first, second, new] = [
+        "0192c0de-0000-7000-8000-000000000001",
+        "0192c0de-0000-7000-8000-000000000002",
+        "0192c0de-0000-7000-8000-000000000003",
+    ];
+    create_all(&ada, &[first, second]).await.data("createTodos");
+    // Another write, which has locked the first todo and locks more while the creation waits for that.
+    let mut writer = app.database.connect().await;
+    let lock_todo = |id: &str| format!("SELECT FROM todos WHERE id = '{id}' FOR UPDATE");
+    writer.batch_execute(&format!("BEGIN; {}", lock_todo(first))).await.unwrap();
+    let write = async {
+        while rows(&app, WAITING).await != ["1"] {}
+        writer.batch_execute(&lock_todo(second)).await.unwrap();
+        writer.batch_execute("SELECT FROM todo_event_counters FOR UPDATE; COMMIT").await.unwrap();
+    };
+    let (created, ()) = join(create_all(&ada, &[new, second, first]), write).await;
+    assert_eq!(created.data("createTodos")["todos"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_creation_that_meets_a_purge_creates_the_todo_anew() {
+    let app = TestApp::start().await;
+    let ada = Owner::new(&app, "ada@example.com").await;
+    let input = json!({ "id": "0192c0de-0000-7000-8000-000000000001", "title": "Buy milk" });
+    let purge = "mutation($input: TodoInput!) { purgeTodo(input: $input) { purgedTodoId } }";
+    join_all((0..6).map(async |_| {
+        for _ in 0..50 {
+            assert_eq!(ada.todo("createTodo", input.clone()).await["title"], "Buy milk");
+            ada.ask(purge, json!({ "input": { "id": input["id"] } })).await;
+        }
+    }))
+    .await;
 }
 
 #[tokio::test]

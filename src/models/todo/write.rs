@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use diesel::dsl::{array, cardinality, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::result::Error;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::Todo;
@@ -18,6 +20,8 @@ use crate::db::schema::todos;
 use crate::models::functions::set_config;
 use crate::models::todo_event::LastEvent;
 
+/// A todo with the hash of its creation.
+type CreatedTodo = (Todo, Option<Vec<u8>>);
 type Condition<'a> = Box<dyn BoxableExpression<todos::table, Pg, SqlType = Bool> + 'a>;
 
 diesel::alias! {
@@ -72,22 +76,21 @@ impl Actor<'_> {
         conn: &mut AsyncPgConnection,
         new: &[NewTodo],
     ) -> QueryResult<WriteOutcome<Vec<Todo>>> {
+        let ids: HashSet<_> = new.iter().map(|todo| todo.id).collect();
         let mut conflict = None;
         let created = conn.transaction(async |conn| {
-            let mut created = self.insert(conn, new).await?;
-            let ids: HashSet<_> = created.iter().map(|todo| todo.id).collect();
-            for known in new.iter().filter(|new| !ids.contains(&new.id)) {
-                match self.find_created(conn, known).await? {
-                    WriteOutcome::Done(todo) => created.push(todo),
-                    WriteOutcome::Conflict(todo) => {
-                        conflict = Some(todo);
-                        return Err(diesel::result::Error::RollbackTransaction);
-                    }
-                    // Purged since the insert met it: a retry of the request creates it anew.
-                    WriteOutcome::Missing => return Err(diesel::result::Error::RollbackTransaction),
+            loop {
+                let conn: &AsyncPgConnection = conn;
+                // In one round trip. Locks the known todos first, as every write does: an insert locks the counter of events.
+                let sent = try_join(self.lock_created(conn, &ids), self.insert(conn, new));
+                let (known, mut created) = sent.await?;
+                // Otherwise one was created between the two statements, or purged as the second met it.
+                if known.len() + created.len() == ids.len() {
+                    conflict = find_conflict(new, &known)?;
+                    created.extend(known.into_iter().map(|(todo, _)| todo));
+                    return if conflict.is_none() { Ok(created) } else { Err(Error::RollbackTransaction) };
                 }
             }
-            Ok(created)
         });
         match (created.await, conflict) {
             (_, Some(todo)) => Ok(WriteOutcome::Conflict(todo)),
@@ -96,7 +99,7 @@ impl Actor<'_> {
     }
 
     /// Inserts todos except those whose identifier is taken.
-    async fn insert(self, conn: &mut AsyncPgConnection, new: &[NewTodo]) -> QueryResult<Vec<Todo>> {
+    async fn insert(self, mut conn: &AsyncPgConnection, new: &[NewTodo]) -> QueryResult<Vec<Todo>> {
         let mut rows = new.iter().map(|todo| todo.row(self.user_id)).collect::<QueryResult<Vec<_>>>()?;
         // In one order always, so that two writers of the same identifiers can't deadlock.
         rows.sort_by_key(|row| row.id);
@@ -107,32 +110,26 @@ impl Actor<'_> {
             .returning((Todo::as_returning(), self.set_request_id()));
         // The text depends on the number of rows; that of one is kept.
         let created = if rows.len() == 1 {
-            Cached(insert).get_results(conn).await
+            Cached(insert).get_results(&mut conn).await
         } else {
-            insert.get_results(conn).await
+            insert.get_results(&mut conn).await
         };
         Ok(drop_request_id(created?))
     }
 
-    /// Finds the todo that has the identifier of a new one; a conflict unless the same request created it.
-    async fn find_created(
+    /// Finds and locks those of the todos that exist, each with the hash of its creation.
+    async fn lock_created(
         self,
-        conn: &mut AsyncPgConnection,
-        new: &NewTodo,
-    ) -> QueryResult<WriteOutcome<Todo>> {
-        let found: Option<(Todo, Option<Vec<u8>>)> = todos::table
-            .find((self.user_id, new.id))
+        mut conn: &AsyncPgConnection,
+        ids: &HashSet<Uuid>,
+    ) -> QueryResult<Vec<CreatedTodo>> {
+        todos::table
+            .filter(todos::user_id.eq(self.user_id).and(todos::id.eq_any(ids)))
+            .order(todos::id)
             .select((Todo::as_select(), todos::creation_hash))
             .for_update()
-            .get_result(conn)
+            .load(&mut conn)
             .await
-            .optional()?;
-        let hash = new.creation_hash()?;
-        Ok(match found {
-            Some((todo, Some(created_with))) if created_with == hash => WriteOutcome::Done(todo),
-            Some((todo, _)) => WriteOutcome::Conflict(Box::new(todo)),
-            None => WriteOutcome::Missing,
-        })
     }
 
     /// Changes todos, all or none. A todo at the version after the expected one that already is as asked counts as changed: an
@@ -249,6 +246,18 @@ impl Actor<'_> {
         // Without a conflict, a todo was missing at the write and has been created since.
         Ok(conflict.map_or(WriteOutcome::Missing, |todo| WriteOutcome::Conflict(Box::new(todo))))
     }
+}
+
+/// Finds the first of the new todos whose identifier belongs to one that another request created.
+fn find_conflict(new: &[NewTodo], known: &[CreatedTodo]) -> QueryResult<Option<Box<Todo>>> {
+    for new in new {
+        if let Some((todo, created_with)) = known.iter().find(|(todo, _)| todo.id == new.id)
+            && created_with.as_deref() != Some(&new.creation_hash()?[..])
+        {
+            return Ok(Some(Box::new(todo.clone())));
+        }
+    }
+    Ok(None)
 }
 
 fn drop_request_id(rows: Vec<(Todo, String)>) -> Vec<Todo> {
