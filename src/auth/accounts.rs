@@ -167,7 +167,11 @@ impl Auth {
             let event = if let Some((user, _)) = user { event.for_user(user.id) } else { event };
             event.record(conn).await
         });
-        Ok(recorded.await?)
+        match recorded.await {
+            // The account was deleted between the two statements, with its events.
+            Ok(()) | Err(db::Error::ForeignKeyViolation) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses an address that another user than `owner` holds under an alias, which the unique index can't see. Rows under

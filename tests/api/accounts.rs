@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::support::{PASSWORD, TestApp, rows};
 
+const WAITING: &str = "SELECT count(*)::text AS text FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
 #[tokio::test]
 async fn register_opens_a_session_whose_token_identifies_the_user() {
     let app = TestApp::start().await;
@@ -215,9 +218,7 @@ async fn a_login_during_which_the_password_changes_or_the_account_goes_leaves_no
         holder.batch_execute(&format!("BEGIN; {change}")).await.unwrap();
         let other = Arc::clone(&app);
         let login = tokio::spawn(async move { other.login("ada@example.com", PASSWORD).await });
-        let waiting = "SELECT count(*)::text AS text FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while rows(&app, waiting).await != ["1"] {}
+        while rows(&app, WAITING).await != ["1"] {}
         holder.batch_execute("COMMIT").await.unwrap();
         assert_eq!(login.await.unwrap().code(), "INVALID_CREDENTIALS", "{change}");
         assert_eq!(rows(&app, "SELECT id::text AS text FROM sessions").await, [""; 0], "{change}");
@@ -226,6 +227,19 @@ async fn a_login_during_which_the_password_changes_or_the_account_goes_leaves_no
         let metrics = app.http.get(app.url("/metrics")).send().await.unwrap().text().await.unwrap();
         assert!(metrics.contains(r#"todo_api_database_failures_total{kind="statement"} 0"#), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn a_failed_login_is_one_even_if_the_account_is_deleted_before_it_is_recorded() {
+    let app = Arc::new(TestApp::start().await);
+    app.register("ada@example.com").await.data("register");
+    let mut holder = app.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE security_events IN SHARE ROW EXCLUSIVE MODE").await.unwrap();
+    let other = Arc::clone(&app);
+    let login = tokio::spawn(async move { other.login("ada@example.com", "wrong").await });
+    while rows(&app, WAITING).await != ["1"] {}
+    holder.batch_execute("DELETE FROM users; COMMIT").await.unwrap();
+    assert_eq!(login.await.unwrap().code(), "INVALID_CREDENTIALS");
 }
 
 #[tokio::test]
