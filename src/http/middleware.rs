@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -132,21 +132,38 @@ fn new_id() -> Arc<str> {
     Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
-/// Runs a request, and compresses the response if the client accepts that.
+/// Runs a request, and compresses the response if the client accepts that. A client that accepts no coding, not even `identity`,
+/// gets `identity`, as RFC 9110, section 12.5.3, permits: its request has run.
 async fn run_compressed(mut router: Router, request: Request) -> Response {
     let encoding = request.headers().get(header::ACCEPT_ENCODING);
     if encoding.is_none_or(|encoding| encoding == "identity") {
         let Ok(response) = router.call(request).await;
         return response;
     }
-    let mut compressed = Compression::new(router).compress_when(
+    let is_head = request.method() == Method::HEAD;
+    let status = OnceLock::new();
+    let service = service_fn(async |request| {
+        let Ok(response) = router.clone().call(request).await;
+        let _ = status.set(response.status());
+        Ok::<_, Infallible>(response)
+    });
+    let mut compressed = Compression::new(service).compress_when(
         SizeAbove::new(COMPRESSED)
             // Compression would hold back what is streamed.
             .and(NotForContentType::SSE)
             .and(NotForContentType::const_new("multipart/mixed")),
     );
     let Ok(response) = compressed.call(request).await;
-    response.map(Body::new)
+    let mut response = response.map(Body::new);
+    if let Some(status) = status.get() {
+        // tower-http replaces it by 406 if the client accepts no coding.
+        *response.status_mut() = *status;
+    }
+    if is_head {
+        // The length without compression, which a GET may not have.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
 }
 
 /// Returns a client's identifier if it is safe to log: short and plain.

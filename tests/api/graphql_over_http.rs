@@ -3,7 +3,7 @@
 use reqwest::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApp};
+use crate::support::{Answer, Client, TestApp};
 
 const JSON: &str = "application/json";
 const RESPONSE: &str = "application/graphql-response+json";
@@ -212,6 +212,42 @@ async fn long_responses_are_compressed_and_all_carry_security_headers() {
             policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
             "{path}: {policy}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_accepts_no_content_coding_is_answered_as_one_that_names_none() {
+    let app = TestApp::start().await;
+    let body = json!({ "query": "{ __schema { types { name description } } }" });
+    let ask = async |path: &str, encoding: Option<&str>| {
+        let request = app.http.post(app.url(path)).json(&body).header("x-request-id", "same");
+        let request = encoding.into_iter().fold(request, |request, it| request.header("accept-encoding", it));
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let mut headers = answer.headers().clone();
+        headers.remove("date");
+        (status, headers, answer.bytes().await.unwrap())
+    };
+    for path in ["/graphql", "/nowhere", "/health/live"] {
+        let expected = ask(path, None).await;
+        for encoding in ["*;q=0", "identity;q=0", "zstd, identity;q=0", "gzip;q=0, br;q=0, *;q=0"] {
+            assert_eq!(ask(path, Some(encoding)).await, expected, "{path}: {encoding}");
+        }
+    }
+    let headers = [("sec-websocket-protocol", "graphql-transport-ws"), ("accept-encoding", "*;q=0")];
+    Client::try_open(&app, &headers).await.unwrap();
+}
+
+#[tokio::test]
+async fn head_names_no_length_that_get_does_not_have() {
+    let app = TestApp::start().await;
+    for path in ["/graphiql/main.js", "/health/live"] {
+        let url = app.url(path);
+        let length = |response: reqwest::Response| response.headers().get("content-length").cloned();
+        let plain = length(app.http.get(&url).send().await.unwrap());
+        assert_eq!(length(app.http.head(&url).send().await.unwrap()), plain, "{path}");
+        let head = app.http.head(&url).header("accept-encoding", "gzip").send().await.unwrap();
+        assert_eq!((head.status().as_u16(), length(head)), (200, None), "{path}");
     }
 }
 
