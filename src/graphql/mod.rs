@@ -9,8 +9,8 @@ mod schema;
 mod written;
 
 pub use context::{Caller, RefreshCookie, RequestId};
-pub(crate) use engine::exceeded;
 pub use engine::{Cost, Engine, GraphqlRequest, InvalidRequest, Operation, TrustedDocuments};
+pub(crate) use engine::{exceeded, parse_json_object};
 pub use error_code::ErrorCode;
 pub(crate) use errors::request_error;
 pub use errors::{is_request_error, wire_error};

@@ -122,6 +122,7 @@ async fn a_message_says_why_the_socket_is_closed() {
     let no_id = json!({ "type": "start", "payload": { "query": "{ hello }" } }).to_string();
     for (messages, code, reason) in [
         (vec!["nonsense"], 4400, "The message is not a JSON object with a type"),
+        (vec!["[\"connection_init\"]"], 4400, "The message is not a JSON object with a type"),
         (vec![&bad_token], 4403, "Forbidden"),
         (vec![&init, &init], 4429, "Too many initialisation requests"),
         (vec![&init, &subscribe], 4400, "The message has an unknown type"),

@@ -51,11 +51,18 @@ async fn a_hash_of_another_document_is_refused() {
     for wrong in ["", "x", &"g".repeat(64), &"é".repeat(32)] {
         assert_eq!(post(&app, None, wrong).await.code(), "PERSISTED_QUERY_NOT_FOUND", "{wrong}");
     }
-    let other_version = json!({ "query": "{ __typename }", "extensions": { "persistedQuery": { "version": 2, "sha256Hash": "" } } });
-    assert_eq!(
-        Answer::of(app.http.post(app.url("/graphql")).json(&other_version)).await.code(),
-        "BAD_REQUEST"
-    );
+    for persisted in [
+        json!({ "version": 2, "sha256Hash": "" }),
+        json!({ "version": 1 }),
+        json!([1, hash("{ __typename }")]),
+        json!("x"),
+    ] {
+        let body = json!({ "query": "{ __typename }", "extensions": { "persistedQuery": persisted } });
+        let answer = Answer::of(app.http.post(app.url("/graphql")).json(&body)).await;
+        assert_eq!((answer.status, answer.code()), (400, "BAD_REQUEST"), "{persisted}");
+    }
+    let null = json!({ "query": "{ __typename }", "extensions": { "persistedQuery": null } });
+    assert_eq!(Answer::of(app.http.post(app.url("/graphql")).json(&null)).await.data("__typename"), "Query");
 }
 
 #[tokio::test]

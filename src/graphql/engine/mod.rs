@@ -52,6 +52,7 @@ pub(crate) use self::limits::exceeded;
 use self::plan::Plan;
 pub(super) use self::plan::{Arguments, PlannedField};
 use self::planner::{Conditions, Planner};
+pub(crate) use self::request::parse_json_object;
 pub use self::request::{GraphqlRequest, InvalidRequest};
 pub use self::trusted::TrustedDocuments;
 use self::type_system::TypeSystem;

@@ -45,8 +45,9 @@ struct Parameters<'a> {
 /// The part of `extensions` in use: Apollo's automatic persisted queries.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Extensions {
-    persisted_query: Option<PersistedQuery>,
+struct Extensions<'a> {
+    #[serde(borrow, default)]
+    persisted_query: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -61,10 +62,8 @@ impl GraphqlRequest {
     pub fn from_json(json: &str, limits: &Limits) -> Result<Self, ServerError> {
         const FORM: &str = "The request must be {\"query\": \"...\", \"operationName\": \"...\", \"variables\": {...}, \
             \"extensions\": {...}}, all but the query optional.";
-        // serde would accept an array of the fields, too.
-        let parameters =
-            json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten();
-        let parameters: Parameters<'_> = parameters.ok_or_else(|| wire_error(ErrorCode::BadRequest, FORM))?;
+        let parameters = parse_json_object::<Parameters<'_>>(json);
+        let parameters = parameters.ok_or_else(|| wire_error(ErrorCode::BadRequest, FORM))?;
         Self::new(
             parameters.query.map(Arc::from),
             parameters.operation_name.map(Cow::into_owned),
@@ -88,8 +87,10 @@ impl GraphqlRequest {
             return Err(exceeded(ErrorCode::VariablesTooLarge, limits.max_variables, "bytes of variables"));
         }
         let variables = parse_object::<Variables>(variables, "variables")?.unwrap_or_default();
-        let extensions = parse_object::<Extensions>(extensions, "extensions")?.unwrap_or_default();
-        let hash = extensions.persisted_query.map(|persisted| match persisted.version {
+        let extensions = parse_object::<Extensions<'_>>(extensions, "extensions")?.unwrap_or_default();
+        let persisted = extensions.persisted_query.map(RawValue::get);
+        let persisted = parse_object::<PersistedQuery>(persisted, "extensions.persistedQuery")?;
+        let hash = persisted.map(|persisted| match persisted.version {
             1 => Ok(persisted.sha256_hash.to_ascii_lowercase()),
             _ => Err(wire_error(ErrorCode::BadRequest, "Persisted queries must be of version 1.")),
         });
@@ -128,6 +129,11 @@ impl From<ServerError> for InvalidRequest {
     fn from(error: ServerError) -> Self {
         vec![error].into()
     }
+}
+
+/// Parses a struct from a JSON object. serde would accept an array of the fields, too.
+pub(crate) fn parse_json_object<'de, T: Deserialize<'de>>(json: &'de str) -> Option<T> {
+    json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 /// Parses a parameter that must be a JSON object or null.

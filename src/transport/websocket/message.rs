@@ -2,6 +2,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::protocol::Protocol;
+use crate::graphql::parse_json_object;
 
 /// Longest identifier of an operation, in bytes; clients use UUIDs or counters.
 const MAX_ID: usize = 128;
@@ -35,8 +36,8 @@ struct Envelope<'a> {
 impl<'a> ClientMessage<'a> {
     /// Parses a message; the error is the reason to close the socket with.
     pub(super) fn parse(protocol: Protocol, text: &'a str) -> Result<Self, &'static str> {
-        let envelope: Envelope<'a> =
-            serde_json::from_str(text).map_err(|_| "The message is not a JSON object with a type")?;
+        let envelope = parse_json_object::<Envelope<'a>>(text);
+        let envelope = envelope.ok_or("The message is not a JSON object with a type")?;
         let payload = envelope.payload.filter(|payload| payload.get() != "null");
         let id = || match &envelope.id {
             Some(id) if !id.is_empty() && id.len() <= MAX_ID => Ok(id.clone()),
