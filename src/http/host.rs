@@ -1,5 +1,5 @@
 use axum::extract::Request;
-use axum::http::{HeaderValue, Version, header};
+use axum::http::{HeaderValue, Method, Version, header};
 
 /// Returns true if a request has one valid `Host`, as RFC 9112, section 3.2, requires; HTTP/1.0 may omit it.
 ///
@@ -21,6 +21,15 @@ pub(super) fn is_valid(request: &mut Request) -> bool {
         Some(_) => false,
         None => valid,
     }
+}
+
+/// Returns true unless the target has a form of other methods (RFC 9112, section 3.2): an authority alone is for `CONNECT`, `*`
+/// for `OPTIONS`.
+pub(super) fn has_valid_target(request: &Request) -> bool {
+    let target = request.uri();
+    let is_authority = target.scheme().is_none() && target.authority().is_some();
+    (!is_authority || request.method() == Method::CONNECT)
+        && (target.path() != "*" || request.method() == Method::OPTIONS)
 }
 
 /// Returns true for a host with an optional port (RFC 3986, section 3.2), without a user or percent-encoding.

@@ -69,8 +69,8 @@ impl Middleware {
         Self { cors, timeout }
     }
 
-    /// Gives a request its identifier and context, and the response the identifier and the common headers. Refuses a request
-    /// without a valid `Host`.
+    /// Gives a request its identifier and context, and the response the identifier and the common headers. Refuses a malformed
+    /// request.
     pub(super) async fn respond(&self, router: Router, mut request: Request, peer: Peer) -> Response {
         let id = request.headers().get(REQUEST_ID).and_then(acceptable);
         let id = id.unwrap_or_else(new_id);
@@ -78,8 +78,8 @@ impl Middleware {
         let name = telemetry::trace_name(&request);
         request.extensions_mut().insert(Ingress { request_id: RequestId(Arc::clone(&id)), peer });
         let answer = pin!(async {
-            let mut response = if !host::is_valid(&mut request) {
-                transport::bad_host_response()
+            let mut response = if let Some(refusal) = refuse_malformed(&mut request) {
+                refusal
             } else if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
                 Box::pin(self.run_with_cors(router, request)).await
             } else {
@@ -110,6 +110,28 @@ impl Middleware {
             Err(panic) => transport::panic_response(panic),
         }
     }
+}
+
+/// Builds the response to a request that RFC 9112 forbids to serve; `None` for any other.
+fn refuse_malformed(request: &mut Request) -> Option<Response> {
+    let (status, message) = if !is_only_chunked(request.headers()) {
+        (StatusCode::NOT_IMPLEMENTED, "The only supported Transfer-Encoding is chunked.")
+    } else if !host::has_valid_target(request) {
+        (StatusCode::BAD_REQUEST, "The request target must be a path or an absolute URL.")
+    } else if !host::is_valid(request) {
+        (StatusCode::BAD_REQUEST, "The request must have one valid Host header.")
+    } else {
+        return None;
+    };
+    Some(transport::malformed_response(status, message))
+}
+
+/// Returns true unless the body has another transfer coding than `chunked`, the only one that hyper decodes: it ignores those
+/// before the last.
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = lines.next();
+    first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && lines.next().is_none()
 }
 
 fn add_headers(headers: &mut HeaderMap, id: &str) {

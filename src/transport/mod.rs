@@ -18,7 +18,7 @@ mod wire;
 
 pub(crate) use client::{Ingress, Peer};
 pub(crate) use endpoint::handle_get;
-pub(crate) use http::{bad_host_response, handle, panic_response, prefers_html, refuse_at_start};
+pub(crate) use http::{handle, malformed_response, panic_response, prefers_html, refuse_at_start};
 pub(crate) use origin::{AllowedOrigins, Trust};
 pub(crate) use shared::Transport;
 pub(crate) use websocket::upgrade;

@@ -141,6 +141,22 @@ async fn only_utf8_is_accepted() {
 }
 
 #[tokio::test]
+async fn lines_of_content_encoding_are_one_list() {
+    let app = TestApp::start().await;
+    for (lines, status) in [
+        (&["identity", "gzip"][..], 415),
+        (&["identity, gzip"], 415),
+        (&["gzip", "identity"], 415),
+        (&["identity", "identity"], 200),
+        (&["identity, Identity"], 200),
+    ] {
+        let request = app.http.post(app.url("/graphql")).json(&json!({ "query": "{ __typename }" }));
+        let request = lines.iter().fold(request, |request, line| request.header("Content-Encoding", *line));
+        assert_eq!(Answer::of(request).await.status, status, "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_answered_in_order_up_to_its_limit() {
     let app = TestApp::start().await;
     let batch = json!([{ "query": "{ a: __typename }" }, { "query": "{" }, ["query"], { "query": "{ b: __typename }" }]);

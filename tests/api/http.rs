@@ -120,6 +120,43 @@ async fn a_client_that_sends_on_still_reads_the_refusal() {
 }
 
 #[tokio::test]
+async fn a_body_with_another_transfer_coding_than_chunked_is_refused() {
+    let app = TestApp::start().await;
+    let body = json!({ "query": "{ __typename }" }).to_string();
+    let body = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for (lines, status) in [
+        ("Transfer-Encoding: chunked\r\n", "200"),
+        ("Transfer-Encoding: Chunked\r\n", "200"),
+        ("Transfer-Encoding: gzip, chunked\r\n", "501"),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "501"),
+        ("Transfer-Encoding: gzip\r\n", "400"),
+    ] {
+        let head =
+            "POST /graphql HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        let answer = raw(&app, &format!("{head}{lines}\r\n{body}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{lines}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_has_a_form_of_its_method() {
+    let app = TestApp::start().await;
+    for (request, status) in [
+        ("GET graphql", "400"),
+        ("GET x:80", "400"),
+        ("GET *", "400"),
+        ("POST *", "400"),
+        ("OPTIONS graphql", "400"),
+        ("OPTIONS *", "200"),
+        ("CONNECT example.com:443", "404"),
+    ] {
+        let answer = raw(&app, &format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert_eq!(answer.contains("BAD_REQUEST"), status == "400", "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_has_one_valid_host() {
     let app = TestApp::start().await;
     let close = "Connection: close\r\n\r\n";

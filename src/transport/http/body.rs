@@ -92,8 +92,10 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
         .filter_map(|part| part.split_once('='))
         .all(|(name, value)| !name.trim().eq_ignore_ascii_case("charset") || is_utf8(value));
     let json = ["application/json", "application/graphql+json", "application/graphql-response+json"];
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    let plain = encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = encodings
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"identity"));
     plain && utf8 && json.contains(&kind.as_str())
 }
 

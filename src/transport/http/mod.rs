@@ -280,10 +280,10 @@ pub(crate) async fn refuse_at_start(headers: HeaderMap) -> Response {
     response::refused(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, starting()), accepted.json())
 }
 
-/// Builds the response to a request without a valid `Host`.
-pub(crate) fn bad_host_response() -> Response {
-    let error = wire_error(ErrorCode::BadRequest, "The request must have one valid Host header.");
-    let mut response = response::refused(error.into(), MediaType::Json);
+/// Builds the response to a request whose head is malformed.
+pub(crate) fn malformed_response(status: StatusCode, message: &'static str) -> Response {
+    let error = wire_error(ErrorCode::BadRequest, message);
+    let mut response = response::refused(Refusal::new(status, error), MediaType::Json);
     // What follows on the connection may not be what its sender means.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
