@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::time::timeout;
@@ -76,6 +76,10 @@ impl Middleware {
         let id = id.unwrap_or_else(new_id);
         let context = telemetry::begin_request(&request, Arc::clone(&id));
         let name = telemetry::trace_name(&request);
+        if request.version() < Version::HTTP_11 {
+            // HTTP/1.0 has no upgrades (RFC 9110, section 7.8).
+            request.headers_mut().remove(header::UPGRADE);
+        }
         request.extensions_mut().insert(Ingress { request_id: RequestId(Arc::clone(&id)), peer });
         let answer = pin!(async {
             let mut response = if let Some(refusal) = refuse_malformed(&mut request) {

@@ -157,6 +157,17 @@ async fn a_target_has_a_form_of_its_method() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_ignored_in_http_1_0() {
+    let app = TestApp::start().await;
+    let headers = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let answer = raw(&app, &format!("GET /graphql?query=%7B__typename%7D HTTP/1.0\r\n{headers}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.contains("\"Query\""), "{answer}");
+    let answer = raw(&app, &format!("GET /graphql/ws HTTP/1.0\r\n{headers}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.0 400 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_request_has_one_valid_host() {
     let app = TestApp::start().await;
     let close = "Connection: close\r\n\r\n";

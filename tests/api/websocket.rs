@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::support::{Client, PASSWORD, SECRET, TestApp};
+use crate::support::{Client, HttpStream, PASSWORD, SECRET, TestApp};
 
 #[tokio::test]
 async fn queries_mutations_and_subscriptions_are_served() {
@@ -347,6 +347,28 @@ async fn both_addresses_serve_sockets() {
     // A request for an upgrade that is not valid is no query.
     let request = app.http.get(app.url("/graphql?query=%7B__typename%7D")).header("upgrade", "websocket");
     assert_eq!(request.send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
+async fn a_refused_handshake_names_what_is_supported() {
+    let app = TestApp::with_test_schema(&[]).await;
+    let handshake = |version: &str| {
+        let lines =
+            ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+        [&lines[..], &[&format!("Sec-WebSocket-Version: {version}")]].concat().join("\r\n")
+    };
+    for (request, version, status, header, value) in [
+        ("GET /graphql", "8", 400, "sec-websocket-version", Some("13")),
+        ("GET /graphql/ws", "14", 400, "sec-websocket-version", Some("13")),
+        ("POST /graphql/ws", "13", 405, "allow", Some("GET")),
+        ("DELETE /graphql/ws", "13", 405, "allow", Some("GET")),
+        ("HEAD /graphql/ws", "13", 405, "allow", Some("GET")),
+        // The upgrade is an offer to a request that has an answer without it.
+        ("HEAD /graphql?query=%7Bhello%7D", "13", 200, "upgrade", None),
+    ] {
+        let answer = HttpStream::send(&app, request, &[handshake(version)], "").await;
+        assert_eq!((answer.status(), answer.header(header)), (status, value), "{request}");
+    }
 }
 
 #[tokio::test]

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use async_graphql::Executor;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use self::protocol::Protocol;
@@ -32,9 +33,13 @@ const READ_BUFFER: usize = 512;
 pub(crate) async fn upgrade<E: Executor>(
     State(transport): State<Arc<Transport<E>>>,
     Extension(Ingress { request_id, peer }): Extension<Ingress>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
 ) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return refuse_handshake(rejection),
+    };
     // CORS does not cover WebSockets: without this check any page could open one with its visitor's cookies.
     if transport.allowed_origins.trust(&headers) == Trust::Refused {
         return (StatusCode::FORBIDDEN, "pages of this origin may not open sockets here\n").into_response();
@@ -62,4 +67,18 @@ pub(crate) async fn upgrade<E: Executor>(
             drop(task);
         }
     })
+}
+
+/// Builds the response to an invalid handshake, with the header that its status or RFC 6455, section 4.2.2, requires.
+fn refuse_handshake(rejection: WebSocketUpgradeRejection) -> Response {
+    let required = match &rejection {
+        WebSocketUpgradeRejection::MethodNotGet(_) => Some((header::ALLOW, "GET")),
+        WebSocketUpgradeRejection::InvalidWebSocketVersionHeader(_) => {
+            Some((header::SEC_WEBSOCKET_VERSION, "13"))
+        }
+        _ => None,
+    };
+    let mut response = rejection.into_response();
+    response.headers_mut().extend(required.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
 }
