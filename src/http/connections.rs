@@ -160,8 +160,9 @@ impl Connection {
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let request = request.map(|body| Body::new(WatchedBody::new(body, &self.unread)));
         let mut response = self.routes.respond(request, self.peer).await;
-        // Tells clients not to send their next request into a connection that is being closed.
-        if self.shutdown.is_cancelled() {
+        // Tells clients not to send their next request into a connection that is being closed, as hyper does with one whose
+        // body is unread.
+        if self.shutdown.is_cancelled() || self.unread.is_set() {
             // An upgrade keeps its own.
             response.headers_mut().entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
@@ -15,6 +15,12 @@ use tokio::time::{Sleep, sleep};
 /// Set while the body of a connection's last request has not been read to its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnreadBody(Arc<AtomicBool>);
+
+impl UnreadBody {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Stream that reads on and discards for a while after it has shut down, if a request's body is unread.
 ///
@@ -70,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LingeringStream<S> {
             end
         } else {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-            if !unread.0.load(Ordering::Relaxed) {
+            if !unread.is_set() {
                 return Poll::Ready(Ok(()));
             }
             end.insert(Box::pin(sleep(*limit)))
@@ -127,7 +133,12 @@ impl HttpBody for WatchedBody {
 
 impl Drop for WatchedBody {
     fn drop(&mut self) {
-        if !self.is_read && !self.body.is_end_stream() {
+        if self.is_read || self.body.is_end_stream() {
+            return;
+        }
+        // Takes what arrived with the head: hyper keeps the connection if that is the whole body.
+        let _ = Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        if !self.body.is_end_stream() {
             self.unread.0.store(true, Ordering::Relaxed);
         }
     }

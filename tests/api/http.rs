@@ -120,6 +120,30 @@ async fn a_client_that_sends_on_still_reads_the_refusal() {
 }
 
 #[tokio::test]
+async fn a_response_before_the_body_is_read_says_that_the_connection_closes() {
+    let app = TestApp::start().await;
+    let json = "Content-Type: application/json\r\n";
+    let live = "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for (request, headers, status) in [
+        ("POST /graphql", "Content-Type: text/plain\r\n", "415"),
+        ("POST /graphql", "Content-Type: application/json\r\nAccept: text/html\r\n", "406"),
+        ("DELETE /graphql", json, "405"),
+        ("GET /graphql?query=mutation%7B__typename%7D", json, "405"),
+        ("GET /health/live", json, "200"),
+        ("POST /nowhere", json, "404"),
+    ] {
+        let head = format!("{request} HTTP/1.1\r\nHost: x\r\n{headers}");
+        let answer = raw(&app, &format!("{head}Content-Length: 100000\r\n\r\n{{")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{request}: {answer}");
+        // A body that has arrived is discarded, and the connection is kept.
+        let answer = raw(&app, &format!("{head}Content-Length: 2\r\n\r\n{{}}{live}")).await;
+        assert!(answer.ends_with("\r\n\r\nlive\n"), "{request}: {answer}");
+        assert_eq!(answer.matches("connection: close").count(), 1, "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_with_another_transfer_coding_than_chunked_is_refused() {
     let app = TestApp::start().await;
     let body = json!({ "query": "{ __typename }" }).to_string();

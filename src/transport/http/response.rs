@@ -109,15 +109,9 @@ pub(super) fn refused(refusal: Refusal, media_type: MediaType) -> Response {
     let body = GraphqlResponse::from_errors(vec![refusal.error]);
     let mut response = json(status, media_type, to_json(&body));
     add_retry_headers(response.headers_mut(), body.errors.iter());
-    let header = match status {
-        StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, HeaderValue::from_static("POST"))),
-        // The rest of the body is not read, so the connection can't be reused.
-        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
-            Some((header::CONNECTION, HeaderValue::from_static("close")))
-        }
-        _ => None,
-    };
-    response.headers_mut().extend(header);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
     response
 }
 
