@@ -285,6 +285,19 @@ async fn production_has_no_introspection_unless_enabled() {
 }
 
 #[tokio::test]
+async fn errors_of_variables_list_the_values_of_an_enum_only_with_introspection() {
+    let query = "query($o: TodoOrder) { todos(orderBy: $o) { totalCount } }";
+    for (introspection, message) in [
+        ("on", "Choose one of CREATED_AT, DUE_AT, PRIORITY, TITLE, UPDATED_AT."),
+        ("off", "Choose one of the values of TodoOrderField."),
+    ] {
+        let app = TestApp::with(&[&format!("--introspection={introspection}")]).await;
+        let answer = app.ask(query, json!({ "o": { "field": "x" } })).await;
+        assert_eq!(answer.error()["extensions"]["fields"][0]["message"], message);
+    }
+}
+
+#[tokio::test]
 async fn a_variable_that_is_missing_or_of_the_wrong_type_is_bad_user_input() {
     let app = TestApp::start().await;
     let query = "query($id: ID!, $first: Int) { node(id: $id) { id } todos(first: $first) { totalCount } }";

@@ -157,7 +157,9 @@ impl<E: Executor> Engine<E> {
         definition: &Definition,
         variables: Variables,
     ) -> Result<Operation, InvalidRequest> {
-        let variables = variables::coerce(&self.types, &document.valid.executable, definition, variables);
+        let executable = &document.valid.executable;
+        let suggest = self.introspection;
+        let variables = variables::coerce(&self.types, executable, definition, variables, suggest);
         let variables = variables.map_err(request_error)?;
         let prepared = self.find_plan(document, definition, &variables)?;
         let PreparedPlan { plan, written } = &*prepared;

@@ -22,17 +22,19 @@ const MAX_PROBLEMS: usize = 100;
 
 /// Coerces the variables of an operation; those without a value and a default are absent.
 ///
-/// Fails with up to [`MAX_PROBLEMS`] problems, each with its path from the first field that uses the variable.
+/// Fails with up to [`MAX_PROBLEMS`] problems, each with its path from the first field that uses the variable. Only with
+/// `suggest` do they list values of enums.
 pub(super) fn coerce(
     types: &TypeSystem,
     document: &ExecutableDocument,
     operation: &Operation,
     mut given: Variables,
+    suggest: bool,
 ) -> Result<Variables, AppError> {
     let mut coerced = Variables::default();
     let mut problems = Vec::new();
     for definition in &operation.variables {
-        let mut coercion = Coercion { types, path: Vec::new(), problems: Vec::new() };
+        let mut coercion = Coercion { types, suggest, path: Vec::new(), problems: Vec::new() };
         let value = if let Some(value) = given.remove(definition.name.as_str()) {
             Some(coercion.coerce_value(&definition.ty, value))
         } else if let Some(default) = &definition.default_value {
@@ -60,6 +62,7 @@ pub(super) fn coerce(
 
 struct Coercion<'a> {
     types: &'a TypeSystem,
+    suggest: bool,
     /// Path inside the variable.
     path: Vec<String>,
     problems: Vec<(Vec<String>, Problem)>,
@@ -112,8 +115,10 @@ impl Coercion<'_> {
                     Value::Enum(Name::new(text))
                 }
                 value => {
-                    let names: Vec<_> = definition.values.keys().map(SchemaName::as_str).collect();
-                    self.add_problem("INVALID", format!("Choose one of {}.", names.join(", ")));
+                    let values: Vec<_> = definition.values.keys().map(SchemaName::as_str).collect();
+                    let choice =
+                        if self.suggest { values.join(", ") } else { format!("the values of {name}") };
+                    self.add_problem("INVALID", format!("Choose one of {choice}."));
                     value
                 }
             },
