@@ -125,3 +125,24 @@ async fn with_a_manifest_only_listed_documents_run() {
         assert_eq!(post(&app, None, &hash(other)).await.code(), "PERSISTED_QUERY_NOT_IN_LIST");
     }
 }
+
+#[tokio::test]
+async fn identifiers_of_a_manifest_are_found_by_both_parameters() {
+    let (named, hashed, upper) =
+        ("query Named { __typename }", "query Hashed { a: __typename }", "{ b: __typename }");
+    let prefixed = format!("sha256:{}", hash(hashed));
+    let manifest =
+        json!({ "GetMe": named, (prefixed.as_str()): hashed, (hash(upper).to_uppercase()): upper });
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("manifest.json");
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let app = TestApp::with(&[&format!("--trusted-documents={}", path.display())]).await;
+    let ids = ["GetMe", &prefixed, &hash(hashed), &hash(hashed).to_uppercase(), &hash(upper)];
+    for id in ids {
+        let by_id = Answer::of(app.http.post(app.url("/graphql")).json(&json!({ "documentId": id }))).await;
+        for answer in [by_id, post(&app, None, id).await] {
+            assert!(answer.body.get("errors").is_none(), "{id}: {:#}", answer.body);
+        }
+    }
+    assert_eq!(post(&app, None, "getme").await.code(), "PERSISTED_QUERY_NOT_IN_LIST");
+}

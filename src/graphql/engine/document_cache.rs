@@ -144,7 +144,8 @@ impl DocumentCache {
     }
 }
 
-fn parse_hash(text: &str) -> Option<Hash> {
+/// Parses a hash in hexadecimal; the prefix `sha256:` is optional.
+pub(super) fn parse_hash(text: &str) -> Option<Hash> {
     let mut hash = Hash::default();
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     hex::decode_to_slice(digits, &mut hash).is_ok().then_some(hash)

@@ -91,7 +91,7 @@ impl GraphqlRequest {
         let persisted = extensions.persisted_query.map(RawValue::get);
         let persisted = parse_object::<PersistedQuery>(persisted, "extensions.persistedQuery")?;
         let hash = persisted.map(|persisted| match persisted.version {
-            1 => Ok(persisted.sha256_hash.to_ascii_lowercase()),
+            1 => Ok(persisted.sha256_hash),
             _ => Err(wire_error(ErrorCode::BadRequest, "Persisted queries must be of version 1.")),
         });
         let document_id = hash.transpose()?.or(document_id);

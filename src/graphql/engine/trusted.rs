@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -6,12 +7,14 @@ use anyhow::{Context, bail};
 use async_graphql::ServerError;
 use serde_json::Value;
 
+use super::document_cache::parse_hash;
 use crate::config::GraphqlSettings;
 use crate::graphql::error_code::ErrorCode;
 use crate::graphql::errors::wire_error;
 
 /// Allow-list of documents.
 pub struct TrustedDocuments {
+    /// Texts by normalized identifier.
     by_id: HashMap<String, Arc<str>>,
     texts: HashSet<Arc<str>>,
 }
@@ -35,13 +38,16 @@ impl TrustedDocuments {
             match (entries.get("format").and_then(Value::as_str), entries.get("operations")) {
                 (Some("apollo-persisted-query-manifest"), Some(Value::Array(operations))) => {
                     let pair = |operation: &Value| {
-                        Ok((text(&operation["id"])?.to_owned(), Arc::from(text(&operation["body"])?)))
+                        Ok((
+                            normalize(text(&operation["id"])?).into_owned(),
+                            Arc::from(text(&operation["body"])?),
+                        ))
                     };
                     operations.iter().map(pair).collect::<anyhow::Result<_>>()?
                 }
                 _ => entries
                     .iter()
-                    .map(|(id, body)| Ok((id.clone(), Arc::from(text(body)?))))
+                    .map(|(id, body)| Ok((normalize(id).into_owned(), Arc::from(text(body)?))))
                     .collect::<anyhow::Result<_>>()?,
             };
         let texts = by_id.values().cloned().collect();
@@ -57,7 +63,7 @@ impl TrustedDocuments {
                 "This document is not on the list of trusted documents.",
             )),
             (None, id) => {
-                let text = id.and_then(|id| self.by_id.get(id.strip_prefix("sha256:").unwrap_or(id)));
+                let text = id.and_then(|id| self.by_id.get(&*normalize(id)));
                 text.cloned().ok_or_else(|| {
                     wire_error(
                         ErrorCode::PersistedQueryNotInList,
@@ -67,6 +73,11 @@ impl TrustedDocuments {
             }
         }
     }
+}
+
+/// Returns the normal form of an identifier: a SHA-256 in lower case without a prefix, any other unchanged.
+fn normalize(id: &str) -> Cow<'_, str> {
+    parse_hash(id).map_or(Cow::Borrowed(id), |hash| Cow::Owned(hex::encode(hash)))
 }
 
 fn text(value: &Value) -> anyhow::Result<&str> {
