@@ -1,3 +1,6 @@
+use std::collections::HashSet;
+
+use apollo_compiler::Name;
 use apollo_compiler::executable::ExecutableDocument;
 use apollo_compiler::validation::Valid;
 
@@ -7,6 +10,8 @@ use super::lines::Lines;
 pub(super) struct ValidDocument {
     pub(super) executable: Valid<ExecutableDocument>,
     pub(super) lines: Lines,
+    /// Operations that are deeper than `MAX_DEPTH`. The others of the document may run.
+    pub(super) too_deep: HashSet<Option<Name>>,
     /// Number of tokens, as the grammar counts them.
     pub(super) tokens: usize,
 }

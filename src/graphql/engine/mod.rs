@@ -157,6 +157,9 @@ impl<E: Executor> Engine<E> {
         definition: &Definition,
         variables: Variables,
     ) -> Result<Operation, InvalidRequest> {
+        if document.valid.too_deep.contains(&definition.name) {
+            return Err(structure::too_deep(&self.limits).into());
+        }
         let executable = &document.valid.executable;
         let suggest = self.introspection;
         let variables = variables::coerce(&self.types, executable, definition, variables, suggest);

@@ -1,6 +1,6 @@
 //! Limits on the structure of a document, checked before validation, which walks a fragment wherever it is spread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::Name;
 use apollo_compiler::ast::{Definition, Document, Selection, Value};
@@ -16,7 +16,8 @@ use crate::graphql::errors::wire_error;
 /// once for each operation.
 const OPERATIONS_FACTOR: usize = 4;
 
-/// Checks a document's fragments and operations; the depth only of the operation that `name` selects.
+/// Checks a document's fragments and operations, and returns the operations that are too deep, unless `name` selects one
+/// of them: that is an error.
 ///
 /// Each fragment is walked once, so the time grows with the document's length alone.
 pub(super) fn check(
@@ -24,7 +25,7 @@ pub(super) fn check(
     lines: &Lines,
     name: Option<&str>,
     limits: &Limits,
-) -> Result<(), ServerError> {
+) -> Result<HashSet<Option<Name>>, ServerError> {
     let mut names = Vec::new();
     let mut fragments: HashMap<&str, Fragment<'_>> = HashMap::new();
     for definition in &document.definitions {
@@ -37,25 +38,33 @@ pub(super) fn check(
     for fragment in names {
         walk.measure_fragment(fragment)?;
     }
+    let operations = document.definitions.iter().filter_map(Definition::as_operation_definition);
+    let is_only = operations.clone().nth(1).is_none();
     let mut all = 0_usize;
-    for definition in &document.definitions {
-        if let Definition::OperationDefinition(operation) = definition {
-            let size = walk.measure_selections(&operation.selection_set)?;
-            // Counts fields below empty lists too: they do not run, but are validated and planned.
-            all = all.saturating_add(size.selections);
-            if size.selections > limits.max_complexity
-                || all > limits.max_complexity.saturating_mul(OPERATIONS_FACTOR)
-            {
-                let limit = limits.max_complexity;
-                return Err(exceeded(ErrorCode::OperationTooComplex, limit, "fields and fragments"));
+    let mut deep = HashSet::new();
+    for operation in operations {
+        let size = walk.measure_selections(&operation.selection_set)?;
+        // Counts fields below empty lists too: they do not run, but are validated and planned.
+        all = all.saturating_add(size.selections);
+        if size.selections > limits.max_complexity
+            || all > limits.max_complexity.saturating_mul(OPERATIONS_FACTOR)
+        {
+            let limit = limits.max_complexity;
+            return Err(exceeded(ErrorCode::OperationTooComplex, limit, "fields and fragments"));
+        }
+        if size.depth > limits.max_depth {
+            if name.map_or(is_only, |name| operation.name.as_deref() == Some(name)) {
+                return Err(too_deep(limits));
             }
-            let selected = name.is_none_or(|name| operation.name.as_ref().is_some_and(|other| other == name));
-            if selected && size.depth > limits.max_depth {
-                return Err(exceeded(ErrorCode::OperationTooDeep, limits.max_depth, "levels of fields"));
-            }
+            deep.insert(operation.name.clone());
         }
     }
-    Ok(())
+    Ok(deep)
+}
+
+/// Returns the error for an operation that is deeper than `MAX_DEPTH`.
+pub(super) fn too_deep(limits: &Limits) -> ServerError {
+    exceeded(ErrorCode::OperationTooDeep, limits.max_depth, "levels of fields")
 }
 
 /// Size of a selection set with all fragments expanded.

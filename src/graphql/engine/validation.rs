@@ -47,7 +47,7 @@ pub(super) fn validate(
     }
     let invalid =
         |errors| InvalidRequest { kind: find_kind(&ast, operation), ..InvalidRequest::from(errors) };
-    structure::check(&ast, &lines, operation, limits).map_err(|error| invalid(vec![error]))?;
+    let too_deep = structure::check(&ast, &lines, operation, limits).map_err(|error| invalid(vec![error]))?;
     // Unknown names end validation: rules that see the document without them would report follow-up errors.
     let refuse = |found: &DiagnosticList| {
         let offsets: Vec<_> =
@@ -60,7 +60,7 @@ pub(super) fn validate(
     };
     let built = ast.to_executable(types.schema()).map_err(|found| refuse(&found.errors))?;
     let executable = built.validate(types.schema()).map_err(|found| refuse(&found.errors))?;
-    let document = ValidDocument { executable, lines, tokens: source.tokens };
+    let document = ValidDocument { executable, lines, too_deep, tokens: source.tokens };
     let mut found = values::check(types, &document);
     found.extend(find_conflicts(types, &document, limits));
     found.truncate(MAX_ERRORS);

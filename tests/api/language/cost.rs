@@ -70,6 +70,23 @@ async fn limits_on_fields_and_aliases_ignore_skipped_fields() {
 }
 
 #[tokio::test]
+async fn the_selected_operation_is_too_deep_whether_or_not_the_document_is_cached() {
+    let app = TestApp::with(&["--max-depth=1"]).await;
+    let both = "query A { __typename } query B { a: __typename me @skip(if: true) { id } }";
+    let ask = async |name: Option<&str>| {
+        let body = json!({ "query": both, "operationName": name });
+        let answer = app.http.post(app.url("/graphql")).json(&body).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"].clone()
+    };
+    assert_eq!(ask(None).await, "OPERATION_RESOLUTION_FAILURE");
+    for _ in 0..2 {
+        assert_eq!(ask(Some("B")).await, "OPERATION_TOO_DEEP");
+        assert_eq!(ask(Some("A")).await, Value::Null);
+        assert_eq!(ask(None).await, "OPERATION_RESOLUTION_FAILURE");
+    }
+}
+
+#[tokio::test]
 async fn a_default_page_with_histories_is_within_the_limit() {
     let app = TestApp::start().await;
     let ada = Asker::new(&app).await;
