@@ -17,11 +17,14 @@ const MAX_NESTING: usize = 60;
 /// Directives in a document. Clients use a few `@include` and `@skip`; thousands would make validation slow.
 const MAX_DIRECTIVES: usize = 50;
 
+/// Ignored between tokens (2.1), wherever it stands.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 /// The text of a document within the limits.
 pub(super) struct Source<'a> {
     /// Number of tokens, as the grammar counts them.
     pub(super) tokens: usize,
-    /// The text without descriptions of operations, fragments and variables.
+    /// The text without commas and without descriptions of operations, fragments and variables.
     pub(super) text: Cow<'a, str>,
 }
 
@@ -77,7 +80,7 @@ pub(super) fn find_dropped(text: &str, printed: &str) -> Option<usize> {
 /// Returns the tokens that the printed form of a document keeps: `query { a }` is printed as `{ a }`.
 fn significant_tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut nesting = 0_usize;
-    let mut tokens = Tokens::new(text).filter(|token| token.text != "\u{feff}").peekable();
+    let mut tokens = Tokens::new(text).peekable();
     std::iter::from_fn(move || {
         let mut token = tokens.next()?;
         let next = tokens.peek().map(|next| next.first);
@@ -126,26 +129,37 @@ impl<'a> Descriptions<'a> {
         self.previous = Some(token);
     }
 
-    /// Replaces the descriptions by blanks, so that lines and columns of all else stay.
+    /// Replaces the descriptions and all commas outside strings by blanks, so that lines and columns of all else stay.
+    ///
+    /// apollo-parser 0.8 does not look past a comma for what follows `...` or an alias.
     fn blank(self, text: &str) -> Result<Cow<'_, str>, ServerError> {
-        if self.found.is_empty() {
+        if self.found.is_empty() && !text.contains(',') {
             return Ok(Cow::Borrowed(text));
         }
         let mut blanked = String::with_capacity(text.len());
+        let mut found = self.found.iter().peekable();
         let mut rest = 0;
-        for description in self.found {
-            if ast::Document::parse(format!("{} scalar A", description.text), "description").is_err() {
-                let message = "Syntax error: a description is not a valid string.";
-                return Err(wire_error(ErrorCode::GraphqlParseFailed, message));
+        let between = |c| if c == ',' { ' ' } else { c };
+        for token in Tokens::new(text) {
+            blanked.extend(text.get(rest..token.start).unwrap_or_default().chars().map(between));
+            if found.next_if(|description| description.start == token.start).is_some() {
+                check_description(token)?;
+                let inside = |c| if matches!(c, '\n' | '\r') { c } else { ' ' };
+                blanked.extend(token.text.chars().map(inside));
+            } else {
+                blanked.push_str(token.text);
             }
-            blanked.push_str(text.get(rest..description.start).unwrap_or_default());
-            let blank = |c| if matches!(c, '\n' | '\r') { c } else { ' ' };
-            blanked.extend(description.text.chars().map(blank));
-            rest = description.start + description.text.len();
+            rest = token.start + token.text.len();
         }
-        blanked.push_str(text.get(rest..).unwrap_or_default());
+        blanked.extend(text.get(rest..).unwrap_or_default().chars().map(between));
         Ok(Cow::Owned(blanked))
     }
+}
+
+fn check_description(description: Token<'_>) -> Result<(), ServerError> {
+    let parsed = ast::Document::parse(format!("{} scalar A", description.text), "description");
+    let message = "Syntax error: a description is not a valid string.";
+    parsed.map(drop).map_err(|_| wire_error(ErrorCode::GraphqlParseFailed, message))
 }
 
 /// A token of a document. Text that is not GraphQL is split at arbitrary places; the parser reports it.
@@ -188,8 +202,9 @@ impl<'a> Iterator for Tokens<'a> {
                 _ => rest,
             };
             self.at = self.text.len() - rest.len();
-            if !matches!(first, b' ' | b'\t' | b'\n' | b'\r' | b',' | b'#') {
-                return Some(Token { first, start, text: self.text.get(start..self.at)? });
+            let text = self.text.get(start..self.at)?;
+            if !matches!(first, b' ' | b'\t' | b'\n' | b'\r' | b',' | b'#') && text != BYTE_ORDER_MARK {
+                return Some(Token { first, start, text });
             }
         }
     }
@@ -256,6 +271,7 @@ mod tests {
         assert_eq!(count("\"ends with its line\n{ a }"), 4);
         assert_eq!(count("\"\"\"never closed \\"), 1);
         assert_eq!(count("{ ä \"ö\\ü\" }"), 4);
+        assert_eq!(count("\u{feff}{\u{feff}a }\u{feff}"), 3);
     }
 
     #[test]
@@ -286,6 +302,7 @@ mod tests {
         assert_eq!(blanked("\"\"\"a\nb\"\"\" fragment F on T { a }"), "    \n     fragment F on T { a }");
         assert_eq!(blanked("query(\"a\" $b: Int) { a }"), "query(    $b: Int) { a }");
         assert_eq!(blanked("query($a: S = \"x\" \"y\" $b: S) { a }"), "query($a: S = \"x\"     $b: S) { a }");
+        assert_eq!(blanked("\u{feff}\"a\"\u{feff}query A { a }"), "\u{feff}   \u{feff}query A { a }");
         for same in [
             "query($a: S = \"x\" $b: S) { a(b: \"query\") }",
             "query($a: [S] = [\"x\" $b]) { a }",
@@ -297,5 +314,13 @@ mod tests {
         ] {
             assert_eq!(blanked(same), same);
         }
+    }
+
+    #[test]
+    fn commas_outside_strings_are_blanked() {
+        assert_eq!(
+            blanked("{ a,:b(c: \",\", d: \"\"\",\"\"\"), } #, é"),
+            "{ a :b(c: \",\"  d: \"\"\",\"\"\")  } #  é"
+        );
     }
 }

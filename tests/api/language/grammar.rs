@@ -59,12 +59,20 @@ async fn ignored_tokens_are_ignored() {
         "\u{feff}{ __typename }",
         "{ __typename }\u{feff}",
         "{,,__typename,,}",
+        "{,__typename,:,__typename,}",
+        "{ ...,on Query { __typename } }",
+        "{ ...,{ __typename } }",
+        "{ ...,@include(if: true) { __typename } }",
+        "{ ...,F, } fragment,F,on,Query { __typename }",
+        "\u{feff}\"d\"\u{feff}query\u{feff}Q { __typename }",
         "# a comment with { ( [ \" and 🎉\n{ __typename # another\n}",
         "{\t__typename\r\n}",
         "{ __typename } # at the end",
     ] {
         assert_eq!(ada.answered(query, &json!({})).await, json!({ "__typename": "Query" }), "{query:?}");
     }
+    let query = "query(\u{feff}\"d\"\u{feff}$n: Int = 1) { todos(first: $n) { nodes { id } } }";
+    assert_eq!(ada.answered(query, &json!({})).await, json!({ "todos": { "nodes": [] } }));
     let query = "{,todos(,first:,1,,filter:{,priority:[,HIGH,,LOW,],},),{,nodes,{,id,},},}";
     assert_eq!(ada.answered(query, &json!({})).await, json!({ "todos": { "nodes": [] } }));
 }

@@ -64,6 +64,8 @@ fn apollo_compiler_accepts_invalid_and_refuses_valid_documents() {
         ("subscription { silence silence }", false),
         ("\"Says hello.\" query Hello { hello }", false),
         ("{ __type(name: \"A\") { isOneOf } }", false),
+        ("{ ..., on Query { hello } }", false),
+        ("{ a,: hello }", false),
     ] {
         let document = ExecutableDocument::parse_and_validate(&schema, query, "document");
         assert_eq!(document.is_ok(), accepted, "{query}");
