@@ -135,6 +135,20 @@ async fn every_tool_gets_the_whole_schema() {
 }
 
 #[tokio::test]
+async fn the_schema_has_no_description() {
+    let app = TestApp::start().await;
+    for (query, schema) in [
+        ("{ __schema { description } }", json!({ "description": null })),
+        (
+            "{ __schema { d: description queryType { name } } }",
+            json!({ "d": null, "queryType": { "name": "Query" } }),
+        ),
+    ] {
+        assert_eq!(app.ask(query, Value::Null).await.data("__schema"), &schema, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn production_refuses_introspection_by_every_tool() {
     let app = TestApp::with(&["--app-env=production"]).await;
     for tool in TOOLS.iter().filter(|tool| !matches!(tool.expected, Invalid)) {

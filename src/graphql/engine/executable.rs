@@ -34,7 +34,7 @@ impl Builder<'_> {
     fn build_selected(&self, selected: &Selected) -> SelectionSet {
         match selected {
             Selected::Leaf => SelectionSet::default(),
-            Selected::Object(fields) => self.build_fields(fields),
+            Selected::Object(fields) => self.build_fields(fields.iter()),
             Selected::Abstract(types) => {
                 let fragments = types.iter().map(|(ty, fields)| self.build_fragment(ty, fields));
                 SelectionSet { items: std::iter::once(select_type_name()).chain(fragments).collect() }
@@ -47,14 +47,14 @@ impl Builder<'_> {
         let inline = InlineFragment {
             type_condition: Some(Positioned::new(TypeCondition { on }, Pos::default())),
             directives: Vec::new(),
-            selection_set: Positioned::new(self.build_fields(fields), Pos::default()),
+            selection_set: Positioned::new(self.build_fields(fields.iter()), Pos::default()),
         };
         let inline = Selection::InlineFragment(Positioned::new(inline, Pos::default()));
         Positioned::new(inline, Pos::default())
     }
 
-    fn build_fields(&self, fields: &[PlannedField]) -> SelectionSet {
-        let mut items: Vec<_> = fields.iter().map(|field| self.build_planned_field(field)).collect();
+    fn build_fields<'a>(&self, fields: impl Iterator<Item = &'a PlannedField>) -> SelectionSet {
+        let mut items: Vec<_> = fields.map(|field| self.build_planned_field(field)).collect();
         if items.is_empty() {
             // async-graphql answers null for an object without fields.
             items.push(select_type_name());
@@ -66,7 +66,15 @@ impl Builder<'_> {
         let arguments = planned.arguments(self.types, self.variables);
         let alias = planned.has_alias().then(|| planned.response_key.clone());
         let name = Positioned::new(planned.name.clone(), planned.position);
-        build_field(name, alias, arguments, self.build_selected(&planned.selected))
+        let children = match &planned.selected {
+            // async-graphql answers the description of the type `__Schema`; the schema has none. A field that is not sent
+            // to it is null in the response.
+            Selected::Object(fields) if planned.name == "__schema" => {
+                self.build_fields(fields.iter().filter(|field| field.name != "description"))
+            }
+            selected => self.build_selected(selected),
+        };
+        build_field(name, alias, arguments, children)
     }
 }
 

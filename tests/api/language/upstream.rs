@@ -38,6 +38,17 @@ async fn async_graphql_deviates_from_the_specification() {
         ("{ late hello }", json!({}), r#"{"hello":"world","late":"late"}"#),
         ("{ named { name @skip(if: true) } }", json!({}), r#"{"named":null}"#),
         ("{ hello failure }", json!({}), r#"{"hello":"world"}"#),
+        // Introspection describes the type `__Schema` as the schema, and interfaces implement null.
+        (
+            "{ __schema { description } }",
+            json!({}),
+            r#"{"__schema":{"description":"A GraphQL Schema defines the capabilities of a GraphQL server. It exposes all available types and directives on the server, as well as the entry points for query, mutation, and subscription operations."}}"#,
+        ),
+        (
+            "{ __type(name: \"Named\") { interfaces { name } } }",
+            json!({}),
+            r#"{"__type":{"interfaces":null}}"#,
+        ),
         // Valid documents are refused.
         ("{ echo(ids: [\"\\ud83c\\udf89\"]) }", json!({}), "null"),
         ("{ echo(ids: [\"\\u{1F389}\"]) }", json!({}), "null"),
